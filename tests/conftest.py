@@ -1,0 +1,40 @@
+"""Settings every test runs under: strict dtypes and ranks, eight CPU devices, one torch thread."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_torch_thread():
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _optax_promotion(request):
+    """Optax multiplies int32 counts by floats: tests that run its code ask for JAX's default."""
+    if "optax_promotion" not in request.keywords:
+        yield
+        return
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture
+def x64():
+    """The test runs in 64-bit JAX."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """The test runs once in each precision, with JAX's x64 mode to match."""
+    with jax.enable_x64(request.param == "float64"):
+        yield jnp.dtype(request.param)
