@@ -8,3 +8,8 @@ name says otherwise.
 # and MLP descents. The gate leaves two orders of magnitude and still catches a relative fault of
 # 1e-11 in any constant.
 PARITY_F64 = 1e-12
+
+# One evaluation of a loss or its slope against torch: exp, log and log1p of XLA and of torch differ
+# by up to 2 ULP (1.2e-7 in f32, 2.2e-16 in f64); the slope divides by p (1 - p), which adds two
+# more roundings. Relative, and absolute below 1.
+LOSS = {"float32": 1e-6, "float64": 1e-14}
