@@ -1,7 +1,8 @@
 """Exact per-example SGD of linear predictors, a block of rows at a time.
 
-For a linear predictor the gradient of one example is g x, with g = d loss / d logit a scalar. Within
-a block of k rows that start from weights w and bias b, with decay ρ = 1 - lr λ, row i's logit is
+For a linear predictor the gradient of one example is g x, with g = d loss / d logit a scalar.
+Within a block of k rows that start from weights w and bias b, with decay ρ = 1 - lr λ, the logit
+of row i is
 
     z_i = ρ^i (x_iᵀw + b) - lr Σ_{j<i} ρ^(i-1-j) g(z_j) (x_iᵀx_j + 1)
 
@@ -15,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree, Real
 
 from jaxgd.descent import Epoch, Losses, Order, State
@@ -37,7 +39,7 @@ _ACCELERATOR_BLOCK = 64
 
 def blocked_sgd(
     link_loss: LinkLoss,
-    learning_rate: Real[ArrayLike, ""],
+    learning_rate: Real[ArrayLike, ""] | optax.Schedule,
     *,
     l2: Real[ArrayLike, ""] = 0.0,
     block_size: int | None = None,
@@ -93,6 +95,7 @@ def blocked_sgd(
 Weights = tuple[Float[Array, "d"], Float[Array, ""]]
 Data = tuple[Float[Array, "n d"], Array]
 Rows = Int[Array, "rows"]
+Index = Array | np.int32
 
 
 def _in_order(
@@ -106,16 +109,16 @@ def _in_order(
     def update(weights: Weights, row: Array) -> tuple[Weights, Array]:
         w, b = weights
 
-        def x_part(start: Array, size: int) -> Array:
+        def x_part(start: Index, size: int) -> Array:
             return _slice(x, (row, start), (1, size))[0]
 
-        def add_dot(z: Array, start: Array, size: int) -> Array:
+        def add_dot(z: Array, start: Index, size: int) -> Array:
             return z + jnp.dot(x_part(start, size), _slice(w, (start,), (size,)))
 
         z = _over_features(add_dot, b, d, size)
         g = rate * slope(z, _slice(y, (row,), (1,))[0])
 
-        def move(w: Array, start: Array, size: int) -> Array:
+        def move(w: Array, start: Index, size: int) -> Array:
             part = decay * _slice(w, (start,), (size,)) - g * x_part(start, size)
             return jax.lax.dynamic_update_slice(w, part, (start,), allow_negative_indices=False)
 
@@ -166,12 +169,12 @@ def _block(
     k = y.size
     # ρ^0 … ρ^k as products, which holds for a decay of zero or below as well.
     powers = jnp.cumprod(jnp.full(k + 1, decay).at[0].set(1))
-    lag = jnp.arange(k)[:, None] - 1 - jnp.arange(k)
+    lag = jnp.arange(k)[:, None] - 1 - jnp.arange(k)[None, :]
     coupling = rate * powers[jnp.maximum(lag, 0)] * (_dot(x, x.T) + 1)
 
     def logits_from(z: Array) -> Array:
         # Masked after the product: while rows are unsettled g may be infinite, and 0 · ∞ is NaN.
-        pull = jnp.where(lag >= 0, coupling * jax.vmap(slope)(z, y), 0)
+        pull = jnp.where(lag >= 0, coupling * jax.vmap(slope)(z, y)[None, :], 0)
         return start - jnp.sum(pull, axis=1)
 
     start = powers[:k] * (_dot(x, w) + b)
@@ -218,7 +221,7 @@ def _take(array: Array, rows: Rows) -> Array:
     return jnp.concatenate(slices)
 
 
-def _slice(array: Array, start: tuple[Array, ...], sizes: tuple[int, ...]) -> Array:
+def _slice(array: Array, start: tuple[Index, ...], sizes: tuple[int, ...]) -> Array:
     return jax.lax.dynamic_slice(array, start, sizes, allow_negative_indices=False)
 
 
