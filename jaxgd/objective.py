@@ -13,7 +13,7 @@ Loss = Callable[[Any, Any], Array]
 
 # Measured by `python -m benchmarks gd`: data of this size stay in cache from one epoch to the next,
 # and chunks of this size are read from memory once.
-_CACHE_BYTES = 8 * 2**20
+_CACHE_BYTES = 16 * 2**20
 _CHUNK_BYTES = 2**21
 
 

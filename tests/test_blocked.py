@@ -182,7 +182,7 @@ def test_no_pass_more_than_rows_and_few_as_a_rule():
 def test_state_and_order_are_those_of_sgd():
     params, data = problem(n=50, dtype=np.float32)
     state = State((params.w, params.b), {"anything": jnp.arange(3)}, jnp.int32(7))
-    epoch = blocked_sgd(logistic_loss, 0.1, block_size=16)
+    epoch = jax.jit(blocked_sgd(logistic_loss, 0.1, block_size=16))
     after, losses = epoch(state, data)
     assert losses.shape == (50,)
     assert type(after.params) is tuple

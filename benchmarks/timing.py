@@ -1,0 +1,130 @@
+"""One process a peer, all alive at once, timed in alternating rounds."""
+
+import importlib
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.peers import Peer
+
+
+@dataclass
+class Timing:
+    """What one peer took for one case, in the case's unit; `note` says why where it did not run."""
+
+    peer: str
+    case: Case
+    costs: list[float] = field(default_factory=list)
+    first_seconds: float = float("nan")
+    peak_mb: float = float("nan")
+    note: str = ""
+
+    @property
+    def least(self) -> float:
+        return min(self.costs, default=float("nan"))
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.costs) if self.costs else float("nan")
+
+
+class Worker:
+    """A peer in a process of its own, which answers one JSON line for each it is sent."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.timing", peer.target],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin and self.process.stdout
+        try:
+            print(json.dumps(request), file=self.process.stdin, flush=True)
+            answer = self.process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        return json.loads(answer) if answer else {"note": "its process died"}
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+def compare(case: Case, peers: Iterable[Peer], rounds: int, seconds: float) -> list[Timing]:
+    """Every peer's timing of the case: warmed up one by one, then timed in alternation.
+
+    Rounds go on until there are `rounds` of them or the case has taken `seconds`, two at least.
+    Where the first call counts (`table`) each round is a fresh process and its first call.
+    """
+    timings = []
+    workers = []
+    for peer in peers:
+        worker = Worker(peer)
+        timing = Timing(peer.name, case)
+        _record_first(timing, worker.ask({"prepare": asdict(case)}))
+        timings.append(timing)
+        workers.append((peer, worker))
+    start = time.perf_counter()
+    for done in range(rounds):
+        if done >= 2 and time.perf_counter() - start > seconds:
+            break
+        for i, (timing, (peer, worker)) in enumerate(zip(timings, workers, strict=True)):
+            if timing.note:
+                continue
+            if case.kind == "table":
+                worker.close()
+                worker = Worker(peer)
+                workers[i] = (peer, worker)
+                _record_first(timing, worker.ask({"prepare": asdict(case)}))
+                timing.costs.append(timing.first_seconds)
+            else:
+                answer = worker.ask({"run": 1})
+                timing.costs.append(answer["seconds"] / answer["units"] * case.units_per_second)
+                timing.peak_mb = answer["peak_mb"]
+    for _, worker in workers:
+        worker.close()
+    return timings
+
+
+def _record_first(timing: Timing, answer: dict[str, Any]) -> None:
+    timing.note = answer.get("note", "")
+    timing.first_seconds = answer.get("seconds", float("nan"))
+    timing.peak_mb = answer.get("peak_mb", float("nan"))
+
+
+def _serve(target: str) -> None:
+    """The worker's side: build the work of a case, run it once, and again as often as asked."""
+    module, name = target.split(":")
+    answers = sys.stdout
+    sys.stdout = sys.stderr
+    work: Callable[[], int] | None = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if "prepare" in request:
+                prepare = getattr(importlib.import_module(module), name)
+                work = prepare(Case(**request["prepare"]))
+            assert work is not None
+            start = time.perf_counter()
+            units = work()
+            answer: dict[str, Any] = {"seconds": time.perf_counter() - start, "units": units}
+        except ImportError as error:
+            answer = {"note": f"not installed: {error.name}"}
+        except Exception as error:
+            answer = {"note": f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"}
+        answer["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
