@@ -161,9 +161,9 @@ def _gather(array: Array, rows: Int[Array, "b"]) -> Array:
 
 
 def _strong(leaf: ArrayLike) -> Array:
-    """The array without JAX's weak type, which a run would drop: its next call would compile anew."""
+    """The array without a weak type: a run would drop it, and its next call compile anew."""
     array = jnp.asarray(leaf)
-    return jax.lax.convert_element_type(array, array.dtype)
+    return array.astype(array.dtype) if jax.typeof(array).weak_type else array
 
 
 def _finished(state: State) -> State:

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
-Optimizer = optax.GradientTransformation | optax.MultiSteps
+Optimizer: TypeAlias = optax.GradientTransformation | optax.MultiSteps
 
 
 def count_examples(data: PyTree) -> int:

@@ -103,7 +103,11 @@ def with_value(array, index, value):
 
 
 BAD_DATA = {
-    "NaN": ((with_value(X, (3, 1), np.nan), Y), ValueError, r"NaN or inf in 1 rows of data\[0\], first in row 3"),
+    "NaN": (
+        (with_value(X, (3, 1), np.nan), Y),
+        ValueError,
+        r"NaN or inf in 1 rows of data\[0\], first in row 3",
+    ),
     "inf": ((with_value(X, (0, 0), np.inf), Y), ValueError, r"first in row 0"),
     "NaN label": ((X, with_value(Y, 2, np.nan)), ValueError, r"data\[1\], first in row 2"),
     "no rows": ((X[:0], Y[:0]), ValueError, "at least one example"),
@@ -114,7 +118,7 @@ BAD_DATA = {
     "text": ((X, np.array(["a"] * N)), TypeError, "data must be numbers"),
     "objects": ((X, np.array([None] * N)), TypeError, "data must be numbers"),
     "no arrays": ((), ValueError, "at least one array"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD_DATA)
@@ -141,20 +145,44 @@ def drifting():
 
 BAD_SETTINGS = {
     "batch of 0": ({"batch_size": 0}, ValueError, r"in \[1, n\]; got batch_size=0 with n=25"),
-    "batch > n": ({"batch_size": 26}, ValueError, r"got batch_size=26 with n=25. Use batch_size=None"),
+    "batch > n": (
+        {"batch_size": 26},
+        ValueError,
+        r"got batch_size=26 with n=25. Use batch_size=None",
+    ),
     "batch of 2.5": ({"batch_size": 2.5}, TypeError, "batch_size must be an integer"),
     "epochs of 0": ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1"),
     "epochs of 1.5": ({"epochs": 1.5}, TypeError, "epochs must be an integer of at least 1"),
-    "a bare seed": ({"key": 0}, TypeError, r"key must be a JAX random key; got 0. Use jax.random.key"),
-    "integer params": ({"params": jaxgd.Linear(jnp.zeros(5, int), jnp.zeros(()))}, TypeError, "floating point; got params.w of int32"),
-    "NaN params": ({"params": jaxgd.Linear(jnp.full(5, jnp.nan), jnp.zeros(()))}, ValueError, "finite; got params.w"),
-    "vector loss": ({"loss": two_losses}, ValueError, r"must return a scalar for one example; got \(2,\)"),
+    "a bare seed": (
+        {"key": 0},
+        TypeError,
+        r"key must be a JAX random key; got 0. Use jax.random.key",
+    ),
+    "integer params": (
+        {"params": jaxgd.Linear(jnp.zeros(5, int), jnp.zeros(()))},
+        TypeError,
+        "floating point; got params.w of int32",
+    ),
+    "NaN params": (
+        {"params": jaxgd.Linear(jnp.full(5, jnp.nan), jnp.zeros(()))},
+        ValueError,
+        "finite; got params.w",
+    ),
+    "vector loss": (
+        {"loss": two_losses},
+        ValueError,
+        r"must return a scalar for one example; got \(2,\)",
+    ),
     "integer loss": ({"loss": counts}, TypeError, "the loss must be floating point; got int32"),
     "a drifting state": ({"optimizer": drifting()}, TypeError, "optimizer state went from float32"),
-    "other validation": ({"validation": (X[:, :3], Y)}, ValueError, "validation must look like data"),
+    "other validation": (
+        {"validation": (X[:, :3], Y)},
+        ValueError,
+        "validation must look like data",
+    ),
     "empty validation": ({"validation": (X[:0], Y[:0])}, ValueError, "at least one example"),
     "NaN validation": ({"validation": (X, Y * np.nan)}, ValueError, r"of validation\[1\]"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD_SETTINGS)

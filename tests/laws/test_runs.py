@@ -111,7 +111,7 @@ def test_gd_neither_gathers_nor_sorts_nor_shuffles():
 
 @pytest.mark.parametrize("name", ["sgd", "minibatch"])
 def test_a_batch_is_gathered_inside_the_scan(name):
-    """The epoch's data are not copied into a shuffled whole: no buffer of n × d in the temporaries."""
+    """The epoch's data are not copied into a shuffled whole: no temporary is as large as they."""
     n = 4096
     epoch = jaxgd.train(EPOCHS[name](loss, SGD), 1)
     memory = jax.jit(epoch).lower(start(SGD), data(n), KEY).compile().memory_analysis()
