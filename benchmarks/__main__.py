@@ -33,8 +33,8 @@ def main() -> None:
     rounds, seconds = (2, 2.0) if options.quick else (options.rounds, options.seconds)
     for case in all_cases(options.quick):
         if case.group in groups:
-            done = compare(case, _peers(case), rounds, seconds)
-            print(table.markdown(done, {}, []).partition("\n\n\n")[2], flush=True)
+            done = compare(case, _peers(case, options.quick), rounds, seconds)
+            print(table.section(done), flush=True)
             timings += done
     depth = dependent_steps() if "depth" in groups and not options.quick else []
     table.save(options.out, timings, about, depth)
@@ -43,8 +43,8 @@ def main() -> None:
     print(f"Tables, JSON and plots in {options.out}")
 
 
-def _peers(case: Case) -> list[Peer]:
-    peers = [peer for peer in PEERS if case.kind in peer.kinds]
+def _peers(case: Case, quick: bool) -> list[Peer]:
+    peers = [p for p in PEERS if case.kind in p.kinds and not (quick and p.slow_start)]
     return [p for p in peers if p.name in SCALED] if case.group == "scaling" else peers
 
 

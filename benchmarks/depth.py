@@ -37,11 +37,8 @@ def _passes(x: np.ndarray, y: np.ndarray, k: int) -> list[int]:
         z, passes, moved = start, 0, True
         while moved:
             new = start - coupling @ (1 / (1 + np.exp(-z)) - labels)
-            moved, z, passes = (
-                bool(np.any(new.astype(np.float32) != z.astype(np.float32))),
-                new,
-                passes + 1,
-            )
+            moved = bool(np.any(new.astype(np.float32) != z.astype(np.float32)))
+            z, passes = new, passes + 1
         g = LEARNING_RATE * (1 / (1 + np.exp(-z)) - labels)
         w, b = w - g @ rows, b - g.sum()
         counts.append(passes)

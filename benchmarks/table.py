@@ -13,21 +13,26 @@ from benchmarks.timing import Timing
 def markdown(
     timings: Sequence[Timing], machine: Mapping[str, str], depth: Sequence[Mapping]
 ) -> str:
-    """One table a case: least, median, how many times slower than jaxgd, first call, peak memory."""
+    """A table a case: least and median cost, the least over jaxgd's, first call, peak memory."""
     lines = ["# Benchmarks", "", "; ".join(f"{k} {v}" for k, v in machine.items()), ""]
-    for case, group in groupby(timings, key=lambda t: t.case):
-        rows = list(group)
-        ours = next((row.least for row in rows if row.peer == "jaxgd"), math.nan)
-        lines += [
-            f"## {case.name} ({case.group})",
-            "",
-            f"| peer | least {case.unit} | median | × jaxgd | first call s | peak MB |",
-            "|---|---:|---:|---:|---:|---:|",
-            *(_row(row, ours) for row in rows),
-            "",
-        ]
+    lines += [section(list(group)) for _, group in groupby(timings, key=lambda t: t.case)]
     if depth:
         lines += ["## Dependent steps an epoch of per-example SGD", "", *_plain(depth), ""]
+    return "\n".join(lines)
+
+
+def section(timings: Sequence[Timing]) -> str:
+    """The table of one case."""
+    case = timings[0].case
+    ours = next((timing.least for timing in timings if timing.peer == "jaxgd"), math.nan)
+    lines = [
+        f"## {case.name} ({case.group})",
+        "",
+        f"| peer | least {case.unit} | median | × jaxgd | first call s | peak MB |",
+        "|---|---:|---:|---:|---:|---:|",
+        *(_row(timing, ours) for timing in timings),
+        "",
+    ]
     return "\n".join(lines)
 
 

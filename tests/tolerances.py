@@ -26,10 +26,21 @@ class Budget(NamedTuple):
 
 # Closed-loop descents over 200 updates, logistic and MLP, plain and with momentum, relative to the
 # largest entry; updates relative to the largest entry of the same update. Measured worst: f64
-# values 9e-16 and updates 3e-13 (late updates are small, so the rounding of params weighs more);
-# f32 values 7e-7 and updates 2e-4. A learning rate off by 1e-4 moves values by 5e-6 and updates
-# by 1e-4 in every precision.
-TRAINING = {"float64": Budget(1e-12, 1e-11), "float32": Budget(3e-6, 1e-3)}
+# values 1.4e-15 and updates 8e-14 (late updates are small, so the rounding of params weighs more);
+# f32 values 3e-7 and updates 1e-4. The canaries hold that a learning rate off by 1e-4 is caught.
+TRAINING = {"float64": Budget(1e-12, 1e-11), "float32": Budget(2e-6, 1e-3)}
+
+# scikit-learn's SGDClassifier and MLPClassifier against ours in f64, by the largest coefficient:
+# measured 6e-16; the issue asks for 1e-13.
+SCIKIT_LEARN = 1e-13
+
+# A vmapped or sharded run against the same run alone: sums are taken in another order. Measured
+# 4e-7 (f32) over 40 epochs, by the largest entry.
+REORDERED_F32 = 3e-6
+
+# A gradient through a whole f64 run against central differences with h = 1e-5, whose truncation is
+# of order h² and whose cancellation of order eps/h: measured 4e-10.
+FINITE_DIFFERENCE = 1e-7
 
 # Blocks sum the same terms in another order; 64 to 203 updates in f32 measured up to 4e-6.
 BLOCKED_F32 = 5e-5

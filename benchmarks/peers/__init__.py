@@ -1,4 +1,4 @@
-"""Who is timed at what. A peer's target `prepare(case)` returns the work, which counts its units."""
+"""Who is timed at what. A peer's target, given a case, returns the work, which counts its units."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,11 @@ class Peer:
     name: str
     target: str
     kinds: frozenset[str]
+    slow_start: bool = False
 
 
-def _peer(name: str, target: str, kinds: str) -> Peer:
-    return Peer(name, f"benchmarks.peers.{target}", frozenset(kinds.split()))
+def _peer(name: str, target: str, kinds: str, slow_start: bool = False) -> Peer:
+    return Peer(name, f"benchmarks.peers.{target}", frozenset(kinds.split()), slow_start)
 
 
 PEERS = [
@@ -25,7 +26,7 @@ PEERS = [
     _peer("torch, eager with DataLoader", "torch_loops:with_loader", "sgd minibatch table"),
     _peer("torch, eager without DataLoader", "torch_loops:eager", "sgd minibatch gd table"),
     _peer("torch, by hand without autograd", "torch_loops:by_hand", "sgd minibatch gd"),
-    _peer("torch.compile", "torch_loops:compiled", "minibatch gd"),
+    _peer("torch.compile", "torch_loops:compiled", "minibatch gd", slow_start=True),
     _peer("scikit-learn SGDClassifier", "scikit:classifier", "sgd"),
     _peer("scikit-learn SGDRegressor", "scikit:regressor", "squares"),
     _peer("scikit-learn MLPClassifier", "scikit:perceptron", "mlp"),

@@ -83,7 +83,7 @@ def _run_at_rate(case: Case) -> Callable[[jax.Array], jax.Array]:
 
 def _train(case: Case, epoch, optimizer) -> Callable[[], int]:
     data = jax.tree.map(jnp.asarray, problem(case))
-    n, d = data[0].shape
+    d = data[0].shape[1]
     params = (
         jaxgd.init_mlp(jax.random.key(1), (d, 32, 1))
         if case.kind == "mlp"

@@ -30,8 +30,8 @@ def eager(case: Case) -> Callable[[], int]:
 
 def by_hand(case: Case) -> Callable[[], int]:
     """The gradient written out, updated in place: nothing recorded."""
-    x, y = data = _tensors(case)
-    w, b = torch.zeros(x.shape[1]), torch.zeros(())
+    data = _tensors(case)
+    w, b = torch.zeros(data[0].shape[1]), torch.zeros(())
 
     def step(x: torch.Tensor, y: torch.Tensor) -> None:
         g = (torch.sigmoid(torch.mv(x, w).add_(b)) - y).mul_(LEARNING_RATE / len(y))
@@ -47,14 +47,14 @@ def by_hand(case: Case) -> Callable[[], int]:
 
 def compiled(case: Case) -> Callable[[], int]:
     """The hand-written update under torch.compile."""
-    x, y = data = _tensors(case)
+    data = _tensors(case)
 
     @torch.compile
     def update(w, b, x, y):
         g = (torch.sigmoid(x @ w + b) - y) * (LEARNING_RATE / len(y))
         return w - g @ x, b - g.sum()
 
-    weights = [torch.zeros(x.shape[1]), torch.zeros(())]
+    weights = [torch.zeros(data[0].shape[1]), torch.zeros(())]
 
     def step(x: torch.Tensor, y: torch.Tensor) -> None:
         weights[:] = update(*weights, x, y)
@@ -80,6 +80,8 @@ def _autograd(case: Case):
 
 
 def _tensors(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
+    # Two threads only help where there is work for two: tiny operations would wait for each other.
+    torch.set_num_threads(2 if case.kind == "gd" else 1)
     x, y = problem(case)
     return torch.from_numpy(x), torch.from_numpy(y)
 

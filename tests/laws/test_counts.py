@@ -31,10 +31,8 @@ def logistic(params, example):
 def shapes(n, d):
     """A state and data as shapes only: nothing is run."""
     state = jax.eval_shape(lambda: init(init_linear(d), OPTIMIZER))
-    return state, (
-        jax.ShapeDtypeStruct((n, d), jnp.float32),
-        jax.ShapeDtypeStruct((n,), jnp.float32),
-    )
+    x, y = jax.ShapeDtypeStruct((n, d), jnp.float32), jax.ShapeDtypeStruct((n,), jnp.float32)
+    return state, (x, y)
 
 
 def compiled(run, n, d):
@@ -107,11 +105,11 @@ def test_dependent_steps_an_epoch(d, block_size, blocks):
 
 
 def test_the_loop_carries_params_and_optimizer_state_only():
-    """Weights, bias and the epoch's number: no counters, no copies of data, nothing raveled."""
+    """Weights and bias: no counters, no copies of data, not even the number of the epoch."""
     [loop] = epoch_scans(EPOCHS["minibatch"], 1024, 30)[:1]
-    assert loop.params["num_carry"] == 3
+    assert loop.params["num_carry"] == 2
     [loop] = epoch_scans(minibatch(logistic, optax.adam(0.1), 32), 1024, 30)[:1]
-    assert loop.params["num_carry"] == 3 + 1 + 2 * 2
+    assert loop.params["num_carry"] == 2 + 1 + 2 * 2
 
 
 def test_chunks_bound_the_working_set_of_gd():
@@ -123,5 +121,5 @@ def test_chunks_bound_the_working_set_of_gd():
         step = jax.jit(lambda params, data: value_and_grad(logistic, params, data, chunk))
         return step.lower(state.params, data).compile().memory_analysis().temp_size_in_bytes
 
-    assert working_set(500) < 500 * d * 4
+    assert working_set(500) < 2 * 500 * d * 4
     assert working_set(None) > n * 4
