@@ -28,9 +28,9 @@ def logistic(params, example):
     return binary_cross_entropy_with_logits(linear(params, x), y)
 
 
-def shapes(n, d):
+def shapes(n, d, optimizer=OPTIMIZER):
     """A state and data as shapes only: nothing is run."""
-    state = jax.eval_shape(lambda: init(init_linear(d), OPTIMIZER))
+    state = jax.eval_shape(lambda: init(init_linear(d), optimizer))
     x, y = jax.ShapeDtypeStruct((n, d), jnp.float32), jax.ShapeDtypeStruct((n,), jnp.float32)
     return state, (x, y)
 
@@ -56,8 +56,8 @@ def scans(jaxpr):
                 yield from scans(inner.jaxpr)
 
 
-def epoch_scans(epoch, n, d):
-    state, data = shapes(n, d)
+def epoch_scans(epoch, n, d, optimizer=OPTIMIZER):
+    state, data = shapes(n, d, optimizer)
     order = jax.ShapeDtypeStruct((n,), jnp.int32)
     return list(scans(jax.make_jaxpr(epoch)(state, data, order).jaxpr))
 
@@ -106,9 +106,10 @@ def test_dependent_steps_an_epoch(d, block_size, blocks):
 
 def test_the_loop_carries_params_and_optimizer_state_only():
     """Weights and bias: no counters, no copies of data, not even the number of the epoch."""
-    [loop] = epoch_scans(EPOCHS["minibatch"], 1024, 30)[:1]
+    [loop] = epoch_scans(EPOCHS["minibatch"], 1024, 30)
     assert loop.params["num_carry"] == 2
-    [loop] = epoch_scans(minibatch(logistic, optax.adam(0.1), 32), 1024, 30)[:1]
+    adam = optax.adam(0.1)
+    [loop] = epoch_scans(minibatch(logistic, adam, 32), 1024, 30, adam)
     assert loop.params["num_carry"] == 2 + 1 + 2 * 2
 
 
