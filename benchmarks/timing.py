@@ -39,6 +39,7 @@ class Worker:
     """A peer in a process of its own, which answers one JSON line for each it is sent."""
 
     def __init__(self, peer: Peer) -> None:
+        self.peer = peer
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.timing", peer.target],
             stdin=subprocess.PIPE,
@@ -61,39 +62,36 @@ class Worker:
         self.process.communicate()
 
 
-def compare(case: Case, peers: Iterable[Peer], rounds: int, seconds: float) -> list[Timing]:
-    """Every peer's timing of the case: warmed up one by one, then timed in alternation.
+def compare(case: Case, workers: Iterable[Worker], rounds: int, seconds: float) -> list[Timing]:
+    """Every worker's timing of the case: warmed up one by one, then timed in alternation.
 
-    Rounds go on until there are `rounds` of them or the case has taken `seconds`, two at least.
-    Where the first call counts (`table`) each round is a fresh process and its first call.
+    Rounds go on until there are `rounds` of them or they have taken `seconds`, two at least.
     """
-    timings = []
-    workers = []
-    for peer in peers:
-        worker = Worker(peer)
-        timing = Timing(peer.name, case)
+    pairs = [(Timing(worker.peer.name, case), worker) for worker in workers]
+    for timing, worker in pairs:
         _record_first(timing, worker.ask({"prepare": asdict(case)}))
-        timings.append(timing)
-        workers.append((peer, worker))
     start = time.perf_counter()
     for done in range(rounds):
         if done >= 2 and time.perf_counter() - start > seconds:
             break
-        for i, (timing, (peer, worker)) in enumerate(zip(timings, workers, strict=True)):
-            if timing.note:
-                continue
-            if case.kind == "table":
-                worker.close()
-                worker = Worker(peer)
-                workers[i] = (peer, worker)
-                _record_first(timing, worker.ask({"prepare": asdict(case)}))
-                timing.costs.append(timing.first_seconds)
-            else:
+        for timing, worker in pairs:
+            if not timing.note:
                 answer = worker.ask({"run": 1})
                 timing.costs.append(answer["seconds"] / answer["units"] * case.units_per_second)
                 timing.peak_mb = answer["peak_mb"]
-    for _, worker in workers:
-        worker.close()
+    return [timing for timing, _ in pairs]
+
+
+def compare_first_calls(case: Case, peers: list[Peer], rounds: int) -> list[Timing]:
+    """Every peer's first call, compilation and all, each time in a fresh process."""
+    timings = [Timing(peer.name, case) for peer in peers]
+    for _ in range(rounds):
+        for peer, timing in zip(peers, timings, strict=True):
+            worker = Worker(peer)
+            _record_first(timing, worker.ask({"prepare": asdict(case)}))
+            worker.close()
+            if not timing.note:
+                timing.costs.append(timing.first_seconds)
     return timings
 
 
