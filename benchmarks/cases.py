@@ -63,7 +63,7 @@ def all_cases(quick: bool) -> list[Case]:
             Case("sgd", "sgd", 10_000, 30, epochs=2),
             Case("minibatch", "minibatch", 4096, 30, 32),
             Case("gd", "gd", 2000, 784),
-            Case("sweep", "sweep", 569, 30, 32),
+            Case("sweep", "sweep", 569, 30, 32, epochs=5),
             Case("table", "table", 569, 30, epochs=20),
         ]
     sgd = Case("sgd", "sgd", 50_000, 30, epochs=2)
@@ -76,7 +76,7 @@ def all_cases(quick: bool) -> list[Case]:
         replace(batch, kind="mlp"),
         Case("gd", "gd", 2000, 784),
         Case("gd", "gd", 60_000, 784),
-        Case("sweep", "sweep", 569, 30, 32),
+        Case("sweep", "sweep", 569, 30, 32, epochs=5),
         Case("table", "table", 569, 30, epochs=20),
         *(replace(scaling, n=n) for n in (1000, 10_000, 100_000)),
         *(replace(scaling, n=10_000, d=d) for d in (3, 10, 100, 300, 1000)),

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
+from benchmarks.targets import reached
 from benchmarks.timing import Timing
 
 
@@ -15,6 +16,8 @@ def markdown(
 ) -> str:
     """A table a case: least and median cost, the least over jaxgd's, first call, peak memory."""
     lines = ["# Benchmarks", "", "; ".join(f"{k} {v}" for k, v in machine.items()), ""]
+    if rows := reached(timings):
+        lines += ["## Targets", "", *_plain(rows), ""]
     lines += [section(list(group)) for _, group in groupby(timings, key=lambda t: t.case)]
     if depth:
         lines += ["## Dependent steps an epoch of per-example SGD", "", *_plain(depth), ""]
