@@ -41,7 +41,7 @@ def save_arrays(
     version: int,
 ) -> None:
     """Write the arrays and a JSON note, with the kind and version of the file and a digest."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps({"kind": kind, "version": version, **note}, sort_keys=True)
     metadata = {_NOTE: text, _DIGEST: _digest(text, arrays)}
     write_atomically(path, safetensors.numpy.save(arrays, metadata))

@@ -30,3 +30,13 @@ class Budget(NamedTuple):
 # f32 values 7e-7 and updates 2e-4. A learning rate off by 1e-4 moves values by 5e-6 and updates
 # by 1e-4 in every precision.
 TRAINING = {"float64": Budget(1e-12, 1e-11), "float32": Budget(3e-6, 1e-3)}
+# A value standardised in f64 and brought back, relative to its column's unit: measured up to 2e-16;
+# the gate leaves a factor of about five for the mean's own rounding.
+STANDARDIZED_F64 = 1e-15
+
+# Mean and deviation of standardised columns of half-precision values, whose spread is at least
+# 2^-11 of their mean: up to 2^11 roundings of f64, measured up to 2e-13.
+STANDARD_MOMENTS_F64 = 1e-12
+
+# A few values of order 1 rounded once to f32: 6e-8 each.
+ROUNDED_F32 = 1e-6

@@ -43,7 +43,7 @@ def prepare(
     target: str | None = None,
     task: Task | None = None,
     ignore: Sequence[str] = (),
-    held_out: float = 0.2,
+    held_out: float | int = 0.2,
     standardize: bool = True,
 ) -> Dataset:
     """The dataset of a table: every column but the target and the ignored ones is a feature.
@@ -92,7 +92,7 @@ def feature_matrix(table: Table, features: Sequence[str]) -> Float[np.ndarray, "
 
 
 def split(
-    key: PRNGKeyArray | UInt32[Array, "2"], n: int, held_out: float
+    key: PRNGKeyArray | UInt32[Array, "2"], n: int, held_out: float | int
 ) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "held_out"]]:
     """The rows to train on and the rows held out, each in ascending order.
 

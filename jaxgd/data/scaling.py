@@ -27,7 +27,7 @@ class Standardizer(NamedTuple):
 def standardizer(x: Float[np.ndarray, "n *d"]) -> Standardizer:
     """The standardizer to the mean and the (population) standard deviation of each column.
 
-        mean = Σx / n,   scale = √(Σ(x - mean)² / n),   1 for a constant column
+        mean = Σx / n,   scale = √(Σ(x - mean)² / n),   max(1, |mean|) if constant
 
     Squares are taken relative to the largest deviation, so that columns of 1e-200 and of 1e200
     come out right too.
@@ -36,9 +36,9 @@ def standardizer(x: Float[np.ndarray, "n *d"]) -> Standardizer:
     deviation = x - mean
     peak = np.abs(deviation).max(axis=0)
     constant = peak <= _ROUNDING * np.abs(mean)
-    unit = np.where(constant, 1.0, peak)
+    unit = np.where(peak == 0, 1.0, peak)
     scale = unit * np.sqrt(np.mean(np.square(deviation / unit), axis=0))
-    return Standardizer(mean, np.where(constant, 1.0, scale))
+    return Standardizer(mean, np.where(constant, np.maximum(1.0, np.abs(mean)), scale))
 
 
 def unscaled(*columns: int) -> Standardizer:

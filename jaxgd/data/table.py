@@ -35,9 +35,10 @@ class Table:
         """The column of that name; ValueError names the nearest if there is none."""
         if name in self.columns:
             return self.columns[name]
-        nearest = difflib.get_close_matches(name, self.columns, n=1, cutoff=0.0)[0]
+        in_lower_case = {known.lower(): known for known in self.columns}
+        nearest = difflib.get_close_matches(name.lower(), in_lower_case, n=1, cutoff=0.0)[0]
         raise ValueError(
-            f"{self.source} has no column {name!r}; the nearest is {nearest!r}. "
+            f"{self.source} has no column {name!r}; the nearest is {in_lower_case[nearest]!r}. "
             f"Its columns are {listed(self.columns)}."
         )
 
