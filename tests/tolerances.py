@@ -30,6 +30,7 @@ class Budget(NamedTuple):
 # f32 values 7e-7 and updates 2e-4. A learning rate off by 1e-4 moves values by 5e-6 and updates
 # by 1e-4 in every precision.
 TRAINING = {"float64": Budget(1e-12, 1e-11), "float32": Budget(3e-6, 1e-3)}
+
 # A value standardised in f64 and brought back, relative to its column's unit: measured up to 2e-16;
 # the gate leaves a factor of about five for the mean's own rounding.
 STANDARDIZED_F64 = 1e-15

@@ -72,7 +72,7 @@ def compare(
     write_atomically(numbers, _as_csv(curves, epochs))
 
     screen = console()
-    screen.print(described(table.source, dataset))
+    screen.print(described(table.source, dataset), soft_wrap=True)
     screen.print(f"{epochs} epochs, learning rate {learning_rate:g}, seed {seed}")
     screen.print(_results(runs))
     for name, run in runs.items():

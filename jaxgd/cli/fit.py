@@ -86,7 +86,7 @@ def fit(
         grid.add_row(name, *(f"{value:.4f}" for value in values.values()))
     n_params = sum(leaf.size for leaf in jax.tree.leaves(params))
     screen = console()
-    screen.print(described(table.source, dataset))
+    screen.print(described(table.source, dataset), soft_wrap=True)
     screen.print(
         f"{'MLP' if hidden else 'linear model'}, {n_params} parameters ({history.dtype})\n"
         f"{history.loss.size} updates by {optimizer}, learning rate {learning_rate:g}: "

@@ -52,7 +52,8 @@ def progress_bar(name: str) -> Iterator[Report]:
         TextColumn("{task.fields[now]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task(name, total=None, now="compiling")
 
         def report(now: Progressed) -> None:

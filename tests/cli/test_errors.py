@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from jaxgd.cli import compare as compare_command
 from jaxgd.cli.__main__ import main
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,13 @@ def test_a_bug_keeps_its_traceback(jaxgd, monkeypatch):
 def test_a_missing_extra_says_what_to_install(tmp_path, module, argv, extra):
     (tmp_path / "t.csv").write_text("a,y\n1,2\n")
     program = (
-        f"import sys; sys.path.insert(0, {sys.path[0]!r}); sys.modules[{module!r}] = None\n"
+        "import sys\n"
+        "class NotInstalled:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, NotInstalled())\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
         f"from jaxgd.cli.__main__ import main; sys.exit(main({argv!r}))"
     )
     result = subprocess.run(

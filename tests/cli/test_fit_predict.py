@@ -103,3 +103,13 @@ def test_a_run_that_diverges_saves_nothing(jaxgd, tmp_path):
     assert err.startswith("jaxgd: the loss must stay finite; it was ")
     assert "Use a smaller learning rate" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_seed_repeats_a_run_and_another_changes_it(jaxgd, flowers, tmp_path):
+    models = []
+    for seed in (1, 1, 2):
+        options = ["--target", "kind", "--ignore", "id", "--epochs", 1, "--seed", seed]
+        jaxgd("fit", flowers, *options)
+        models.append(load_model(tmp_path / "model.safetensors"))
+    weights = [model.params.w.tobytes() for model in models]
+    assert weights[0] == weights[1] != weights[2]
