@@ -41,3 +41,14 @@ REORDERED_F32 = 3e-6
 # A gradient through a whole f64 run against central differences with h = 1e-5, whose truncation is
 # of order h² and whose cancellation of order eps/h: measured 4e-10.
 FINITE_DIFFERENCE = 1e-7
+
+# A value standardised in f64 and brought back, relative to its column's unit: measured up to 2e-16;
+# the gate leaves a factor of about five for the mean's own rounding.
+STANDARDIZED_F64 = 1e-15
+
+# Mean and deviation of standardised columns of half-precision values, whose spread is at least
+# 2^-11 of their mean: up to 2^11 roundings of f64, measured up to 2e-13.
+STANDARD_MOMENTS_F64 = 1e-12
+
+# A few values of order 1 rounded once to f32: 6e-8 each.
+ROUNDED_F32 = 1e-6
