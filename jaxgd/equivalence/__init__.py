@@ -1,0 +1,19 @@
+"""Proves that two trainings are the same, or shows where they part. NumPy only."""
+
+from jaxgd.equivalence.calibration import Calibration, calibrate
+from jaxgd.equivalence.compare import assert_equivalent, compare
+from jaxgd.equivalence.report import LeafReport, Report
+from jaxgd.equivalence.tolerance import FixedTolerance, Tolerance
+from jaxgd.equivalence.ulp import ulp_distance
+
+__all__ = [
+    "Calibration",
+    "FixedTolerance",
+    "LeafReport",
+    "Report",
+    "Tolerance",
+    "assert_equivalent",
+    "calibrate",
+    "compare",
+    "ulp_distance",
+]
