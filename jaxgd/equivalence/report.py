@@ -177,7 +177,8 @@ class Report:
         if self.finite_until < end:
             why = f"Both runs hold NaN from update {self.finite_until + 1} on."
         elif self.rounding_growth is not None:
-            why = f"Rounding grows by 10x every {self.rounding_growth:.3g} updates: it is chaotic."
+            every = f"{self.rounding_growth:.3g} updates"
+            why = f"Rounding grows by 10x every {every}: the run is chaotic."
         elif all(leaf.at_rest for leaf in self.leaves):
             why = "Nothing moves: every update of the expected run is zero."
         else:
