@@ -1,7 +1,8 @@
 """Proves that two trainings are the same, or shows where they part. NumPy only."""
 
 from jaxgd.equivalence.calibration import Calibration, calibrate
-from jaxgd.equivalence.compare import assert_equivalent, compare
+from jaxgd.equivalence.compare import NotEquivalent, assert_equivalent, compare
+from jaxgd.equivalence.loader_order import OrderSampler, dataloader_order
 from jaxgd.equivalence.report import LeafReport, Report
 from jaxgd.equivalence.tolerance import FixedTolerance, Tolerance
 from jaxgd.equivalence.ulp import ulp_distance
@@ -10,10 +11,13 @@ __all__ = [
     "Calibration",
     "FixedTolerance",
     "LeafReport",
+    "NotEquivalent",
+    "OrderSampler",
     "Report",
     "Tolerance",
     "assert_equivalent",
     "calibrate",
     "compare",
+    "dataloader_order",
     "ulp_distance",
 ]

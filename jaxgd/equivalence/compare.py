@@ -10,6 +10,14 @@ from jaxgd.equivalence.trajectory import Trajectory, describe, listed, read_traj
 from jaxgd.equivalence.ulp import ulp_distance
 
 
+class NotEquivalent(AssertionError):
+    """Two runs part, or prove nothing; `report` says which, and is the message."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
 def assert_equivalent(
     actual: object,
     expected: object,
@@ -17,7 +25,7 @@ def assert_equivalent(
     *,
     until: int | None = None,
 ) -> Report:
-    """The report of two equivalent runs; AssertionError with the report if they are not.
+    """The report of two equivalent runs; NotEquivalent, an AssertionError, if they are not.
 
     Fails when the runs part, and also when the comparison proves nothing: when nothing moves, when
     both runs are NaN, or when rounding alone explains any difference (`Report.verdict`).
@@ -26,7 +34,7 @@ def assert_equivalent(
     """
     report = compare(actual, expected, tolerance, until=until)
     if report.verdict != "equivalent":
-        raise AssertionError(str(report))
+        raise NotEquivalent(report)
     return report
 
 
