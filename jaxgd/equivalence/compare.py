@@ -81,8 +81,8 @@ def compare(
     difference = np.max([leaf.error for leaf in leaves], axis=0)
     return Report(
         leaves=leaves,
-        updates=updates,
-        finite_until=min(_last_without_nan(b) for _, b in pairs.values()),
+        entries=updates,
+        finite_until=min(_last_finite(a, b) for a, b in pairs.values()),
         allowed=tolerance.describe(sorted({b.dtype.name for _, b in pairs.values()})),
         growth=growth(difference[: parted + 1]),
         rounding_growth=tolerance.growth,
@@ -181,7 +181,7 @@ def _ratio(numerator: Series, denominator: Series) -> Series:
     return np.where(numerator == 0, 0.0, np.nan_to_num(quotient, nan=0.0, posinf=np.inf))
 
 
-def _last_without_nan(leaf: np.ndarray) -> int:
-    """The update before the first that holds a NaN; -1 if that is the first."""
-    bad = np.isnan(leaf.reshape(len(leaf), -1)).any(axis=1)
-    return int(bad.argmax()) - 1 if bad.any() else len(leaf) - 1
+def _last_finite(actual: np.ndarray, expected: np.ndarray) -> int:
+    """The update before the first at which both hold a NaN in the same place."""
+    lost = (np.isnan(actual) & np.isnan(expected)).reshape(len(expected), -1).any(axis=1)
+    return int(lost.argmax()) - 1 if lost.any() else len(expected) - 1

@@ -69,13 +69,13 @@ class Report:
 
     verdict "parted": at update `parted_at` the runs differ by more than is allowed.
     verdict "unproven": they do not, but past update `provable_until` so much is allowed that it
-    proves nothing, or the run has left the finite numbers.
+    proves nothing, or both runs are NaN.
     verdict "equivalent": neither.
     """
 
     leaves: tuple[LeafReport, ...]
-    updates: int
-    finite_until: int  # the last update before the first NaN
+    entries: int  # of the trajectories: the updates, and the start if they begin with it
+    finite_until: int  # the last update before the first NaN that both runs hold
     allowed: str  # the tolerance in words
     growth: float | None  # the updates in which the difference grows tenfold, before they part
     rounding_growth: float | None  # ... and the reference's rounding, if calibrated and chaotic
@@ -114,7 +114,7 @@ class Report:
     @property
     def provable_until(self) -> int:
         """The last update at which the tolerance is fine enough to prove something."""
-        if self.updates == 1:
+        if self.entries == 1:
             return 0
         fine = np.flatnonzero(self.resolution <= PROVABLE)
         return min(int(fine[-1]) if fine.size else 0, self.finite_until)
@@ -129,7 +129,7 @@ class Report:
 
     @property
     def _proven(self) -> bool:
-        return self.provable_until == self.updates - 1
+        return self.provable_until == self.entries - 1
 
     def __str__(self) -> str:
         headline = {"parted": self._parted, "unproven": self._unproven, "equivalent": self._same}
@@ -141,7 +141,7 @@ class Report:
 
     def _rows(self) -> Iterator[list[str]]:
         yield ["update", "leaf", *_COLUMNS]
-        for t in range(self.updates):
+        for t in range(self.entries):
             for leaf in self.leaves:
                 yield [str(t), leaf.path, *leaf.cells(t)]
 
@@ -150,7 +150,7 @@ class Report:
         assert at is not None
         first = self.parted[0]
         lines = [
-            f"The runs part at update {at} of {self.updates - 1}, in {first.name}.",
+            f"The runs part at update {at} of {self.entries - 1}, in {first.name}.",
             *_aligned(at, self.parted),
         ]
         others = len(self.leaves) - len(self.parted)
@@ -161,9 +161,9 @@ class Report:
             lines.append("That is the first entry: the start, if the runs begin with it.")
         else:
             before = max(leaf.excess[:at].max() for leaf in self.leaves)
-            used = f"use at most {before:.1g} of what is allowed" if before else "agree bit for bit"
+            used = f"use at most {before:.1g} of what is allowed" if before else "agree exactly"
             lines.append(f"Before, they {used}.")
-        if at < self.updates - 1:
+        if at < self.entries - 1:
             lines.append(f"At the last update it is {first.error[-1]:.1e} of its scale off.")
         if self.growth is not None and self.rounding_growth is None:
             lines.append(
@@ -173,7 +173,7 @@ class Report:
         return lines
 
     def _unproven(self) -> list[str]:
-        end = self.updates - 1
+        end = self.entries - 1
         if self.finite_until < end:
             why = f"Both runs hold NaN from update {self.finite_until + 1} on."
         elif self.rounding_growth is not None:
@@ -195,18 +195,18 @@ class Report:
         ]
 
     def _same(self) -> list[str]:
-        what = f"updates 0 to {self.updates - 1} of {_leaves(len(self.leaves))}"
+        what = f"updates 0 to {self.entries - 1} of {_leaves(len(self.leaves))}"
         closest = max(self.leaves, key=lambda leaf: leaf.excess.max())
         t = int(closest.excess.argmax())
         if closest.excess[t] == 0:
-            lines = [f"The runs are the same, bit for bit: {what}."]
+            lines = [f"The runs are exactly the same: {what}."]
         else:
             lines = [
                 f"The runs are the same, to rounding: {what}.",
                 f"They use at most {closest.excess[t]:.1g} of what is allowed, "
                 f"in {closest.name} at update {t}.",
             ]
-        if self.updates > 1:
+        if self.entries > 1:
             lines.append(
                 f"A difference of {self.resolution.min():.1g} of the distance travelled "
                 "would have shown."

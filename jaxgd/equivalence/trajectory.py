@@ -131,7 +131,16 @@ def _walk(tree: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], A
 
 def _numeric(leaf: object, name: str, path: str) -> Shaped[np.ndarray, "..."]:
     """The leaf as an array of real numbers; TypeError when it is none."""
-    array = as_numpy(leaf)
+    try:
+        array = as_numpy(leaf)
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as failure:  # a random key, a sharded leaf elsewhere
+        raise TypeError(
+            f"{_at(path)} in {name} cannot become a NumPy array: {failure}"
+        ) from failure
     if array.dtype.kind not in "biuf" and array.dtype != bfloat16:
         raise TypeError(
             f"Leaves are arrays of real numbers; {_at(path)} in {name} is "

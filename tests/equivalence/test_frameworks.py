@@ -103,7 +103,7 @@ def compiled(precision, name):
 
 def test_the_port_is_proven(name, precision):
     report = assert_equivalent(jax_run(precision, name), torch_run(precision, name))
-    assert report.updates == 201
+    assert report.entries == 201
     assert {leaf.path for leaf in report.leaves} == {"0.weight", "0.bias", "2.weight", "2.bias"}
     assert report.resolution.min() < 1e-4
 

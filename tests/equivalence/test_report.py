@@ -48,7 +48,7 @@ def test_runs_that_part():
         "  layers.1.weight  4.3e-04       7.8e-03         72           0"
         "  [0, 0] -1.5009765625, -1.5",
         "1 of the other 3 leaves parted later.",
-        "Before, they agree bit for bit.",
+        "Before, they agree exactly.",
         "At the last update it is 5.6e-02 of its scale off.",
         ALLOWED,
     )
@@ -82,9 +82,9 @@ def test_runs_that_agree_to_rounding():
     )
 
 
-def test_runs_that_agree_bit_for_bit():
+def test_runs_that_agree_exactly():
     assert str(compare(state(), state())) == text(
-        "The runs are the same, bit for bit: updates 0 to 10 of 5 leaves.",
+        "The runs are exactly the same: updates 0 to 10 of 5 leaves.",
         "A difference of 5e-05 of the distance travelled would have shown.",
         ALLOWED,
     )

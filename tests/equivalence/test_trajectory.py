@@ -62,6 +62,12 @@ def test_takes_jax_torch_and_numpy_in_one_comparison():
     assert same(jax_run, torch_run)
 
 
+def test_takes_leaves_that_lie_on_several_devices():
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    assert same({"w": jax.device_put(WALK, sharding)}, {"w": WALK})
+
+
 def test_bfloat16_crosses_from_torch_to_jax():
     numbers = np.linspace(-3, 3, 12).reshape(4, 3)
     ours, theirs = jnp.asarray(numbers, jnp.bfloat16), torch.tensor(numbers, dtype=torch.bfloat16)
@@ -102,6 +108,7 @@ def test_a_list_of_live_tensors_is_refused():
         ({"w": WALK.astype(np.int32), "b": WALK}, TypeError, "'w' is int32 in actual"),
         ({"w": WALK.astype(complex), "b": WALK}, TypeError, "'w' in actual is ndarray of dtype c"),
         ({"w": "adam", "b": WALK}, TypeError, "real numbers; 'w' in actual is str"),
+        ({"w": jax.random.key(0), "b": WALK}, TypeError, "'w' in actual cannot become a NumPy"),
         ({"w": np.float32(1), "b": WALK}, ValueError, "'w' in actual is a scalar"),
         ([{"w": WALK}, {"b": WALK}], ValueError, r"actual\[1\] and actual\[0\] differ in 'b', 'w'"),
         ([WALK, WALK[0]], ValueError, r"float32\[4, 3, 2\] in actual\[0\] and float32\[3, 2\]"),
