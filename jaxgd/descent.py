@@ -121,7 +121,7 @@ def train(epoch: Epoch, epochs: int, *, shuffle: bool = True) -> Run:
     """
     epochs = check_count("epochs", epochs)
 
-    def run(state: State, data: PyTree, key: Key) -> tuple[State, Losses]:
+    def run(state: State, data: PyTree, key: Key) -> tuple[State, Float[Array, "epochs updates"]]:
         n = count_examples(data)
 
         def one_epoch(state: State, _: None) -> tuple[State, Losses]:

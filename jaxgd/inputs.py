@@ -167,7 +167,7 @@ def check_optimizer(optimizer: optax.GradientTransformation, params: PyTree) -> 
         return (params, state), (optax.apply_updates(params, updates), new_state)
 
     before, after = jax.eval_shape(update, jax.tree.map(jnp.asarray, params))
-    if jax.tree_util.tree_structure(before) != jax.tree_util.tree_structure(after):
+    if str(jax.tree.structure(before)) != str(jax.tree.structure(after)):
         raise TypeError("an update must keep the structure of the optimizer's state; it does not.")
     for (path, old), new in zip(
         jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True

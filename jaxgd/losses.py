@@ -2,8 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, ArrayLike, Float, Int, Real
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
+
+Label = Real[ArrayLike, ""] | Bool[ArrayLike, ""]
 
 
 @jax.custom_jvp
@@ -20,13 +23,12 @@ def _bernoulli_nats_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     dp, dy = tangents
     log_p = jnp.maximum(jnp.log(p), -100)
     log_q = jnp.maximum(jnp.log1p(-p), -100)
-    slope = (p - y) / jnp.maximum(p * (1 - p), 1e-12)
+    # torch's constant is a float32 in every precision.
+    slope = (p - y) / jnp.maximum(p * (1 - p), float(np.float32(1e-12)))
     return _bernoulli_nats(p, y), slope * dp + (log_q - log_p) * dy
 
 
-def binary_cross_entropy(
-    probability: Float[ArrayLike, ""], label: Real[ArrayLike, ""]
-) -> Float[Array, ""]:
+def binary_cross_entropy(probability: Float[ArrayLike, ""], label: Label) -> Float[Array, ""]:
     """Cross entropy of one label in [0, 1] under a Bernoulli probability, in nats.
 
         -(y log p + (1 - y) log(1 - p)),   each log clamped at -100
@@ -34,8 +36,9 @@ def binary_cross_entropy(
     with torch's gradient, (p - y) / max(p (1 - p), 1e-12).
 
     Source: torch.nn.functional.binary_cross_entropy.
-    Departs from torch.nn.functional.binary_cross_entropy: nothing, gradients included; a
-    probability outside [0, 1], which torch refuses, gives NaN or a clamped value.
+    Departs from torch.nn.functional.binary_cross_entropy: not in value or in the gradient of
+    the probability. The gradient of the label, log(1 - p) - log p, is clamped as the value is,
+    where torch's is infinite at p = 0 and 1; and a probability outside [0, 1] is not refused.
     """
     p = jnp.asarray(probability)
     return _bernoulli_nats(p, jnp.asarray(label, p.dtype))
@@ -54,9 +57,7 @@ def _logistic_nats_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     return _logistic_nats(z, y), (jax.nn.sigmoid(z) - y) * dz - z * dy
 
 
-def binary_cross_entropy_with_logits(
-    logit: Float[ArrayLike, ""], label: Real[ArrayLike, ""]
-) -> Float[Array, ""]:
+def binary_cross_entropy_with_logits(logit: Float[ArrayLike, ""], label: Label) -> Float[Array, ""]:
     """Cross entropy of one label in [0, 1] under the Bernoulli of a logit, in nats.
 
         max(z, 0) - z y + log(1 + exp(-|z|)),   gradient sigmoid(z) - y

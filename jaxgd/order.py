@@ -1,6 +1,7 @@
 """A stateless shuffle with random access: no sort, no memory, any position on its own."""
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,9 +51,13 @@ def _order_at(key: Array, n: int, at: Array) -> Array:
 
 
 def _ranked(key: Array, n: int, at: Array) -> Array:
-    """How many of the n random words are below the word at each position; ties go by position."""
-    words = jax.random.bits(key, (n,), jnp.uint32)
-    index = jnp.arange(n, dtype=at.dtype)
+    """The rank of each position's word among n random words."""
+    return _rank(jax.random.bits(key, (n,), jnp.uint32), at)
+
+
+def _rank(words: Array, at: Array) -> Array:
+    """How many words are below the word at each position; ties go by position."""
+    index = jnp.arange(len(words), dtype=at.dtype)
 
     def rank(position: Array) -> Array:
         own = words[position]
@@ -62,27 +67,48 @@ def _ranked(key: Array, n: int, at: Array) -> Array:
 
 
 def _feistel(key: Array, n: int, at: Array) -> Array:
-    """The position enciphered; walked along its cycle while it lies in the few rows past n."""
+    """The position enciphered, in Z_a × Z_b, and walked on if it lands in the few rows past n."""
     a, b = _factors(n)
-    round_keys = jax.random.bits(key, (_ROUNDS,), jnp.uint32)
-
-    def encipher(row: Array) -> Array:
-        left, right = row // jnp.uint32(b), row % jnp.uint32(b)
-        for i in range(0, _ROUNDS, 2):
-            left = (left + _word(round_keys[i], right)) % jnp.uint32(a)
-            right = (right + _word(round_keys[i + 1], left)) % jnp.uint32(b)
-        return left * jnp.uint32(b) + right
-
-    row = encipher(at.astype(jnp.uint32))
-    if a * b == n:
-        return row
-    # Only the few rows in [n, a·b) lead on, so we walk from those alone and look the others' up.
-    landing = jax.lax.while_loop(
-        lambda rows: jnp.any(rows >= n),
-        lambda rows: jnp.where(rows < n, rows, encipher(rows)),
-        encipher(jnp.arange(n, a * b, dtype=jnp.uint32)),
+    cipher = _Cipher(
+        jax.random.bits(key, (_ROUNDS,), jnp.uint32), jnp.uint32(n), jnp.uint32(a), jnp.uint32(b)
     )
-    return jnp.where(row < n, row, landing[jnp.maximum(row, n) - n])
+    return _walk(cipher, at.astype(jnp.uint32), overflow=a * b - n)
+
+
+class _Cipher(NamedTuple):
+    """The keys of the rounds, the number of rows n and the factors a, b with a·b ≥ n."""
+
+    round_keys: UInt32[Array, "rounds"]
+    n: UInt32[Array, ""]
+    a: UInt32[Array, ""]
+    b: UInt32[Array, ""]
+
+
+def _walk(cipher: _Cipher, position: Array, overflow: int) -> Array:
+    """The cycle walk, from every position at once.
+
+    Only the overflow rows [n, a·b) lead on, so we walk from those alone and look the others' up:
+    walking all positions until the last has landed would encipher every one of them again.
+    """
+    row = _encipher(cipher, position)
+    if overflow == 0:
+        return row
+    landing = jax.lax.fori_loop(
+        1,
+        overflow,  # a walk of more steps would be going in a circle that no position leads into
+        lambda _, rows: jnp.where(rows < cipher.n, rows, _encipher(cipher, rows)),
+        _encipher(cipher, cipher.n + jnp.arange(overflow, dtype=jnp.uint32)),
+    )
+    return jnp.where(row < cipher.n, row, landing[jnp.maximum(row, cipher.n) - cipher.n])
+
+
+def _encipher(cipher: _Cipher, row: Array) -> Array:
+    """A Feistel network on (row // b, row mod b): every round adds a word of the other half."""
+    left, right = row // cipher.b, row % cipher.b
+    for i in range(0, _ROUNDS, 2):
+        left = (left + _word(cipher.round_keys[i], right)) % cipher.a
+        right = (right + _word(cipher.round_keys[i + 1], left)) % cipher.b
+    return left * cipher.b + right
 
 
 def _factors(n: int) -> tuple[int, int]:
