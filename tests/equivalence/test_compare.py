@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 
 from jaxgd.equivalence import FixedTolerance, assert_equivalent, compare
 from tests.equivalence.runs import DECADE_OF_CHAOS, chaos, descent
@@ -148,3 +149,14 @@ def test_a_chaotic_pair_says_what_it_may_be():
     assert report.verdict == "parted"
     assert report.growth == pytest.approx(DECADE_OF_CHAOS, rel=CHAOTIC_RATE)
     assert "calibrate(run) tells" in str(report)
+
+
+def test_float16_shows_what_it_can():
+    expected = descent(np.float16, learning_rate=0.5)
+    assert_equivalent(descent(np.float16, learning_rate=0.5, jitter=1), expected)
+    assert compare(descent(np.float16, learning_rate=0.55), expected).verdict == "parted"
+
+
+def test_bfloat16_is_too_coarse_to_prove_anything_by_default():
+    run = {"w": np.stack([entry["w"] for entry in descent(np.float32)]).astype(bfloat16)}
+    assert compare(run, dict(run)).verdict == "unproven"
