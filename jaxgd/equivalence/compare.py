@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxgd.equivalence.deviation import Series, deviation
+from jaxgd.equivalence.deviation import Series, deviation, ratio
 from jaxgd.equivalence.growth import growth
 from jaxgd.equivalence.report import LeafReport, Report
 from jaxgd.equivalence.tolerance import FixedTolerance, Tolerance
@@ -155,12 +155,12 @@ def _leaf_report(
         shape=shape,
         whole=bool((right == np.trunc(right)).all()),
         median_ulp=_median_distance(left, right),
-        error=_ratio(strayed.error, np.full_like(strayed.error, strayed.scale)),
-        update_error=_ratio(strayed.step_error, strayed.step),
+        error=ratio(strayed.error, np.full_like(strayed.error, strayed.scale)),
+        update_error=ratio(strayed.step_error, strayed.step),
         excess=np.maximum(
-            _ratio(strayed.error, allowed.error), _ratio(strayed.step_error, allowed.step_error)
+            ratio(strayed.error, allowed.error), ratio(strayed.step_error, allowed.step_error)
         ),
-        resolution=np.where(strayed.distance > 0, _ratio(allowed.error, strayed.distance), np.inf),
+        resolution=np.where(strayed.distance > 0, ratio(allowed.error, strayed.distance), np.inf),
         worst=np.stack(index, axis=1) if index else np.zeros((len(updates), 0), np.int64),
         actual=left[updates, strayed.worst],
         expected=right[updates, strayed.worst],
@@ -172,13 +172,6 @@ def _median_distance(actual: np.ndarray, expected: np.ndarray) -> Series:
     if expected.dtype.kind in "biu":
         return np.median(np.abs(actual.astype(np.float64) - expected.astype(np.float64)), axis=1)
     return np.median(ulp_distance(actual, expected).astype(np.float64), axis=1)
-
-
-def _ratio(numerator: Series, denominator: Series) -> Series:
-    """numerator / denominator; 0 / 0 is 0, and anything else / 0 is infinite."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        quotient = numerator / denominator
-    return np.where(numerator == 0, 0.0, np.nan_to_num(quotient, nan=0.0, posinf=np.inf))
 
 
 def _last_finite(actual: np.ndarray, expected: np.ndarray) -> int:

@@ -48,6 +48,13 @@ def deviation(
     )
 
 
+def ratio(numerator: Series, denominator: Series) -> Series:
+    """numerator / denominator; 0 / 0 is 0, and anything else / 0 is infinite."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        quotient = numerator / denominator
+    return np.where(numerator == 0, 0.0, np.nan_to_num(quotient, nan=0.0, posinf=np.inf))
+
+
 def _largest(x: Float[np.ndarray, "updates entries"]) -> Series:
     """The largest |entry| of each update; 0 for a leaf without entries."""
     return np.abs(x).max(axis=1, initial=0.0)
