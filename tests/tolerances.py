@@ -52,3 +52,7 @@ STANDARD_MOMENTS_F64 = 1e-12
 
 # A few values of order 1 rounded once to f32: 6e-8 each.
 ROUNDED_F32 = 1e-6
+
+# How fast rounding grows in a chaotic run, fitted over the twenty updates before it saturates: the
+# rates of single starts of the logistic map scatter by up to a quarter around its exponent.
+CHAOTIC_RATE = 0.4
