@@ -1,0 +1,18 @@
+"""torch.optim's optimizers as optax GradientTransformations, every option, to rounding.
+
+Each function takes torch's own argument names and defaults; `lr` may also be traced, or a
+schedule: a function of the number of updates done. `foreach`, `fused`, `capturable` and
+`differentiable` choose a kernel and no number, so there are none of them here.
+
+Every optimizer is one chain: the gradient torch sees (`maximize`, coupled weight decay), the
+rule, the learning rate (after decoupled weight decay). All of its state is reached by name:
+`optax.tree.get(state, "exp_avg")`, and `"step"` for the number of updates done.
+
+The promise holds for float32 and float64 parameters on the CPU. Complex ones are refused: torch
+takes their real and imaginary parts as two numbers, so give them as two leaves.
+"""
+
+from jaxgd.optim.adam import adam as adam
+from jaxgd.optim.adam import adamw as adamw
+from jaxgd.optim.names import by_name as by_name
+from jaxgd.optim.sgd import sgd as sgd

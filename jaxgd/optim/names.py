@@ -1,0 +1,28 @@
+"""The optimizers by name, for the command line and for `fit`."""
+
+import difflib
+from collections.abc import Callable
+from typing import Final
+
+import optax
+
+from jaxgd.optim.adam import adam, adamw
+from jaxgd.optim.sgd import sgd
+
+OPTIMIZERS: Final[dict[str, Callable[..., optax.GradientTransformation]]] = {
+    "adam": adam,
+    "adamw": adamw,
+    "sgd": sgd,
+}
+
+
+def by_name(name: str) -> Callable[..., optax.GradientTransformation]:
+    """The optimizer of that name, such as `adam`: a function of torch's options.
+
+    Raises ValueError for an unknown name, and offers the nearest.
+    """
+    if name not in OPTIMIZERS:
+        known = ", ".join(sorted(OPTIMIZERS))
+        nearest = difflib.get_close_matches(name.lower(), OPTIMIZERS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"optimizer must be one of {known}; got {name!r}. Use {nearest!r}?")
+    return OPTIMIZERS[name]
