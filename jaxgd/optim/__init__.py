@@ -12,7 +12,14 @@ The promise holds for float32 and float64 parameters on the CPU. Complex ones ar
 takes their real and imaginary parts as two numbers, so give them as two leaves.
 """
 
+from jaxgd.optim.adadelta import adadelta as adadelta
+from jaxgd.optim.adagrad import adagrad as adagrad
 from jaxgd.optim.adam import adam as adam
 from jaxgd.optim.adam import adamw as adamw
+from jaxgd.optim.adamax import adamax as adamax
+from jaxgd.optim.nadam import nadam as nadam
 from jaxgd.optim.names import by_name as by_name
+from jaxgd.optim.radam import radam as radam
+from jaxgd.optim.rmsprop import rmsprop as rmsprop
+from jaxgd.optim.rprop import rprop as rprop
 from jaxgd.optim.sgd import sgd as sgd

@@ -6,12 +6,26 @@ from typing import Final
 
 import optax
 
+from jaxgd.optim.adadelta import adadelta
+from jaxgd.optim.adagrad import adagrad
 from jaxgd.optim.adam import adam, adamw
+from jaxgd.optim.adamax import adamax
+from jaxgd.optim.nadam import nadam
+from jaxgd.optim.radam import radam
+from jaxgd.optim.rmsprop import rmsprop
+from jaxgd.optim.rprop import rprop
 from jaxgd.optim.sgd import sgd
 
 OPTIMIZERS: Final[dict[str, Callable[..., optax.GradientTransformation]]] = {
+    "adadelta": adadelta,
+    "adagrad": adagrad,
     "adam": adam,
+    "adamax": adamax,
     "adamw": adamw,
+    "nadam": nadam,
+    "radam": radam,
+    "rmsprop": rmsprop,
+    "rprop": rprop,
     "sgd": sgd,
 }
 

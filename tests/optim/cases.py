@@ -20,18 +20,33 @@ Options = dict[str, Any]
 SCHEDULE = "schedule"
 
 TORCH: dict[str, type[torch.optim.Optimizer]] = {
+    "adadelta": torch.optim.Adadelta,
+    "adagrad": torch.optim.Adagrad,
     "adam": torch.optim.Adam,
+    "adamax": torch.optim.Adamax,
     "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "rprop": torch.optim.Rprop,
     "sgd": torch.optim.SGD,
 }
 
 OPTIONS: dict[str, Options] = {
-    "sgd": {
-        "lr": 0.03,
-        "momentum": 0.9,
-        "dampening": 0.5,
+    "adadelta": {
+        "lr": 0.3,
+        "rho": 0.95,
+        "eps": 1e-3,
         "weight_decay": 0.1,
-        "nesterov": True,
+        "maximize": True,
+        SCHEDULE: True,
+    },
+    "adagrad": {
+        "lr": 0.1,
+        "lr_decay": 0.05,
+        "weight_decay": 0.1,
+        "initial_accumulator_value": 0.1,
+        "eps": 1e-3,
         "maximize": True,
         SCHEDULE: True,
     },
@@ -45,12 +60,65 @@ OPTIONS: dict[str, Options] = {
         "decoupled_weight_decay": True,
         SCHEDULE: True,
     },
+    "adamax": {
+        "lr": 0.03,
+        "betas": (0.99, 0.9),
+        "eps": 1e-3,
+        "weight_decay": 0.1,
+        "maximize": True,
+        SCHEDULE: True,
+    },
     "adamw": {
         "lr": 0.03,
         "betas": (0.8, 0.9999),
         "eps": 1e-3,
         "weight_decay": 0.1,
         "amsgrad": True,
+        "maximize": True,
+        SCHEDULE: True,
+    },
+    "nadam": {
+        "lr": 0.03,
+        "betas": (0.8, 0.9999),
+        "eps": 1e-3,
+        "weight_decay": 0.1,
+        "momentum_decay": 0.1,
+        "decoupled_weight_decay": True,
+        "maximize": True,
+        SCHEDULE: True,
+    },
+    "radam": {
+        "lr": 0.03,
+        "betas": (0.8, 0.99),
+        "eps": 1e-3,
+        "weight_decay": 0.1,
+        "decoupled_weight_decay": True,
+        "maximize": True,
+        SCHEDULE: True,
+    },
+    "rmsprop": {
+        "lr": 0.03,
+        "alpha": 0.9,
+        "eps": 1e-3,
+        "weight_decay": 0.1,
+        "momentum": 0.9,
+        "centered": True,
+        "maximize": True,
+        SCHEDULE: True,
+    },
+    "rprop": {
+        "lr": 0.1,
+        "etas": (0.3, 1.5),
+        "step_sizes": (1e-3, 1.0),
+        "maximize": True,
+        SCHEDULE: True,
+    },
+    "sgd": {
+        "lr": 0.03,
+        "momentum": 0.9,
+        "dampening": 0.5,
+        "weight_decay": 0.1,
+        "nesterov": True,
         "maximize": True,
         SCHEDULE: True,
     },
@@ -61,6 +129,8 @@ NEEDS: dict[tuple[str, str], Options] = {
     ("sgd", "dampening"): {"momentum": 0.9},
     ("sgd", "nesterov"): {"momentum": 0.9},
     ("adam", "decoupled_weight_decay"): {"weight_decay": 0.1},
+    ("nadam", "decoupled_weight_decay"): {"weight_decay": 0.1},
+    ("radam", "decoupled_weight_decay"): {"weight_decay": 0.1},
 }
 
 

@@ -115,7 +115,7 @@ def value_error(actual: Arrays, expected: Arrays) -> float:
 
 
 def update_error(actual: Arrays, expected: Arrays) -> float:
-    """The worst |Δu| / max|u| of any leaf at any update; `expected` holds the values.
+    """The worst |Δu| at any update, against the largest |u| of the leaf; `expected` holds values.
 
     Torch gives no updates, only rounded parameters: the rounding of the two it is the
     difference of is taken off first.
@@ -125,11 +125,11 @@ def update_error(actual: Arrays, expected: Arrays) -> float:
         update = np.diff(values.astype(np.float64), axis=0)
         rounding = np.finfo(values.dtype).eps * _size(values[1:])
         distance = _size(actual[name].astype(np.float64) - update)
-        errors.append(_ratio(np.maximum(distance - rounding, 0.0), _size(update)))
+        errors.append(_ratio(np.maximum(distance - rounding, 0.0), _size(update).max()))
     return max(errors)
 
 
-def _ratio(error: np.ndarray, scale: np.ndarray | float) -> float:
+def _ratio(error: np.ndarray, scale: float) -> float:
     """The largest error / scale; inf where it is not finite or the scale is 0, 0 where both are."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(error == 0, 0.0, error / scale)
