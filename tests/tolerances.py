@@ -31,6 +31,3 @@ OPTIM_F32_OF_TORCHS_OWN = 4.0
 # Updates in float64, where torch's own scalars cancel in double: optimizer -> bound. RAdam's rho is
 # a difference of 2000 and 1995, over a bias correction that cancels too: measured 1e-12.
 OPTIM_UPDATES_F64 = {"radam": 1e-11}
-
-# Nothing is rounded but where torch rounds too, whatever XLA fuses: bit for bit.
-OPTIM_EXACT = {"rprop"}

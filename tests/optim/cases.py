@@ -109,7 +109,7 @@ OPTIONS: dict[str, Options] = {
     "rprop": {
         "lr": 0.1,
         "etas": (0.3, 1.5),
-        "step_sizes": (1e-3, 1.0),
+        "step_sizes": (1e-3, 0.05),
         "maximize": True,
         SCHEDULE: True,
     },
@@ -151,6 +151,15 @@ class Case:
         """A stable name, such as `adam(amsgrad=True, weight_decay=0.1)`."""
         given = ", ".join(f"{name}={value}" for name, value in sorted(self.options.items()))
         return f"{self.optimizer}({given})"
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing is rounded but where torch rounds too, whatever XLA fuses."""
+        return self.optimizer == "rprop"
+
+    @property
+    def decays_decoupled(self) -> bool:
+        return self.optimizer == "adamw" or "decoupled_weight_decay" in self.options
 
     @property
     def constructor_options(self) -> Options:
