@@ -16,15 +16,19 @@ from tests.optim import problems
 from tests.optim.cases import Case
 from tests.optim.problems import SHAPES, Arrays
 
-# Optimizers that look at a leaf's shape get the leaves as they are. All others work number by
-# number, so they get one flat leaf: the same arithmetic, and a seventh of the compilation.
-LEAFWISE = {"adafactor", "muon"}
+# Optimizers that look at a leaf's shape get leaves as they are: one of each shape and scale. All
+# others work number by number, so they get one flat leaf: the same arithmetic, compiled once.
+LEAFWISE = {"adafactor"}
+LEAVES = ("logistic/bias", "mlp/0/weight", "mlp/2/weight", "ill_scaled/tiny", "ill_scaled/huge")
+
+# torch.optim.SparseAdam takes sparse gradients only.
+SPARSE = {"sparse_adam"}
 
 
 def layout(case: Case, leaves: Mapping[str, np.ndarray], leading: int) -> Arrays:
     """The leaves as this optimizer is given them; `leading` axes (updates) are kept."""
     if case.optimizer in LEAFWISE:
-        return dict(leaves)
+        return {name: leaves[name] for name in LEAVES}
     flat = [leaves[k].reshape(*leaves[k].shape[:leading], -1) for k in SHAPES]
     return {"flat": np.concatenate(flat, axis=leading)}
 
@@ -51,7 +55,8 @@ def run_torch(case: Case, dtype: str, gradients: Arrays) -> Arrays:
     trajectory = [{k: p.detach().numpy().copy() for k, p in params.items()}]
     for t in range(problems.UPDATES):
         for name, param in params.items():
-            param.grad = stream[name][t].clone()
+            grad = stream[name][t].clone()
+            param.grad = grad.to_sparse() if case.optimizer in SPARSE else grad
         optimizer.step()
         after_step()
         trajectory.append({k: p.detach().numpy().copy() for k, p in params.items()})
@@ -103,6 +108,27 @@ def run_jax(
         JaxRun(unflatten(case, value), unflatten(case, update))
         for case, value, update in zip(cases, whole, updates, strict=True)
     ]
+
+
+def updates_along(case: Case, dtype: str, gradients: Arrays, values: Arrays) -> Arrays:
+    """Our updates where the parameters follow a given trajectory, so that no error feeds back."""
+    with jax.enable_x64(dtype == "float64"):
+        streams = [
+            jax.tree.map(_array(dtype), layout(case, leaves, 1)) for leaves in (gradients, values)
+        ]
+        tx = case.jaxgd()
+
+        def body(state, grads_and_params):
+            updates, state = tx.update(grads_and_params[0], state, grads_and_params[1])
+            return state, updates
+
+        @jax.jit
+        def run(gradients, values):
+            start = jax.tree.map(lambda leaf: leaf[0], values)
+            before = jax.tree.map(lambda leaf: leaf[:-1], values)
+            return jax.lax.scan(body, tx.init(start), (gradients, before))[1]
+
+        return unflatten(case, jax.tree.map(np.asarray, run(*streams)))
 
 
 def _array(dtype: str):
