@@ -13,13 +13,20 @@ takes their real and imaginary parts as two numbers, so give them as two leaves.
 """
 
 from jaxgd.optim.adadelta import adadelta as adadelta
+from jaxgd.optim.adafactor import adafactor as adafactor
 from jaxgd.optim.adagrad import adagrad as adagrad
 from jaxgd.optim.adam import adam as adam
 from jaxgd.optim.adam import adamw as adamw
 from jaxgd.optim.adamax import adamax as adamax
+from jaxgd.optim.asgd import asgd as asgd
+from jaxgd.optim.clip import clip_grad_norm as clip_grad_norm
+from jaxgd.optim.clip import clip_grad_value as clip_grad_value
+from jaxgd.optim.lbfgs import lbfgs as lbfgs
+from jaxgd.optim.muon import muon as muon
 from jaxgd.optim.nadam import nadam as nadam
 from jaxgd.optim.names import by_name as by_name
 from jaxgd.optim.radam import radam as radam
 from jaxgd.optim.rmsprop import rmsprop as rmsprop
 from jaxgd.optim.rprop import rprop as rprop
 from jaxgd.optim.sgd import sgd as sgd
+from jaxgd.optim.sparse_adam import sparse_adam as sparse_adam

@@ -7,26 +7,36 @@ from typing import Final
 import optax
 
 from jaxgd.optim.adadelta import adadelta
+from jaxgd.optim.adafactor import adafactor
 from jaxgd.optim.adagrad import adagrad
 from jaxgd.optim.adam import adam, adamw
 from jaxgd.optim.adamax import adamax
+from jaxgd.optim.asgd import asgd
+from jaxgd.optim.lbfgs import lbfgs
+from jaxgd.optim.muon import muon
 from jaxgd.optim.nadam import nadam
 from jaxgd.optim.radam import radam
 from jaxgd.optim.rmsprop import rmsprop
 from jaxgd.optim.rprop import rprop
 from jaxgd.optim.sgd import sgd
+from jaxgd.optim.sparse_adam import sparse_adam
 
 OPTIMIZERS: Final[dict[str, Callable[..., optax.GradientTransformation]]] = {
     "adadelta": adadelta,
+    "adafactor": adafactor,
     "adagrad": adagrad,
     "adam": adam,
     "adamax": adamax,
     "adamw": adamw,
+    "asgd": asgd,
+    "lbfgs": lbfgs,
+    "muon": muon,
     "nadam": nadam,
     "radam": radam,
     "rmsprop": rmsprop,
     "rprop": rprop,
     "sgd": sgd,
+    "sparse_adam": sparse_adam,
 }
 
 

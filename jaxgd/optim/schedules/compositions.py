@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxgd.optim.options import Scalar, check
-from jaxgd.optim.schedules.schedule import OfCount, Real, Schedule, tabulated, widest
+from jaxgd.optim.precision import widest
+from jaxgd.optim.schedules.schedule import OfCount, Real, Schedule, tabulated
 
 
 def sequential_lr(schedulers: Sequence[Callable], milestones: Sequence[int]) -> OfCount:

@@ -6,7 +6,8 @@ from math import pi
 import jax.numpy as jnp
 
 from jaxgd.optim.options import Scalar, check
-from jaxgd.optim.schedules.schedule import Real, Schedule, widest
+from jaxgd.optim.precision import widest
+from jaxgd.optim.schedules.schedule import Real, Schedule
 
 LAST_COUNT = 2**31 - 1  # optax counts in int32
 

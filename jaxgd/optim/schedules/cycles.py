@@ -7,7 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxgd.optim.options import Scalar, check
-from jaxgd.optim.schedules.schedule import OfCount, Real, widest
+from jaxgd.optim.precision import widest
+from jaxgd.optim.schedules.schedule import OfCount, Real
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.optim.options import Scalar, check
-from jaxgd.optim.schedules.schedule import Real, Schedule, tabulated, widest
+from jaxgd.optim.precision import widest
+from jaxgd.optim.schedules.schedule import Real, Schedule, tabulated
 
 
 def lambda_lr(

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from jaxgd.optim.options import Scalar, check
-from jaxgd.optim.schedules.schedule import Real, widest
+from jaxgd.optim.precision import widest
+from jaxgd.optim.schedules.schedule import Real
 
 
 class PlateauState(NamedTuple):

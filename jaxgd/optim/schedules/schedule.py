@@ -9,15 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxgd.optim.options import Scalar
+from jaxgd.optim.precision import widest
 
 Real: TypeAlias = Float[Array, ""]
 OfCount: TypeAlias = Callable[[Scalar], Real]
 ClosedForm: TypeAlias = Callable[[Real], Real]
-
-
-def widest(x: Scalar) -> Real:
-    """A scalar in the widest float that is enabled: float64 in x64 mode, otherwise float32."""
-    return jnp.asarray(x, jnp.result_type(float))
 
 
 @dataclass(frozen=True)
