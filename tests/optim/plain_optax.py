@@ -14,6 +14,10 @@ from tests.optim.cases import SCHEDULE, TORCH_DEFAULTS, Case, Options, schedule_
 # optimizer -> (optax's function, torch's option -> optax's)
 COUNTERPARTS: dict[str, tuple[Callable[..., Any], dict[str, str]]] = {
     "adadelta": (optax.adadelta, {"rho": "rho", "eps": "eps"}),
+    "adafactor": (
+        optax.adafactor,
+        {"d": "clipping_threshold", "weight_decay": "weight_decay_rate"},
+    ),
     "adagrad": (
         optax.adagrad,
         {"initial_accumulator_value": "initial_accumulator_value", "eps": "eps"},
@@ -32,6 +36,7 @@ COUNTERPARTS: dict[str, tuple[Callable[..., Any], dict[str, str]]] = {
         {"etas": "eta_minus eta_plus", "step_sizes": "min_step_size max_step_size"},
     ),
     "sgd": (optax.sgd, {"momentum": "momentum", "nesterov": "nesterov"}),
+    "sparse_adam": (optax.adam, {"betas": "b1 b2", "eps": "eps"}),
 }
 
 # Another function of optax's takes the place of the one above.
@@ -61,7 +66,8 @@ def plain_optax(case: Case) -> optax.GradientTransformation | None:
     if "weight_decay" not in names and (weight_decay := options.pop("weight_decay", 0)):
         before.append(optax.add_decayed_weights(weight_decay))
     lr = learning_rate(case, options)
-    if not set(options) <= set(names):
+    takes_schedules = case.optimizer != "rprop"
+    if not set(options) <= set(names) or (callable(lr) and not takes_schedules):
         return None
     return optax.chain(*before, build(lr, **renamed(options, names)))
 
