@@ -101,6 +101,7 @@ def orthogonalized(
     Computed in `dtype`, each product rounded once, on the side where X Xᵀ is smaller.
     """
     a, b, c = coefficients
+    accumulator = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.astype(dtype)
     x = x.T if tall else x
@@ -109,7 +110,6 @@ def orthogonalized(
     def product(left: Array, right: Array) -> Array:
         return jnp.matmul(left, right, preferred_element_type=accumulator)
 
-    accumulator = jnp.promote_types(dtype, jnp.float32)
     for _ in range(steps):
         gram = product(x, x.T).astype(dtype)
         polynomial = (b * gram.astype(accumulator) + c * product(gram, gram)).astype(dtype)
