@@ -12,6 +12,7 @@ The promise holds for float32 and float64 parameters on the CPU. Complex ones ar
 takes their real and imaginary parts as two numbers, so give them as two leaves.
 """
 
+from jaxgd.optim import schedules as schedules
 from jaxgd.optim.adadelta import adadelta as adadelta
 from jaxgd.optim.adafactor import adafactor as adafactor
 from jaxgd.optim.adagrad import adagrad as adagrad
@@ -21,6 +22,8 @@ from jaxgd.optim.adamax import adamax as adamax
 from jaxgd.optim.asgd import asgd as asgd
 from jaxgd.optim.clip import clip_grad_norm as clip_grad_norm
 from jaxgd.optim.clip import clip_grad_value as clip_grad_value
+from jaxgd.optim.interop.from_torch import from_torch as from_torch
+from jaxgd.optim.interop.to_torch import to_torch_state_dict as to_torch_state_dict
 from jaxgd.optim.lbfgs import lbfgs as lbfgs
 from jaxgd.optim.muon import muon as muon
 from jaxgd.optim.nadam import nadam as nadam
