@@ -1,0 +1,1 @@
+"""The PyTorch reference: the oracle that jaxgd's numbers are checked against."""

@@ -1,0 +1,217 @@
+"""The friendly host loop: checks its input, compiles one epoch, runs it, keeps the history."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import Array, PyTree
+
+from jaxgd.descent import Epoch, Key, State, gd, init, minibatch, train
+from jaxgd.inputs import (
+    check_batch_size,
+    check_count,
+    check_data,
+    check_key,
+    check_like,
+    check_loss,
+    check_optimizer,
+    check_params,
+    count_examples,
+)
+from jaxgd.objective import Loss, mean_loss
+
+Progress = Callable[["Progressed"], None]
+
+
+class Progressed(NamedTuple):
+    """What a progress callback is told after each epoch."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    validation_loss: float | None
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run recorded.
+
+    `loss` [epochs, updates] is each update's mean batch loss before the update, `epoch_loss`
+    [epochs] their mean over the examples of the epoch, `validation_loss` [epochs] the mean loss
+    of the validation rows after the epoch (None without any). Compiling and running are timed
+    apart, in seconds. `dtype` is the precision the params were trained in.
+    """
+
+    loss: np.ndarray
+    epoch_loss: np.ndarray
+    validation_loss: np.ndarray | None
+    compile_seconds: float
+    run_seconds: float
+    dtype: str
+
+
+class Fit(NamedTuple):
+    """A finished run: the trained params, the state to go on from, and the history."""
+
+    params: PyTree
+    state: State
+    history: History
+
+
+class Diverged(FloatingPointError):
+    """A loss that is not finite; `fit` holds the run up to the last epoch that was."""
+
+    def __init__(self, message: str, fit: Fit) -> None:
+        super().__init__(message)
+        self.fit = fit
+
+
+def fit(
+    loss: Loss,
+    params: PyTree,
+    data: PyTree,
+    *,
+    optimizer: optax.GradientTransformation,
+    epochs: int,
+    batch_size: int | None = None,
+    key: Key,
+    shuffle: bool = True,
+    validation: PyTree | None = None,
+    progress: bool | Progress = False,
+) -> Fit:
+    """The result of training on data for a number of epochs: `Fit(params, state, history)`.
+
+    `batch_size=None` is full-batch gradient descent, 1 is SGD, anything between is mini-batch.
+    Epoch e visits the rows in the order `shuffle(fold_in(key, e), n)`, as `train` does: the losses
+    are those of `train`, to rounding. `validation` is data like `data` on which the loss is
+    evaluated after each epoch; `progress` is True for a line a epoch on standard error, or a
+    function of `Progressed`.
+
+    Raises, before anything is compiled, ValueError or TypeError for data that are empty, ragged,
+    not finite or not numbers, params that are not floating point, a loss that is not a scalar, an
+    optimizer that changes a dtype, and a batch size or number of epochs out of range; while
+    running, `Diverged` at the end of the first epoch with a loss that is not finite.
+    """
+    data, validation, key, epoch = _checked(
+        loss, params, data, optimizer, epochs, batch_size, key, validation
+    )
+    state = init(params, optimizer)
+    one_epoch = train(epoch, 1, shuffle=shuffle)
+
+    def segment(state: State, data: PyTree, validation: PyTree, key: Key) -> tuple:
+        state, losses = one_epoch(state, data, key)
+        held_out = None if validation is None else mean_loss(loss, state.params, validation)
+        return state, losses[0], held_out
+
+    start = time.perf_counter()
+    run_segment = jax.jit(segment).lower(state, data, validation, key).compile()
+    compiled = time.perf_counter()
+
+    report = _reporter(progress)
+    record = _Record(count_examples(data), batch_size, compiled - start, _dtype_of(state.params))
+    for e in range(epochs):
+        began = time.perf_counter()
+        next_state, losses, held_out = run_segment(state, data, validation, key)
+        losses = np.asarray(losses)
+        record.run_seconds += time.perf_counter() - began
+        if not np.isfinite(losses).all():
+            update = int(np.argmin(np.isfinite(losses)))
+            raise Diverged(
+                f"the loss must stay finite; it was {losses[update]} at epoch {e}, update {update} "
+                f"(both counted from 0). Use a smaller learning rate or scale the features; the "
+                f"state before this epoch is in this error's .fit.",
+                Fit(state.params, state, record.history()),
+            )
+        state = next_state
+        record.add(losses, held_out)
+        if report is not None:
+            report(record.progressed(epochs))
+    return Fit(state.params, state, record.history())
+
+
+class _Record:
+    """The history while it is being written."""
+
+    def __init__(self, n: int, batch_size: int | None, compile_seconds: float, dtype: str) -> None:
+        self.batches = _batch_sizes(n, n if batch_size is None else batch_size)
+        self.compile_seconds, self.run_seconds, self.dtype = compile_seconds, 0.0, dtype
+        self.loss: list[np.ndarray] = []
+        self.epoch_loss: list[float] = []
+        self.validation_loss: list[float] = []
+
+    def add(self, losses: np.ndarray, held_out: Array | None) -> None:
+        self.loss.append(losses)
+        self.epoch_loss.append(float(np.average(losses, weights=self.batches)))
+        if held_out is not None:
+            self.validation_loss.append(float(held_out))
+
+    def progressed(self, epochs: int) -> Progressed:
+        held_out = self.validation_loss[-1] if self.validation_loss else None
+        return Progressed(len(self.loss), epochs, self.epoch_loss[-1], held_out)
+
+    def history(self) -> History:
+        return History(
+            loss=np.array(self.loss).reshape(-1, len(self.batches)),
+            epoch_loss=np.array(self.epoch_loss),
+            validation_loss=np.array(self.validation_loss) if self.validation_loss else None,
+            compile_seconds=self.compile_seconds,
+            run_seconds=self.run_seconds,
+            dtype=self.dtype,
+        )
+
+
+def _checked(
+    loss: Loss,
+    params: PyTree,
+    data: PyTree,
+    optimizer: optax.GradientTransformation,
+    epochs: int,
+    batch_size: int | None,
+    key: Key,
+    validation: PyTree | None,
+) -> tuple[PyTree, PyTree | None, Key, Epoch]:
+    """The run's input on the device, and its epoch, once every rule has been checked."""
+    check_count("epochs", epochs)
+    key = check_key(key)
+    check_params(params)
+    data = check_data("data", data)
+    n = count_examples(data)
+    if batch_size is not None:
+        batch_size = check_batch_size(batch_size, n)
+    if validation is not None:
+        validation = check_like(check_data("validation", validation), data)
+    check_loss(loss, params, data)
+    check_optimizer(optimizer, params)
+    epoch = gd(loss, optimizer) if batch_size is None else minibatch(loss, optimizer, batch_size)
+    return data, validation, key, epoch
+
+
+def _batch_sizes(n: int, b: int) -> list[int]:
+    return [b] * (n // b) + [n % b] * (n % b > 0)
+
+
+def _dtype_of(params: PyTree) -> str:
+    return ", ".join(sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)}))
+
+
+def _reporter(progress: bool | Progress) -> Progress | None:
+    if callable(progress):
+        return progress
+    return _print_progress if progress else None
+
+
+def _print_progress(now: Progressed) -> None:
+    """Rewrite one line of standard error."""
+    held_out = "" if now.validation_loss is None else f"  validation {now.validation_loss:.4g}"
+    end = "\n" if now.epoch == now.epochs else ""
+    print(
+        f"\repoch {now.epoch}/{now.epochs}  loss {now.loss:.4g}{held_out}",
+        end=end,
+        file=sys.stderr,
+        flush=True,
+    )

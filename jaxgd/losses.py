@@ -1,0 +1,97 @@
+"""Losses of one example. `vmap` makes the batch, the mean makes the objective."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
+
+Label = Real[ArrayLike, ""] | Bool[ArrayLike, ""]
+
+
+@jax.custom_jvp
+def _bernoulli_nats(probability: Array, label: Array) -> Array:
+    log_p = jnp.maximum(jnp.log(probability), -100)
+    log_q = jnp.maximum(jnp.log1p(-probability), -100)
+    return -(label * log_p + (1 - label) * log_q)
+
+
+@_bernoulli_nats.defjvp
+def _bernoulli_nats_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """The slope torch uses: finite at p = 0 and 1, where the clamp alone would give NaN."""
+    p, y = primals
+    dp, dy = tangents
+    log_p = jnp.maximum(jnp.log(p), -100)
+    log_q = jnp.maximum(jnp.log1p(-p), -100)
+    # torch's constant is a float32 in every precision.
+    slope = (p - y) / jnp.maximum(p * (1 - p), float(np.float32(1e-12)))
+    return _bernoulli_nats(p, y), slope * dp + (log_q - log_p) * dy
+
+
+def binary_cross_entropy(probability: Float[ArrayLike, ""], label: Label) -> Float[Array, ""]:
+    """Cross entropy of one label in [0, 1] under a Bernoulli probability, in nats.
+
+        -(y log p + (1 - y) log(1 - p)),   each log clamped at -100
+
+    with torch's gradient, (p - y) / max(p (1 - p), 1e-12).
+
+    Source: torch.nn.functional.binary_cross_entropy.
+    Departs from torch.nn.functional.binary_cross_entropy: not in value or in the gradient of
+    the probability. The gradient of the label, log(1 - p) - log p, is clamped as the value is,
+    where torch's is infinite at p = 0 and 1; and a probability outside [0, 1] is not refused.
+    """
+    p = jnp.asarray(probability)
+    return _bernoulli_nats(p, jnp.asarray(label, p.dtype))
+
+
+@jax.custom_jvp
+def _logistic_nats(logit: Array, label: Array) -> Array:
+    return jnp.maximum(logit, 0) - logit * label + jnp.log1p(jnp.exp(-jnp.abs(logit)))
+
+
+@_logistic_nats.defjvp
+def _logistic_nats_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """One shared exponential and no cancelling terms; measured, the fastest form inside a scan."""
+    z, y = primals
+    dz, dy = tangents
+    return _logistic_nats(z, y), (jax.nn.sigmoid(z) - y) * dz - z * dy
+
+
+def binary_cross_entropy_with_logits(logit: Float[ArrayLike, ""], label: Label) -> Float[Array, ""]:
+    """Cross entropy of one label in [0, 1] under the Bernoulli of a logit, in nats.
+
+        max(z, 0) - z y + log(1 + exp(-|z|)),   gradient sigmoid(z) - y
+
+    Source: torch.nn.functional.binary_cross_entropy_with_logits.
+    Departs from torch.nn.functional.binary_cross_entropy_with_logits: nothing, gradients
+    included. It does not clamp: z = -200 with y = 1 costs 200.
+    """
+    z = jnp.asarray(logit)
+    return _logistic_nats(z, jnp.asarray(label, z.dtype))
+
+
+def squared_error(
+    prediction: Float[ArrayLike, "*shape"], target: Real[ArrayLike, "*shape"]
+) -> Float[Array, ""]:
+    """Squared error of one prediction, averaged over its components.
+
+        mean_j (prediction_j - target_j)²
+
+    Departs from torch.nn.functional.mse_loss: nothing.
+    """
+    prediction = jnp.asarray(prediction)
+    return jnp.mean(jnp.square(prediction - jnp.asarray(target, prediction.dtype)))
+
+
+def softmax_cross_entropy(logits: Float[Array, "k"], label: Int[ArrayLike, ""]) -> Float[Array, ""]:
+    """Cross entropy of one class index in [0, k) under the softmax of k logits, in nats.
+
+        log Σ_j exp(z_j) - z_label
+
+    Source: optax.losses.softmax_cross_entropy_with_integer_labels.
+    Departs from torch.nn.functional.cross_entropy: a label outside [0, k), which torch refuses,
+    costs NaN.
+    """
+    label = jnp.asarray(label)
+    value = optax.losses.softmax_cross_entropy_with_integer_labels(logits, label)
+    return jnp.where((label >= 0) & (label < logits.shape[-1]), value, jnp.nan)

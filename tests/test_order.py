@@ -1,0 +1,165 @@
+"""The order is a bijection for every n, has random access, and is as uniform as it claims."""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import jaxgd.order
+from jaxgd.order import shuffle
+
+# Seeds are fixed, so these tests are deterministic: a p-value below this is a defect, not bad luck.
+P_MIN = 1e-4
+
+
+def is_permutation(order, n):
+    return np.array_equal(np.sort(np.asarray(order)), np.arange(n))
+
+
+def orders(n, count, seed=0):
+    """`count` orders of n rows, one a key: [count, n]."""
+    keys = jax.random.split(jax.random.key(seed), count)
+    return np.asarray(jax.jit(jax.vmap(lambda key: shuffle(key, n)))(keys))
+
+
+def test_bijective_for_every_n_that_is_ranked():
+    rank = jax.jit(jaxgd.order._rank)
+    for n in range(1, jaxgd.order._RANKED + 1):
+        words = np.random.default_rng(n).integers(
+            0, max(2, n // 2), n, dtype=np.uint32
+        )  # with ties
+        expected = np.argsort(np.argsort(words, kind="stable"))
+        # The padding words are larger than all others, so one compilation serves every n.
+        padded = np.append(words, np.full(jaxgd.order._RANKED - n, 2**32 - 1, np.uint32))
+        got = np.asarray(rank(padded, np.arange(jaxgd.order._RANKED, dtype=np.int32)))
+        np.testing.assert_array_equal(got[:n], expected)
+
+
+def test_bijective_for_every_n_that_is_enciphered():
+    walk = jax.jit(jaxgd.order._walk, static_argnames="overflow")
+    positions = np.arange(2048, dtype=np.uint32)
+    for n in range(jaxgd.order._RANKED + 1, 2001):
+        a, b = jaxgd.order._factors(n)
+        keys = np.random.default_rng(n).integers(0, 2**32, jaxgd.order._ROUNDS, dtype=np.uint32)
+        cipher = jaxgd.order._Cipher(keys, np.uint32(n), np.uint32(a), np.uint32(b))
+        rows = np.asarray(walk(cipher, positions, overflow=a * b - n))
+        assert is_permutation(rows[:n], n), n
+
+
+@pytest.mark.parametrize(
+    "n", [1, 2, 3, 7, 64, 255, 256, 257, 569, 2000, 60_000, 65_536, 999_983, 10**6, 10**7]
+)
+def test_bijective_end_to_end(n):
+    order = jax.jit(lambda key: shuffle(key, n))(jax.random.key(n))
+    assert order.dtype == jnp.int32
+    assert is_permutation(order, n)
+
+
+@pytest.mark.parametrize("n", [5, 256, 257, 1009, 10**6])
+def test_any_position_on_its_own(n):
+    key = jax.random.key(1)
+    every = np.asarray(shuffle(key, n))
+    positions = np.random.default_rng(0).integers(0, n, (3, 5))
+    np.testing.assert_array_equal(shuffle(key, n, positions), every[positions])
+    assert shuffle(key, n, 2) == every[2]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(257, 2**31 - 1), st.integers(0, 2**32 - 1))
+def test_positions_of_huge_n_stay_below_n_and_apart(n, seed):
+    positions = np.unique(np.random.default_rng(seed).integers(0, n, 50, dtype=np.int32))
+    rows = np.asarray(shuffle(jax.random.key(seed), n, positions))
+    assert rows.min() >= 0
+    assert rows.max() < n
+    assert len(np.unique(rows)) == len(positions)
+
+
+def test_factors_cover_n_and_waste_little():
+    for n in [*range(257, 5000), 999_983, 2**31 - 1]:
+        a, b = jaxgd.order._factors(n)
+        assert n <= a * b < n + math.isqrt(n)
+        assert max(a, b) <= 2 * min(a, b) + 2
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_small_n_reaches_every_order_equally_often(n):
+    codes = orders(n, 24_000) @ (n ** np.arange(n))
+    counts = np.unique(codes, return_counts=True)[1]
+    assert len(counts) == math.factorial(n)
+    assert stats.chisquare(counts).pvalue > P_MIN
+
+
+def position_by_value_pvalue(sample):
+    count, n = sample.shape
+    cells = np.zeros((n, n))
+    np.add.at(cells, (np.arange(n)[None, :].repeat(count, 0), sample), 1)
+    statistic = ((cells - count / n) ** 2 / (count / n)).sum()
+    return stats.chi2.sf(statistic, (n - 1) ** 2)
+
+
+def pair_pvalue(sample):
+    """Are the rows of the first two positions jointly uniform, in a coarse 8 × 8 table?"""
+    n = sample.shape[1]
+    cells = np.zeros((8, 8))
+    np.add.at(cells, (sample[:, 0] * 8 // n, sample[:, 1] * 8 // n), 1)
+    return stats.chi2_contingency(cells).pvalue
+
+
+def neighbour_pvalue(sample):
+    """Are the rows at neighbouring positions uncorrelated, over all positions and keys?"""
+    return stats.pearsonr(sample[:, :-1].ravel(), sample[:, 1:].ravel()).pvalue
+
+
+def key_pvalue(sample):
+    """Are the orders of consecutive keys uncorrelated?"""
+    return stats.pearsonr(sample[:-1].ravel(), sample[1:].ravel()).pvalue
+
+
+STATISTICS = [position_by_value_pvalue, pair_pvalue, neighbour_pvalue, key_pvalue]
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+@pytest.mark.parametrize("n", [12, 256, 257, 300, 1009])
+def test_uniform(n, statistic):
+    assert statistic(orders(n, 4000)) > P_MIN
+
+
+def test_epoch_keys_are_unrelated():
+    key = jax.random.key(5)
+    fold = jax.jit(jax.vmap(lambda e: shuffle(jax.random.fold_in(key, e), 500)))
+    sample = np.asarray(fold(jnp.arange(2000)))
+    assert key_pvalue(sample) > P_MIN
+    assert position_by_value_pvalue(sample) > P_MIN
+
+
+def weak_orders(monkeypatch, name, value):
+    monkeypatch.setattr(jaxgd.order, name, value)
+    return orders(300, 4000)
+
+
+def test_statistics_catch_two_rounds(monkeypatch):
+    sample = weak_orders(monkeypatch, "_ROUNDS", 2)
+    assert min(statistic(sample) for statistic in STATISTICS) < P_MIN
+
+
+def test_statistics_catch_a_linear_round(monkeypatch):
+    sample = weak_orders(monkeypatch, "_word", lambda key, half: (key >> 1) + half)
+    assert min(statistic(sample) for statistic in STATISTICS) < P_MIN
+
+
+def test_needs_no_sort_and_no_gather_of_n():
+    text = jax.jit(partial(shuffle, n=10**6)).lower(jax.random.key(0)).compile().as_text()
+    assert " sort(" not in text
+    assert " gather(" not in text
+
+
+@pytest.mark.parametrize("n", [0, -1, 2**31, 2.0, True, "3"])
+def test_bad_n(n):
+    with pytest.raises(ValueError, match=r"n must be an integer in \[1, 2\*\*31\); got n="):
+        shuffle(jax.random.key(0), n)
