@@ -89,7 +89,7 @@ def scale_by_nadam(
 
         step = float_step(t)
         mu_now, mu_next = mu(step), mu(step + 1)
-        mu_product = state.mu_product * mu_now.astype(jnp.float32)
+        mu_product = state.mu_product * mu_now.astype(state.mu_product.dtype)
         product = mu_product.astype(step.dtype)
         of_grad = (1 - mu_now) / (1 - product)
         of_average = mu_next / (1 - product * mu_next)
