@@ -217,7 +217,7 @@ def test_an_optimizer_by_name_is_torchs_with_its_defaults(name):
 
 
 def test_an_unknown_optimizer_is_offered_the_nearest():
-    with pytest.raises(ValueError, match="got 'addam'. Use 'adam'?"):
+    with pytest.raises(ValueError, match=r"got 'addam'\. Use 'adam'\?"):
         fitted(optimizer="addam")
 
 
