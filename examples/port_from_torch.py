@@ -3,8 +3,8 @@
 An MLP, a shuffling DataLoader, clipping, Adam with weight decay, StepLR. First the rows are put in
 the same order, then both sides are recorded, compared and, where they part, diagnosed. The mistakes
 are those that such a port begins with: an order of one's own, a sum where torch takes the mean, and
-optax.adamw, whose weight decay is not torch.optim.Adam's. (Clipping hides the sum: the parameters part three updates later than
-the loss, which is why it helps to look inside an update.)
+optax.adamw, whose weight decay is not torch.optim.Adam's. Clipping hides the sum for a while: the
+parameters part three updates later than the loss.
 
 Prints:
     the port: The runs are the same, to rounding.
@@ -132,5 +132,5 @@ for title, in_jax in (
         print(f"{title}: The runs are the same, to rounding.")
         continue
     found = diagnose(in_jax, in_torch, recipe)  # and so does print(found)
-    print(f"{title}: The runs part at update {report.parted_at} of {report.updates - 1}.")
+    print(f"{title}: The runs part at update {report.parted_at} of {report.entries - 1}.")
     print(f"  Stage: {found.stage}. Cause: {found.cause}.")
