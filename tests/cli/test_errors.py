@@ -78,7 +78,7 @@ def test_ctrl_c_says_so_and_exits_with_130(jaxgd, monkeypatch, tmp_path):
     monkeypatch.setattr(compare_command, "fit", interrupted)
     status, _, err = jaxgd("compare")
     assert status == 130
-    assert err.strip() == "jaxgd: interrupted; nothing was written"
+    assert err.strip() == "jaxgd: interrupted"
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
