@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree, UInt32
 
-from jaxgd.inputs import check_batch_size, check_count, count_examples
+from jaxgd.inputs import Optimizer, check_batch_size, check_count, count_examples
 from jaxgd.objective import Loss, mean_loss, rows_in_cache, value_and_grad
 from jaxgd.order import shuffle as shuffled_order
 
@@ -38,13 +38,14 @@ Epoch = Callable[..., tuple[State, Array]]
 Run = Callable[[State, PyTree, Key], tuple[State, Array]]
 
 
-def init(params: PyTree, optimizer: optax.GradientTransformation) -> State:
-    """The state before the first epoch."""
-    params = jax.tree.map(jnp.asarray, params)
-    return State(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+def init(params: PyTree, optimizer: Optimizer) -> State:
+    """The state before the first epoch, every leaf an array with a dtype of its own."""
+    params = jax.tree.map(_strong, params)
+    opt_state = jax.tree.map(_strong, optimizer.init(params))
+    return State(params, opt_state, jnp.zeros((), jnp.int32))
 
 
-def step(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
+def step(loss: Loss, optimizer: Optimizer) -> Update:
     """One update of a batch of b examples: `update(state, batch) -> (state, loss)`.
 
         L(θ) = 1/b Σ_i loss(θ, batch_i),   θ <- θ + optimizer(∇L(θ))
@@ -55,7 +56,7 @@ def step(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
     return _step(loss, optimizer, chunk=None)
 
 
-def gd(loss: Loss, optimizer: optax.GradientTransformation, *, chunk: int | None = None) -> Epoch:
+def gd(loss: Loss, optimizer: Optimizer, *, chunk: int | None = None) -> Epoch:
     """An epoch of full-batch descent: `epoch(state, data, order=None) -> (state, losses[1])`.
 
     One update with the mean gradient of all n rows, read where they lie: rows are never gathered
@@ -74,7 +75,7 @@ def gd(loss: Loss, optimizer: optax.GradientTransformation, *, chunk: int | None
     return epoch
 
 
-def sgd(loss: Loss, optimizer: optax.GradientTransformation) -> Epoch:
+def sgd(loss: Loss, optimizer: Optimizer) -> Epoch:
     """An epoch of stochastic gradient descent: `epoch(state, data, order) -> (state, losses[n])`.
 
     n updates, each with the gradient of one row: `minibatch` with a batch size of 1.
@@ -82,7 +83,7 @@ def sgd(loss: Loss, optimizer: optax.GradientTransformation) -> Epoch:
     return minibatch(loss, optimizer, 1)
 
 
-def minibatch(loss: Loss, optimizer: optax.GradientTransformation, batch_size: int) -> Epoch:
+def minibatch(loss: Loss, optimizer: Optimizer, batch_size: int) -> Epoch:
     """An epoch of mini-batch descent: `epoch(state, data, order) -> (state, losses[⌈n/b⌉])`.
 
     Update j uses rows order[j b : (j+1) b]. Where b does not divide n, the last batch is the
@@ -133,7 +134,7 @@ def train(epoch: Epoch, epochs: int, *, shuffle: bool = True) -> Run:
     return run
 
 
-def _step(loss: Loss, optimizer: optax.GradientTransformation, chunk: int | None) -> Update:
+def _step(loss: Loss, optimizer: Optimizer, chunk: int | None) -> Update:
     optimizer = optax.with_extra_args_support(optimizer)
 
     def update(state: State, batch: PyTree) -> tuple[State, Array]:
@@ -157,6 +158,12 @@ def _gather(array: Array, rows: Int[Array, "b"]) -> Array:
     if rows.shape == (1,):
         return jax.lax.dynamic_slice_in_dim(array, rows[0], 1, allow_negative_indices=False)
     return jnp.take(array, rows, axis=0, mode="clip")
+
+
+def _strong(leaf: ArrayLike) -> Array:
+    """The array without a weak type: a run would drop it, and its next call compile anew."""
+    array = jnp.asarray(leaf)
+    return array.astype(array.dtype) if jax.typeof(array).weak_type else array
 
 
 def _finished(state: State) -> State:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import optax
 from jaxtyping import Array, PyTree
 
 from jaxgd.descent import Epoch, Key, State, gd, init, minibatch, train
 from jaxgd.inputs import (
+    Optimizer,
     check_batch_size,
     check_count,
     check_data,
@@ -76,7 +76,7 @@ def fit(
     params: PyTree,
     data: PyTree,
     *,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     epochs: int,
     batch_size: int | None = None,
     key: Key,
@@ -169,7 +169,7 @@ def _checked(
     loss: Loss,
     params: PyTree,
     data: PyTree,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     epochs: int,
     batch_size: int | None,
     key: Key,

@@ -2,13 +2,15 @@
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, PyTree
+
+Optimizer: TypeAlias = optax.GradientTransformation | optax.MultiSteps
 
 
 def count_examples(data: PyTree) -> int:
@@ -154,7 +156,7 @@ def check_loss(loss: Callable[[Any, Any], Any], params: PyTree, data: PyTree) ->
         raise TypeError(f"the loss must be floating point; got {value.dtype}. Convert its input.")
 
 
-def check_optimizer(optimizer: optax.GradientTransformation, params: PyTree) -> None:
+def check_optimizer(optimizer: Optimizer, params: PyTree) -> None:
     """Raise unless an update keeps the shape and dtype of every leaf of params and state."""
 
     def update(params: PyTree) -> tuple[Any, Any]:

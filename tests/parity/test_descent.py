@@ -5,10 +5,10 @@ import numpy as np
 import optax
 import pytest
 import torch
-from tests.parity.problems import PROBLEMS, rows
-from tests.parity.trajectories import assert_same_training, jax_side, orders, torch_side
 
 import jaxgd
+from tests.parity.problems import PROBLEMS, rows
+from tests.parity.trajectories import assert_same_training, jax_side, orders, torch_side
 
 BATCH = 8
 RAGGED = {"r=0": 24, "r=1": 25, "r=b-1": 31}

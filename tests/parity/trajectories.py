@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
-from tests.parity.problems import as_torch, flat, flat_torch
-from tests.tolerances import TRAINING
 
 import jaxgd
 import torch_ref.descent
+from tests.parity.problems import as_torch, flat, flat_torch
+from tests.tolerances import TRAINING
 
 
 class Trajectory(NamedTuple):

@@ -1,0 +1,97 @@
+"""Which known difference turns one side's gradients into the steps that it took."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxgd.equivalence.deviation import deviation, ratio
+from jaxgd.equivalence.differences import variants
+from jaxgd.equivalence.recipe import Recipe, steps
+from jaxgd.equivalence.tolerance import FixedTolerance
+from jaxgd.equivalence.update import Moves
+
+# A side is replayed from its own numbers: nothing is carried over from the other's, and the fit can
+# be closer than the comparison of two runs. In float32 what keeps it from being closer still is
+# optax.adam's bias correction, 1.3e-5 off in the first update.
+_ROUNDING = {"float64": FixedTolerance(1e-12), "float32": FixedTolerance(2e-5)}
+
+# An explanation stands when every other one is so many times as far off.
+_CLEARLY = 10.0
+
+AS_IT_IS = "the recipe as it is"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A hypothesis about a side's optimizer, and what it leaves to be explained.
+
+    misfit: the largest difference between the parameters that it predicts from the side's own
+        gradients and the recorded ones, as a multiple of what rounding may do.
+    """
+
+    name: str
+    misfit: float
+
+
+def follows(recipe: Recipe, recorded: Moves) -> bool:
+    """Whether the recipe gives the recorded steps, to rounding."""
+    return bool((_misfits(recipe, recorded) <= 1).all())
+
+
+def explanations(recipe: Recipe, recorded: Moves) -> tuple[Explanation, ...]:
+    """Every hypothesis, the closest first.
+
+    They are judged on all updates, or else on those from the first that the recipe fails in: a
+    difference may come into play late.
+    """
+    everywhere = _ranked(recipe, recorded, since=0)
+    failing = np.flatnonzero(_misfits(recipe, recorded) > 1)
+    if everywhere[0].misfit <= 1 or not failing.size:
+        return everywhere
+    later = _ranked(recipe, recorded, since=int(failing[0]))
+    return later if named(later) else everywhere
+
+
+def named(ranked: tuple[Explanation, ...]) -> str | None:
+    """The hypothesis that fits, if every other is ten times as far off and does not."""
+    first, second = ranked[:2]
+    stands = first.misfit <= 1 < second.misfit and second.misfit >= _CLEARLY * first.misfit
+    return first.name if stands and first.name != AS_IT_IS else None
+
+
+def _ranked(recipe: Recipe, recorded: Moves, since: int) -> tuple[Explanation, ...]:
+    """The hypotheses, judged on the updates from `since` on."""
+    hypotheses = [(AS_IT_IS, recipe), *variants(recipe), _rescaled(recipe, recorded, since)]
+    tried = [
+        Explanation(name, float(_misfits(hypothesis, recorded, since).max()))
+        for name, hypothesis in hypotheses
+    ]
+    return tuple(sorted(tried, key=lambda explanation: explanation.misfit))
+
+
+def _misfits(recipe: Recipe, recorded: Moves, since: int = 0) -> Float[np.ndarray, " updates"]:
+    """How far the recorded parameters stray from the predicted ones, as a multiple of rounding."""
+    predicted = steps(recipe, recorded.gradients, recorded.params)[since:]
+    worst = np.zeros(len(predicted))
+    for place, dtype in recorded.leaves.values():
+        start = recorded.params[since, place]
+        paths = [
+            np.concatenate([start[None], start + np.cumsum(taken[:, place], axis=0)])
+            for taken in (predicted, recorded.steps[since:])
+        ]
+        strayed = deviation(*paths)
+        allowed = _ROUNDING.get(dtype.name, FixedTolerance()).allowed("", dtype, strayed)
+        worst = np.maximum(worst, ratio(strayed.error, allowed.error)[1:])
+        worst = np.maximum(worst, ratio(strayed.step_error, allowed.step_error)[1:])
+    return worst
+
+
+def _rescaled(recipe: Recipe, recorded: Moves, since: int) -> tuple[str, Recipe]:
+    """The hypothesis that the learning rate is off by a factor, the one that fits best."""
+    predicted = steps(recipe, recorded.gradients, recorded.params)[since:].cumsum(axis=0)
+    moved = recorded.steps[since:].cumsum(axis=0)
+    square = float(np.vdot(predicted, predicted))
+    factor = float(np.vdot(predicted, moved)) / square if square else 1.0
+    rates = tuple((factor * recipe.rates(len(recorded.steps))).tolist())
+    return f"the learning rate is {factor:.6g} times as large", replace(recipe, lr=rates)

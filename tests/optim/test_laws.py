@@ -1,0 +1,160 @@
+"""Optax's laws hold for every optimizer: pure, compiled or not, batched or looped, composed."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgd import optim
+from tests import tolerances
+from tests.optim.test_canaries import SUBJECTS
+
+UPDATES = 6
+LR = 0.01
+
+pytestmark = [pytest.mark.parametrize("optimizer", SUBJECTS), pytest.mark.usefixtures("x64")]
+
+
+def params():
+    rng = np.random.default_rng(0)
+    return {"weight": jnp.asarray(rng.normal(size=(3, 2))), "bias": jnp.asarray(rng.normal(size=2))}
+
+
+def gradients():
+    rng = np.random.default_rng(1)
+    return jax.tree.map(lambda p: jnp.asarray(rng.normal(size=(UPDATES, *p.shape))), params())
+
+
+def transformation(optimizer, lr=LR):
+    return optim.by_name(optimizer)(**SUBJECTS[optimizer][0] | {"lr": lr})
+
+
+def run(tx, start, grads):
+    """The parameters after every update, and the last state."""
+
+    def update(carry, grad):
+        values, state = carry
+        updates, state = tx.update(grad, state, values)
+        values = optax.apply_updates(values, updates)
+        return (values, state), values
+
+    (_, state), trajectory = jax.lax.scan(update, (start, tx.init(start)), grads)
+    return trajectory, state
+
+
+@functools.cache
+def compiled(optimizer):
+    """The run as one program of the learning rate, the parameters and the gradients."""
+    return jax.jit(lambda lr, start, grads: run(transformation(optimizer, lr), start, grads))
+
+
+def expected(optimizer, lr=LR):
+    return compiled(optimizer)(lr, params(), gradients())
+
+
+def assert_same(actual, wanted):
+    """Equal to rounding, leaf by leaf."""
+    jax.tree.map(
+        lambda a, w: np.testing.assert_allclose(a, w, rtol=0, atol=tolerances.PARITY_F64),
+        actual,
+        wanted,
+    )
+
+
+def test_init_and_update_are_pure_and_compiled_equals_eager(optimizer):
+    tx = transformation(optimizer)
+    values, state = params(), tx.init(params())
+    trajectory = []
+    for t in range(UPDATES):
+        grads = jax.tree.map(lambda g, t=t: g[t], gradients())
+        before = jax.tree.map(np.array, (values, state))
+        first, second = tx.update(grads, state, values), tx.update(grads, state, values)
+        jax.tree.map(np.testing.assert_array_equal, first, second)
+        jax.tree.map(np.testing.assert_array_equal, (values, state), before)
+        updates, state = first
+        values = optax.apply_updates(values, updates)
+        trajectory.append(values)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trajectory)
+    assert_same(expected(optimizer), (stacked, state))
+
+
+def test_a_batch_of_rates_equals_a_loop(optimizer):
+    rates = jnp.array([0.5, 1.0, 2.0]) * LR
+    batched = jax.jit(jax.vmap(compiled(optimizer), in_axes=(0, None, None)))
+    looped = [expected(optimizer, lr) for lr in rates]
+    actual = batched(rates, params(), gradients())
+    assert_same(actual, jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped))
+
+
+def test_another_rate_compiles_nothing(optimizer):
+    expected(optimizer, LR)
+    programs = compiled(optimizer)._cache_size()
+    first, second = expected(optimizer, LR)[0], expected(optimizer, 2 * LR)[0]
+    assert compiled(optimizer)._cache_size() == programs
+    assert not np.allclose(first["weight"], second["weight"])
+
+
+def test_a_constant_schedule_equals_the_number_and_has_its_state(optimizer):
+    schedule = jax.jit(lambda *args: run(transformation(optimizer, lambda count: LR), *args))
+    trajectory, state = schedule(params(), gradients())
+    assert_same((trajectory, state), expected(optimizer))
+    assert optax.tree.get(state, "step") == UPDATES
+
+
+def test_bfloat16_and_float32_leaves_keep_their_types(optimizer):
+    types = {"weight": jnp.bfloat16, "bias": jnp.float32}
+    start = {name: leaf.astype(types[name]) for name, leaf in params().items()}
+    grads = {name: leaf.astype(types[name]) for name, leaf in gradients().items()}
+    tx = transformation(optimizer)
+    grad = jax.tree.map(lambda g: g[0], grads)
+    state = jax.eval_shape(tx.init, start)
+    updates, after = jax.eval_shape(tx.update, grad, state, start)
+    assert {name: leaf.dtype for name, leaf in updates.items()} == types
+    assert after == state
+
+
+def test_two_in_a_chain(optimizer):
+    """Behind a transformation of the gradient, the optimizer sees what it hands on."""
+    chained = optax.chain(optax.scale(0.5), transformation(optimizer))
+    doubled = jax.tree.map(lambda g: 2.0 * g, gradients())
+    trajectory, (_, state) = jax.jit(lambda *args: run(chained, *args))(params(), doubled)
+    assert_same((trajectory, state), expected(optimizer))
+
+
+@pytest.mark.optax_promotion
+def test_injected_hyperparameters(optimizer):
+    """Every number among the options becomes part of the state, and is traced."""
+    options = SUBJECTS[optimizer][0] | {"lr": LR}
+    injected = optax.inject_hyperparams(optim.by_name(optimizer))(**options)
+    trajectory, state = jax.jit(lambda *args: run(injected, *args))(params(), gradients())
+    assert_same(trajectory, expected(optimizer)[0])
+    assert state.hyperparams["lr"] == LR
+
+
+@pytest.mark.optax_promotion
+def test_partition(optimizer):
+    """Two groups with their own rates equal two optimizers, each on its own group."""
+    groups = {"weight": LR, "bias": 2 * LR}
+    tx = optax.partition(
+        {name: transformation(optimizer, lr) for name, lr in groups.items()},
+        {name: name for name in groups},
+    )
+    trajectory, _ = jax.jit(lambda *args: run(tx, *args))(params(), gradients())
+    assert_same(trajectory, {k: expected(optimizer, lr)[0][k] for k, lr in groups.items()})
+
+
+@pytest.mark.optax_promotion
+def test_accumulated_gradients(optimizer):
+    """MultiSteps over pairs equals one update on each pair's mean."""
+    # MultiSteps would accumulate in float32.
+    multi = optax.MultiSteps(transformation(optimizer), 2, accumulator_dtype=jnp.float64)
+    tx = multi.gradient_transformation()
+    pairs = jax.tree.map(
+        lambda g: jnp.stack([0.5 * g, 1.5 * g], axis=1).reshape(-1, *g.shape[1:]), gradients()
+    )
+    trajectory, _ = jax.jit(lambda *args: run(tx, *args))(params(), pairs)
+    every_second = jax.tree.map(lambda leaf: leaf[1::2], trajectory)
+    assert_same(every_second, expected(optimizer)[0])

@@ -1,0 +1,203 @@
+"""fit is train with a history, and refuses bad input before it compiles anything."""
+
+from inspect import unwrap as unchecked  # as users call it: without the suite's type checker
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxgd
+from jaxgd.fit import Diverged, Progressed, fit
+from tests.laws.problem import EPOCHS, KEY, MOMENTUM, UPDATES, B, N, data, leaves, loss
+
+PARAMS = jaxgd.Linear(jnp.full(5, 0.1), jnp.asarray(0.1))
+SIZES = {"gd": None, "sgd": 1, "minibatch": B}
+
+
+def fitted(table=None, params=PARAMS, loss=loss, **options):
+    options = {"optimizer": MOMENTUM, "epochs": 4, "key": KEY} | options
+    return unchecked(fit)(loss, params, data() if table is None else table, **options)
+
+
+@pytest.mark.parametrize("name", EPOCHS)
+def test_fit_is_train(name):
+    result = fitted(batch_size=SIZES[name])
+    run = jax.jit(jaxgd.train(EPOCHS[name](loss, MOMENTUM), 4))
+    state, losses = run(jaxgd.init(PARAMS, MOMENTUM), data(), KEY)
+    assert result.history.loss.shape == (4, UPDATES[name])
+    np.testing.assert_allclose(result.history.loss, losses, rtol=1e-5)
+    for ours, theirs in zip(leaves(result.state), leaves(state), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert result.params is result.state.params
+
+
+def test_unshuffled():
+    result = fitted(batch_size=1, shuffle=False, epochs=1, optimizer=optax.sgd(0.0))
+    expected = jax.vmap(loss, (None, 0))(PARAMS, data())
+    np.testing.assert_allclose(result.history.loss[0], expected, rtol=1e-6)
+
+
+def test_epoch_loss_weighs_a_ragged_batch_by_its_size():
+    history = fitted(batch_size=B).history
+    sizes = [B, B, B, N - 3 * B]
+    np.testing.assert_allclose(history.epoch_loss, history.loss @ sizes / N, rtol=1e-6)
+
+
+def test_validation_loss_is_that_of_the_params_after_each_epoch():
+    held_out = data(7, seed=1)
+    result = fitted(validation=held_out)
+    assert result.history.validation_loss.shape == (4,)
+    expected = jnp.mean(jax.vmap(loss, (None, 0))(result.params, held_out))
+    np.testing.assert_allclose(result.history.validation_loss[-1], expected, rtol=1e-5)
+    assert fitted().history.validation_loss is None
+
+
+def test_history_tells_seconds_and_dtype(dtype):
+    params = jax.tree.map(lambda p: p.astype(dtype), PARAMS)
+    history = fitted(data(dtype=dtype), params).history
+    assert history.compile_seconds > 0
+    assert history.run_seconds > 0
+    assert history.dtype == dtype.name
+
+
+def test_compiles_once(caplog):
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        fitted(epochs=30)
+    compiled = [r for r in caplog.records if "Compiling jit(segment)" in r.getMessage()]
+    assert len(compiled) == 1
+
+
+def test_progress_callback_and_line(capsys):
+    told = []
+    history = fitted(validation=data(7), progress=told.append).history
+    assert [t.epoch for t in told] == [1, 2, 3, 4]
+    assert told[-1] == Progressed(4, 4, history.epoch_loss[-1], history.validation_loss[-1])
+    fitted(progress=True)
+    shown = capsys.readouterr().err
+    assert "epoch 4/4  loss" in shown
+    assert shown.endswith("\n")
+
+
+def test_divergence_names_epoch_and_update_and_keeps_the_last_finite_state():
+    def squared(params, example):
+        return jaxgd.squared_error(jaxgd.linear(params, example[0]), example[1])
+
+    steep = optax.sgd(30.0)
+    with pytest.raises(Diverged, match=r"at epoch \d+, update 0 .*smaller learning rate") as caught:
+        fitted(loss=squared, optimizer=steep, epochs=100)
+    kept = caught.value.fit
+    assert all(np.isfinite(leaf).all() for leaf in leaves(kept.state))
+    assert len(kept.history.loss) == kept.state.epoch > 0
+    assert np.isfinite(kept.history.loss).all()
+
+
+X, Y = (np.asarray(a) for a in data())
+
+
+def with_value(array, index, value):
+    array = array.copy()
+    array[index] = value
+    return array
+
+
+BAD_DATA = {
+    "NaN": (
+        (with_value(X, (3, 1), np.nan), Y),
+        ValueError,
+        r"NaN or inf in 1 rows of data\[0\], first in row 3",
+    ),
+    "inf": ((with_value(X, (0, 0), np.inf), Y), ValueError, r"first in row 0"),
+    "NaN label": ((X, with_value(Y, 2, np.nan)), ValueError, r"data\[1\], first in row 2"),
+    "no rows": ((X[:0], Y[:0]), ValueError, "at least one example"),
+    "no features": ((X[:, :0], Y), ValueError, "examples must not be empty"),
+    "lengths differ": ((X, Y[:-1]), ValueError, "the same number of examples"),
+    "labels (n, 1)": ((X, Y[:, None]), ValueError, r"must return a scalar .*got \(1,\)"),
+    "complex": ((X.astype(np.complex64), Y), TypeError, "data must be real"),
+    "text": ((X, np.array(["a"] * N)), TypeError, "data must be numbers"),
+    "objects": ((X, np.array([None] * N)), TypeError, "data must be numbers"),
+    "no arrays": ((), ValueError, "at least one array"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_bad_data_is_refused(name):
+    table, error, message = BAD_DATA[name]
+    with pytest.raises(error, match=message):
+        fitted(table)
+
+
+def two_losses(params, example):
+    return jnp.stack([loss(params, example)] * 2)
+
+
+def counts(params, example):
+    return jnp.int32(1)
+
+
+def drifting():
+    def update(grads, state, params=None):
+        return grads, state.astype(jnp.bfloat16)
+
+    return optax.GradientTransformation(lambda params: jnp.zeros(()), update)
+
+
+BAD_SETTINGS = {
+    "batch of 0": ({"batch_size": 0}, ValueError, r"in \[1, n\]; got batch_size=0 with n=25"),
+    "batch > n": (
+        {"batch_size": 26},
+        ValueError,
+        r"got batch_size=26 with n=25. Use batch_size=None",
+    ),
+    "batch of 2.5": ({"batch_size": 2.5}, TypeError, "batch_size must be an integer"),
+    "epochs of 0": ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1"),
+    "epochs of 1.5": ({"epochs": 1.5}, TypeError, "epochs must be an integer of at least 1"),
+    "a bare seed": (
+        {"key": 0},
+        TypeError,
+        r"key must be a JAX random key; got 0. Use jax.random.key",
+    ),
+    "integer params": (
+        {"params": jaxgd.Linear(jnp.zeros(5, int), jnp.zeros(()))},
+        TypeError,
+        "floating point; got params.w of int32",
+    ),
+    "NaN params": (
+        {"params": jaxgd.Linear(jnp.full(5, jnp.nan), jnp.zeros(()))},
+        ValueError,
+        "finite; got params.w",
+    ),
+    "vector loss": (
+        {"loss": two_losses},
+        ValueError,
+        r"must return a scalar for one example; got \(2,\)",
+    ),
+    "integer loss": ({"loss": counts}, TypeError, "the loss must be floating point; got int32"),
+    "a drifting state": ({"optimizer": drifting()}, TypeError, "optimizer state went from float32"),
+    "other validation": (
+        {"validation": (X[:, :3], Y)},
+        ValueError,
+        "validation must look like data",
+    ),
+    "empty validation": ({"validation": (X[:0], Y[:0])}, ValueError, "at least one example"),
+    "NaN validation": ({"validation": (X, Y * np.nan)}, ValueError, r"of validation\[1\]"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SETTINGS)
+def test_bad_settings_are_refused_before_compiling(name, caplog):
+    options, error, message = BAD_SETTINGS[name]
+    with (
+        jax.log_compiles(),
+        caplog.at_level("WARNING"),
+        pytest.raises(error, match=message),
+    ):
+        fitted(**options)
+    assert not [r for r in caplog.records if "jit(segment)" in r.getMessage()]
+
+
+def test_float64_data_without_x64_train_in_the_precision_that_is_recorded():
+    result = fitted((X.astype(np.float64), Y.astype(np.float64)))
+    assert result.history.dtype == "float32"
+    assert result.params.w.dtype == jnp.float32

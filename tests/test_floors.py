@@ -1,0 +1,103 @@
+"""The house keeps its floors: imports run strictly downward, and torch stays where it belongs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# From the ground up. A room may import rooms of lower floors only, never its own floor's.
+FLOORS = [
+    {"inputs", "losses", "models", "order", "optim", "equivalence", "plot"},
+    {"objective"},
+    {"descent"},
+    {"fit"},
+    {"cli"},
+]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+UNNAMED = {"utils", "helpers", "common", "misc"}
+
+
+def room_of(module):
+    """`jaxgd.optim.adam` is in the room optim; the package itself is above every floor."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imports(path, *, at_import_time=False):
+    """The modules a file imports, anywhere or outside functions only."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if at_import_time else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name}
+
+
+def files(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def named(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", files("jaxgd"), ids=named)
+def test_imports_run_strictly_downward(path):
+    room = room_of(named(path))
+    if room in ("__init__", "__main__"):
+        return
+    for module in imports(path):
+        if module.split(".")[0] == "jaxgd" and room_of(module) not in (room, ""):
+            below = room_of(module)
+            assert FLOOR[below] < FLOOR[room], f"{room} imports {below}"
+
+
+@pytest.mark.parametrize("path", files("jaxgd"), ids=named)
+def test_jaxgd_never_imports_torch_at_import_time(path):
+    roots = {module.split(".")[0] for module in imports(path, at_import_time=True)}
+    assert not roots & {"torch", "torch_ref"}
+
+
+@pytest.mark.parametrize("path", files("torch_ref"), ids=named)
+def test_the_oracle_shares_nothing_with_its_subject(path):
+    assert not {module.split(".")[0] for module in imports(path)} & {"jaxgd", "jax", "optax"}
+
+
+def test_every_room_has_a_name_and_one_idea():
+    for path in [*files("jaxgd"), *files("torch_ref")]:
+        assert not UNNAMED & set(path.with_suffix("").parts), path
+        assert len(path.read_text().splitlines()) <= 350, path
+
+
+def test_import_jaxgd_brings_no_extra():
+    """`import jaxgd` brings jax and optax, not torch, scikit-learn, polars, matplotlib or rich."""
+    program = (
+        "import sys, jaxgd; "
+        "print(*sorted({'torch','sklearn','polars','matplotlib','rich','tyro'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
+
+
+def test_equivalence_needs_numpy_only():
+    program = (
+        "import sys, types; "
+        "package = types.ModuleType('jaxgd'); package.__path__ = ['jaxgd']; "
+        "sys.modules['jaxgd'] = package; "
+        "import jaxgd.equivalence; "
+        "print(*sorted({'torch','jax','optax'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
