@@ -1,5 +1,6 @@
 """Gradient descent as pure functions in JAX, checked against PyTorch at every update."""
 
+from jaxgd import equivalence, optim
 from jaxgd.descent import State, gd, init, minibatch, sgd, step, train
 from jaxgd.fit import Diverged, Fit, History, fit
 from jaxgd.losses import (
@@ -19,6 +20,7 @@ __all__ = [
     "State",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "equivalence",
     "fit",
     "gd",
     "init",
@@ -28,6 +30,7 @@ __all__ = [
     "logistic",
     "minibatch",
     "mlp",
+    "optim",
     "sgd",
     "shuffle",
     "softmax_cross_entropy",

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -24,6 +24,7 @@ from jaxgd.inputs import (
     count_examples,
 )
 from jaxgd.objective import Loss, mean_loss
+from jaxgd.optim import by_name
 
 Progress = Callable[["Progressed"], None]
 
@@ -76,7 +77,7 @@ def fit(
     params: PyTree,
     data: PyTree,
     *,
-    optimizer: Optimizer,
+    optimizer: Optimizer | str,
     epochs: int,
     batch_size: int | None = None,
     key: Key,
@@ -86,7 +87,8 @@ def fit(
 ) -> Fit:
     """The result of training on data for a number of epochs: `Fit(params, state, history)`.
 
-    `batch_size=None` is full-batch gradient descent, 1 is SGD, anything between is mini-batch.
+    `optimizer` is any of optax's, or the name of one of torch's in `jaxgd.optim`, with torch's
+    defaults. `batch_size=None` is full-batch descent, 1 is SGD, anything between is mini-batch.
     Epoch e visits the rows in the order `shuffle(fold_in(key, e), n)`, as `train` does: the losses
     are those of `train`, to rounding. `validation` is data like `data` on which the loss is
     evaluated after each epoch; `progress` is True for a line a epoch on standard error, or a
@@ -97,6 +99,8 @@ def fit(
     optimizer that changes a dtype, and a batch size or number of epochs out of range; while
     running, `Diverged` at the end of the first epoch with a loss that is not finite.
     """
+    if isinstance(optimizer, str):
+        optimizer = by_name(optimizer)()
     data, validation, key, epoch = _checked(
         loss, params, data, optimizer, epochs, batch_size, key, validation
     )
@@ -170,9 +174,9 @@ def _checked(
     params: PyTree,
     data: PyTree,
     optimizer: Optimizer,
-    epochs: int,
-    batch_size: int | None,
-    key: Key,
+    epochs: Any,
+    batch_size: Any,
+    key: Any,
     validation: PyTree | None,
 ) -> tuple[PyTree, PyTree | None, Key, Epoch]:
     """The run's input on the device, and its epoch, once every rule has been checked."""

@@ -113,7 +113,6 @@ BAD_DATA = {
     "no rows": ((X[:0], Y[:0]), ValueError, "at least one example"),
     "no features": ((X[:, :0], Y), ValueError, "examples must not be empty"),
     "lengths differ": ((X, Y[:-1]), ValueError, "the same number of examples"),
-    "labels (n, 1)": ((X, Y[:, None]), ValueError, r"must return a scalar .*got \(1,\)"),
     "complex": ((X.astype(np.complex64), Y), TypeError, "data must be real"),
     "text": ((X, np.array(["a"] * N)), TypeError, "data must be numbers"),
     "objects": ((X, np.array([None] * N)), TypeError, "data must be numbers"),
@@ -195,6 +194,31 @@ def test_bad_settings_are_refused_before_compiling(name, caplog):
     ):
         fitted(**options)
     assert not [r for r in caplog.records if "jit(segment)" in r.getMessage()]
+
+
+def test_labels_of_shape_n_1_are_refused():
+    """Optax would broadcast them to an n × n loss in silence."""
+
+    def untyped(params, example):
+        x, y = example
+        return jnp.square(x @ params.w + params.b - y)
+
+    with pytest.raises(ValueError, match=r"must return a scalar .*got \(1,\) .*the shape \(n,\)"):
+        fitted((X, Y[:, None]), loss=untyped)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop"])
+def test_an_optimizer_by_name_is_torchs_with_its_defaults(name):
+    named = fitted(optimizer=name).params
+    for ours, theirs in zip(
+        leaves(named), leaves(fitted(optimizer=jaxgd.optim.by_name(name)()).params), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_unknown_optimizer_is_offered_the_nearest():
+    with pytest.raises(ValueError, match=r"got 'addam'\. Use 'adam'\?"):
+        fitted(optimizer="addam")
 
 
 def test_float64_data_without_x64_train_in_the_precision_that_is_recorded():

@@ -1,6 +1,5 @@
 """What a user sets for a run, checked before any data are read."""
 
-import difflib
 import math
 import os
 from pathlib import Path
@@ -10,11 +9,7 @@ import jax
 import optax
 from jaxtyping import Array
 
-_OPTIMIZERS = {
-    "adam": optax.adam,
-    "adamw": optax.adamw,
-    "sgd": optax.sgd,
-}
+from jaxgd.optim import by_name
 
 
 class Keys(NamedTuple):
@@ -33,18 +28,14 @@ def keys(seed: int) -> Keys:
 
 
 def optimizer_named(name: str, learning_rate: float) -> optax.GradientTransformation:
-    """The optimizer of that name; ValueError for one unknown or a learning rate out of range."""
-    if name not in _OPTIMIZERS:
-        nearest = difflib.get_close_matches(name, _OPTIMIZERS, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"optimizer must be one of {', '.join(_OPTIMIZERS)}; got {name!r}. Use {nearest!r}?"
-        )
+    """torch.optim's optimizer of that name; ValueError for another or a bad learning rate."""
+    optimizer = by_name(name)
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(
             "learning_rate must be finite and greater than 0; "
             f"got learning_rate={learning_rate:g}. Use 0.05 or so."
         )
-    return _OPTIMIZERS[name](learning_rate)
+    return optimizer(lr=learning_rate)
 
 
 def writable(path: Path) -> Path:

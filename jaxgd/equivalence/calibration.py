@@ -11,14 +11,15 @@ from jaxgd.equivalence.growth import SATURATED, growth
 from jaxgd.equivalence.tolerance import Allowed, with_rounding
 from jaxgd.equivalence.trajectory import read_trajectory
 
-# Honest pairs of 360 runs (torch and JAX, other orders of summation, float32 and float64) strayed
-# up to 4.9 times as far as the reference's own rounding, beyond these roundings of the leaf.
+# Chosen on 180 trainings (torch against JAX, and JAX in another order of summation): honest pairs
+# used up to 0.75 of what these two allow. Left out: optax.adam in float32 judged by torch.Adam's
+# rounding, of which its bias correction is off by thousands; calibrate with the less exact side.
 _MULTIPLE = 8.0
 _ROUNDINGS = 8.0
 
-# In a chaotic run the moment at which rounding turns towards the growing direction is luck: pairs
-# that differ by one rounding were measured up to 8 multiples apart. They get a decade of growth,
-# and where growth is extrapolated, a rate that is a quarter higher.
+# In a chaotic run the moment at which rounding turns towards the growing direction is luck: without
+# these two, 12 of 288 honest pairs of chaotic maps went up to 8 times beyond what is allowed; with
+# a decade of growth more, 5 of 1280, all in float64; with a quarter more in the rate too, none.
 _LUCK = 10.0
 _FASTER = 1.25
 

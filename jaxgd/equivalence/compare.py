@@ -30,7 +30,9 @@ def assert_equivalent(
     Fails when the runs part, and also when the comparison proves nothing: when nothing moves, when
     both runs are NaN, or when rounding alone explains any difference (`Report.verdict`).
     By default (FixedTolerance) an honest pair in float32 or float64 passes, and a learning rate
-    off by 1e-4 does not. Arguments and other errors: `compare`.
+    off by 1e-4 does not. What rounding can do to an honest pair in float32, but hardly ever does in
+    float64: it grows exponentially in a chaotic run (`calibrate` recognises that), and it decides
+    on which side of a kink (ReLU, max) a number falls. Arguments and other errors: `compare`.
     """
     report = compare(actual, expected, tolerance, until=until)
     if report.verdict != "equivalent":

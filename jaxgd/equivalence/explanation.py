@@ -1,5 +1,6 @@
 """Which known difference turns one side's gradients into the steps that it took."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,7 +63,7 @@ def named(ranked: tuple[Explanation, ...]) -> str | None:
 
 def _ranked(recipe: Recipe, recorded: Moves, since: int) -> tuple[Explanation, ...]:
     """The hypotheses, judged on the updates from `since` on."""
-    hypotheses = [(AS_IT_IS, recipe), *variants(recipe), _rescaled(recipe, recorded, since)]
+    hypotheses = [(AS_IT_IS, recipe), *variants(recipe), *_rescaled(recipe, recorded, since)]
     tried = [
         Explanation(name, float(_misfits(hypothesis, recorded, since).max()))
         for name, hypothesis in hypotheses
@@ -87,11 +88,18 @@ def _misfits(recipe: Recipe, recorded: Moves, since: int = 0) -> Float[np.ndarra
     return worst
 
 
-def _rescaled(recipe: Recipe, recorded: Moves, since: int) -> tuple[str, Recipe]:
-    """The hypothesis that the learning rate is off by a factor, the one that fits best."""
+def _rescaled(recipe: Recipe, recorded: Moves, since: int) -> Iterator[tuple[str, Recipe]]:
+    """The hypotheses of steps that are off by one factor, the one that fits best.
+
+    Where every gradient is clipped, the norm it is clipped to cannot be told from the learning
+    rate: both fit, and neither is named.
+    """
     predicted = steps(recipe, recorded.gradients, recorded.params)[since:].cumsum(axis=0)
     moved = recorded.steps[since:].cumsum(axis=0)
     square = float(np.vdot(predicted, predicted))
     factor = float(np.vdot(predicted, moved)) / square if square else 1.0
     rates = tuple((factor * recipe.rates(len(recorded.steps))).tolist())
-    return f"the learning rate is {factor:.6g} times as large", replace(recipe, lr=rates)
+    yield f"the learning rate is {factor:.6g} times as large", replace(recipe, lr=rates)
+    if recipe.max_norm is not None and factor > 0:
+        norm = factor * recipe.max_norm
+        yield f"the gradient is clipped to a norm of {norm:.6g}", replace(recipe, max_norm=norm)

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxgd.equivalence.compare import compare
 from jaxgd.equivalence.trajectory import as_numpy, read_trajectory
-from jaxgd.equivalence.update import Recording, row_count, same_rows
+from jaxgd.equivalence.update import Recording, Update, row_count, same_rows
 
 Batches = Sequence[Any]
 
@@ -32,15 +34,17 @@ def gradient_cause(actual: Recording, expected: Recording, at: int, stage: str) 
         name
         for name, factor in _reductions(expected, at)
         if _same(ours.gradient, theirs.gradient, factor)
-        and (stage == "gradient" or _same(ours.loss, theirs.loss, factor))
+        and (stage == "gradient" or _same(_loss(ours), _loss(theirs), factor))
     ]
-    if (
-        stage == "gradient"
-        and at
-        and _same(ours.gradient, theirs.gradient, 1, actual[at - 1].gradient)
-    ):
+    if stage == "gradient" and at and _same(ours.gradient, theirs.gradient, 1.0, actual[at - 1]):
         causes.append("added to the gradient of the update before")
     return causes[0] if len(causes) == 1 else None
+
+
+def _loss(update: Update) -> np.ndarray:
+    """The loss in the gradient's precision, which a Python number does not tell."""
+    gradient = read_trajectory([update.gradient], "gradient").leaves
+    return as_numpy(update.loss).astype(np.result_type(*gradient.values()))
 
 
 def _skips(ours: Batches, theirs: Batches, at: int) -> bool:
@@ -53,29 +57,31 @@ def _skips(ours: Batches, theirs: Batches, at: int) -> bool:
 
 
 def _reductions(recording: Recording, at: int) -> Iterator[tuple[str, float]]:
-    """The ways to reduce the losses of a batch to one, and the factor each makes."""
+    """The ways to reduce a batch's losses to one that first show in update `at`, as factors."""
     update = recording[at]
     if update.batch is None:
         return
     rows = row_count(update.batch)
-    yield "summed over the batch, not averaged", rows
-    yield "averaged over the batch, not summed", 1 / rows
     full = max(row_count(each.batch) for each in recording)
     if rows < full:
         yield "a smaller batch is averaged as if it were full", rows / full
+    if at > 0:  # the others show in every update
+        return
+    yield "summed over the batch, not averaged", float(rows)
+    yield "averaged over the batch, not summed", 1 / rows
     width = 1 if update.outputs is None else as_numpy(update.outputs).size // rows
     if width > 1:
-        yield "summed over the outputs of a row, not averaged", width
+        yield "summed over the outputs of a row, not averaged", float(width)
         yield "averaged over the outputs of a row, not summed", 1 / width
-        yield "summed over the batch and the outputs, not averaged", rows * width
+        yield "summed over the batch and the outputs, not averaged", float(rows * width)
         yield "averaged over the batch and the outputs, not summed", 1 / (rows * width)
 
 
-def _same(actual: Any, expected: Any, factor: float, before: Any = None) -> bool:
-    """Whether actual is factor * expected, plus the tree before if there is one, to rounding."""
+def _same(actual: Any, expected: Any, factor: float, before: Update | None = None) -> bool:
+    """Whether actual = factor * expected, plus the gradient before if given, to rounding."""
     left, right = (read_trajectory([tree], "tree").leaves for tree in (actual, expected))
     right = {path: leaf * leaf.dtype.type(factor) for path, leaf in right.items()}
     if before is not None:
-        earlier = read_trajectory([before], "before").leaves
+        earlier = read_trajectory([before.gradient], "gradient").leaves
         right = {path: leaf + earlier[path] for path, leaf in right.items()}
     return compare(left, right).parted_at is None

@@ -12,6 +12,7 @@ Series = Float[np.ndarray, " updates"]
 # A proof that allows a tenth of the way the run has gone proves nothing.
 PROVABLE = 0.1
 
+_JUMP = 10.0  # times what is allowed, at the very update at which the runs part
 _SHOWN = 5  # leaves in the short form
 _COLUMNS = ("error", "update error", "x allowed", "median ULP", "worst entry: actual, expected")
 
@@ -165,10 +166,17 @@ class Report:
             lines.append(f"Before, they {used}.")
         if at < self.entries - 1:
             lines.append(f"At the last update it is {first.error[-1]:.1e} of its scale off.")
-        if self.growth is not None and self.rounding_growth is None:
+        if self.rounding_growth is not None:
+            return lines
+        if self.growth is not None:
             lines.append(
                 f"The difference grows by 10x every {self.growth:.3g} updates, as rounding does in "
                 "a chaotic run: calibrate(run) tells whether it is."
+            )
+        elif at > 0 and first.excess[at] > _JUMP and first.dtype != "float64":
+            lines.append(
+                f"It is a jump, as when rounding in {first.dtype} crosses a kink (ReLU, max): "
+                "float64 tells whether it is."
             )
         return lines
 

@@ -18,7 +18,7 @@ CARRIED = 2.0
 _FRACTION = {"float64": 1e-10, "float32": 4e-5, "float16": 2e-2, "bfloat16": 1e-1}
 
 # Roundings (machine epsilon x the leaf's scale) in one entry. Gradients of the same batch, summed
-# in another order, were measured up to 18 apart; parameters up to 2.
+# in another order, were measured up to 18 apart.
 _ROUNDINGS = 32.0
 
 

@@ -160,3 +160,23 @@ def test_float16_shows_what_it_can():
 def test_bfloat16_is_too_coarse_to_prove_anything_by_default():
     run = {"w": np.stack([entry["w"] for entry in descent(np.float32)]).astype(bfloat16)}
     assert compare(run, dict(run)).verdict == "unproven"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_kink_crossed_by_rounding_is_a_jump_that_float64_does_not_show(dtype):
+    """An honest pair: a ReLU whose argument is zero but for the rounding of float32."""
+
+    def run(roundings):
+        w, entries = np.linspace(0.5, 1.0, 4).astype(dtype), []
+        for t in range(20):
+            entries.append(w)
+            argument = (dtype(1e-12) if t == 9 else w[0]) + roundings * np.finfo(dtype).eps
+            w = w - dtype(0.01) * w * (argument > 0).astype(dtype)
+        return entries
+
+    report = compare(run(dtype(-2)), run(dtype(0)))
+    if dtype is np.float64:
+        assert report.verdict == "equivalent"
+    else:
+        assert report.parted_at == 10
+        assert "crosses a kink (ReLU, max): float64 tells whether it is." in str(report)
