@@ -61,7 +61,11 @@ class Predictor:
         return np.asarray(jax.nn.softmax(outputs, axis=1))
 
     def score(self, params: PyTree, part: Part, y_scaling: Standardizer) -> dict[str, float]:
-        """The mean loss of some rows, and their accuracy, or RMSE (in the target's unit) and R²."""
+        """The mean loss of some rows, and their accuracy, or RMSE and R².
+
+        The RMSE is in the target's own unit; the loss is that of the scaled target. R² is NaN
+        where all targets are equal.
+        """
         loss = float(jax.jit(mean_loss, static_argnums=0)(self.loss, params, part))
         predicted = self.predict(params, part.x)
         if self.target.task != "regression":

@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _run_subcommand(sys.argv[1:] if argv is None else list(argv))
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was written", _INTERRUPTED)
+        return _fail("interrupted", _INTERRUPTED)
     except OSError as error:
         return _fail(f"{error.strerror or error}: {error.filename}" if error.filename else error)
     except (ValueError, FloatingPointError, ModuleNotFoundError) as error:

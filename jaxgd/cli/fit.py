@@ -31,7 +31,7 @@ def fit(
     Args:
         source: What to learn from what.
         hidden: Widths of an MLP's hidden layers; by default the model is linear.
-        optimizer: sgd, adam or adamw.
+        optimizer: One of torch.optim's by its name, such as sgd, adam or rmsprop.
         learning_rate: Learning rate.
         batch_size: Rows in a batch: None for gradient descent, 1 for SGD.
         epochs: How often every row is seen.

@@ -108,8 +108,8 @@ def test_a_run_that_diverges_saves_nothing(jaxgd, tmp_path):
 def test_a_seed_repeats_a_run_and_another_changes_it(jaxgd, flowers, tmp_path):
     models = []
     for seed in (1, 1, 2):
-        options = ["--target", "kind", "--ignore", "id", "--epochs", 1, "--seed", seed]
-        jaxgd("fit", flowers, *options)
+        options = ["--target", "kind", "--ignore", "id", "--epochs", 1, "--batch-size", 60]
+        jaxgd("fit", flowers, *options, "--seed", seed)
         models.append(load_model(tmp_path / "model.safetensors"))
     weights = [model.params.w.tobytes() for model in models]
     assert weights[0] == weights[1] != weights[2]
