@@ -10,7 +10,7 @@ import pytest
 
 from jaxgd import optim
 from tests import tolerances
-from tests.optim.test_canaries import SUBJECTS
+from tests.optim.subjects import SUBJECTS
 
 UPDATES = 6
 LR = 0.01
