@@ -30,7 +30,7 @@ CLIP_F64 = 1e-14
 CLIP_F32 = 5e-6
 
 # LBFGS in f64: 1e-14 at the first steps; then curvature pairs, being differences, amplify rounding.
-# The bound grows with what torch's own run moves if its start is moved by one ulp: up to 4 times.
+# The bound grows with what torch's own run moves if its start is moved by one ulp: up to 0.7 of it.
 LBFGS_F64 = 1e-13
 LBFGS_OF_TORCHS_OWN = 20.0
 # LBFGS in f32: the minimum reached, not the way.
