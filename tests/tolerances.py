@@ -101,3 +101,6 @@ ROUNDED_F32 = 1e-6
 # How fast rounding grows in a chaotic run, fitted over the twenty updates before it saturates: the
 # rates of single starts of the logistic map scatter by up to a quarter around its exponent.
 CHAOTIC_RATE = 0.4
+
+# Blocks sum the same terms in another order; 64 to 203 updates in f32 measured up to 4e-6.
+BLOCKED_F32 = 5e-5
