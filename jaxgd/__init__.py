@@ -1,6 +1,7 @@
 """Gradient descent as pure functions in JAX, checked against PyTorch at every update."""
 
 from jaxgd import equivalence, optim
+from jaxgd.blocked import blocked_sgd
 from jaxgd.descent import State, gd, init, minibatch, sgd, step, train
 from jaxgd.fit import Diverged, Fit, History, fit
 from jaxgd.losses import (
@@ -20,6 +21,7 @@ __all__ = [
     "State",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "blocked_sgd",
     "equivalence",
     "fit",
     "gd",

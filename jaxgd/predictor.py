@@ -42,14 +42,18 @@ class Predictor:
         return output if self.target.task == "multiclass" else output.reshape(())
 
     def loss(self, params: PyTree, example: tuple[Any, Any]) -> Float[Array, ""]:
-        """Cross entropy of one example `(x, y)` in nats, or its squared error."""
+        """The loss of one example `(x, y)`."""
         x, y = example
+        return self.link_loss(self.output(params, x), y)
+
+    def link_loss(self, output: Float[Array, "*k"], y: Any) -> Float[Array, ""]:
+        """Cross entropy of one output in nats, or its squared error."""
         losses = {
             "binary": binary_cross_entropy_with_logits,
             "multiclass": softmax_cross_entropy,
             "regression": squared_error,
         }
-        return losses[self.target.task](self.output(params, x), y)
+        return losses[self.target.task](output, y)
 
     def predict(self, params: PyTree, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n *k"]:
         """Every row's probability of each class [n, k], or its value [n]."""
