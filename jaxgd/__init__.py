@@ -12,6 +12,7 @@ from jaxgd.losses import (
 )
 from jaxgd.models import Linear, init_linear, init_mlp, linear, logistic, mlp
 from jaxgd.order import shuffle
+from jaxgd.torch_params import params_from_torch, params_to_torch
 
 __all__ = [
     "Diverged",
@@ -33,6 +34,8 @@ __all__ = [
     "minibatch",
     "mlp",
     "optim",
+    "params_from_torch",
+    "params_to_torch",
     "sgd",
     "shuffle",
     "softmax_cross_entropy",
