@@ -35,6 +35,9 @@ LBFGS_F64 = 1e-13
 LBFGS_OF_TORCHS_OWN = 20.0
 # LBFGS in f32: the minimum reached, not the way.
 LBFGS_F32 = 1e-3
+# 100 updates of torch's LBFGS and 100 of ours: 1.1e-12, as much as torch's own run moves if it is
+# moved by one ulp half-way. A doubled curvature pair, soon replaced, ends at 1e-10.
+CONTINUED_LBFGS_F64 = 1e-11
 
 # One update of Muon in torch's bfloat16 (eps 8e-3) against the largest entry of the orthogonalized
 # matrix: each library rounds its bfloat16 products at other places. Measured up to 3.2e-3.
