@@ -7,11 +7,10 @@ from typing import Final, Literal
 import numpy as np
 
 from jaxgd.equivalence.compare import compare
-from jaxgd.equivalence.explanation import AS_IT_IS, Explanation, explanations, follows, named
+from jaxgd.equivalence.explanation import AS_IT_IS, Explanation, explain, follows
 from jaxgd.equivalence.lineage import batch_cause, gradient_cause
 from jaxgd.equivalence.recipe import Recipe
 from jaxgd.equivalence.report import Series
-from jaxgd.equivalence.tolerance import Tolerance
 from jaxgd.equivalence.update import Recording, moves, outputs_by_row, same_rows, stage
 
 Stage = Literal[
@@ -57,17 +56,22 @@ class Diagnosis:
         if self.update is None:
             return "Nothing parts: every stage is the same, to rounding."
         where = f"in update {self.update}" if self.update else "at the start"
-        closest = self.considered[:3]
-        as_it_is = tuple(e for e in self.considered[3:] if e.name == AS_IT_IS)
         return "\n".join(
             [
                 f"The trainings part {where}.",
                 f"Stage: {self.stage}.",
                 f"Cause: {self.cause}.",
-                *(f"  leaves {e.misfit:.2g} x rounding: {e.name}" for e in closest + as_it_is),
+                *(f"  {e.misfit:.2g} x rounding is left by: {e.name}" for e in self._telling()),
                 *([self.remark] if self.remark else []),
             ]
         )
+
+    def _telling(self) -> list[Explanation]:
+        """The three closest hypotheses that explain something, and the recipe as it is."""
+        for i, explanation in enumerate(self.considered):
+            if explanation.name == AS_IT_IS:
+                return [*self.considered[: min(i, 3)], explanation]
+        return []
 
 
 def diagnose(
@@ -75,7 +79,7 @@ def diagnose(
     expected: Recording,
     recipe: Recipe | None = None,
     *,
-    tolerance: float | Tolerance | None = None,
+    tolerance: float | None = None,
 ) -> Diagnosis:
     """The first stage of the first update that two recorded trainings part in, and its cause.
 
@@ -93,31 +97,34 @@ def diagnose(
         zero before it. To see each update from the same state, record the actual side in lockstep:
         before every update, set its parameters to those of the expected side.
     recipe: the optimizer that both are meant to run; None tells the stage, but no cause in it.
-    tolerance: see `compare`.
+    tolerance: the fraction that `compare` allows at every stage; None is the dtype's own.
 
     ValueError or TypeError when the sides hold other leaves, shapes or dtypes, or no update.
     """
+    if not actual or not expected:
+        raise ValueError(
+            "Both sides hold at least one update; "
+            f"got {len(actual)} and {len(expected)}. Record the runs first."
+        )
+    if compare([actual[0].params], [expected[0].params], tolerance).parted_at is not None:
+        return Diagnosis(0, "start")
     same = _updates_of_the_same_rows(actual, expected)
-    if same < max(len(actual), len(expected)):
-        others = _of_the_same_rows(actual[:same], expected[:same], recipe, tolerance)
-        if others.update is not None:
-            return others
+    found = _of_the_same_rows(actual[:same], expected[:same], recipe, tolerance)
+    if found.update is None and same < max(len(actual), len(expected)):
         return Diagnosis(same + 1, "batch", batch_cause(actual, expected, same) or UNKNOWN)
-    return _of_the_same_rows(actual, expected, recipe, tolerance)
+    return found
 
 
 def _of_the_same_rows(
     actual: Recording,
     expected: Recording,
     recipe: Recipe | None,
-    tolerance: float | Tolerance | None,
+    tolerance: float | None,
 ) -> Diagnosis:
     """The diagnosis of updates whose batches agree."""
     if not actual:
         return Diagnosis(None, None)
     before, stages = _excesses(actual, expected, tolerance)
-    if before[0] > 1:
-        return Diagnosis(0, "start")
     beyond = np.flatnonzero(np.max([*stages.values()], axis=0) > 1)
     if not beyond.size:
         return Diagnosis(None, None)
@@ -134,12 +141,12 @@ def _of_the_same_rows(
         remark = "The recipe does not give the expected side's steps, so it proves nothing."
         return Diagnosis(at + 1, suspect, remark=remark)
     if follows(recipe, moved):
+        upstream = _first_at_fault({name: here[name] for name in here if name in _OF_THE_MODEL})
         remark = "Both sides' steps follow from their own gradients: it is not the optimizer."
-        upstream = {name: here[name] for name in here if name in _OF_THE_MODEL}
-        return Diagnosis(at + 1, _first_at_fault(upstream), remark=remark)
-    tried = explanations(recipe, moved)
+        return Diagnosis(at + 1, upstream, remark=remark)
+    cause, tried = explain(recipe, moved)
     by_optimizer: Stage = suspect if suspect in _OF_THE_OPTIMIZER else "parameters"
-    return Diagnosis(at + 1, by_optimizer, named(tried) or UNKNOWN, tried)
+    return Diagnosis(at + 1, by_optimizer, cause or UNKNOWN, tried)
 
 
 def _updates_of_the_same_rows(actual: Recording, expected: Recording) -> int:
@@ -158,7 +165,7 @@ def _updates_of_the_same_rows(actual: Recording, expected: Recording) -> int:
 
 
 def _excesses(
-    actual: Recording, expected: Recording, tolerance: float | Tolerance | None
+    actual: Recording, expected: Recording, tolerance: float | None
 ) -> tuple[Series, dict[Stage, Series]]:
     """For the parameters before, and for each recorded stage, the error as a multiple of what is
     allowed, at each update."""  # fmt: skip

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from jaxgd.equivalence.deviation import deviation, ratio
 from jaxgd.equivalence.differences import variants
-from jaxgd.equivalence.recipe import Recipe, steps
+from jaxgd.equivalence.recipe import Recipe, Series, steps
 from jaxgd.equivalence.tolerance import FixedTolerance
 from jaxgd.equivalence.update import Moves
 
@@ -19,6 +19,9 @@ _ROUNDING = {"float64": FixedTolerance(1e-12), "float32": FixedTolerance(2e-5)}
 
 # An explanation stands when every other one is so many times as far off.
 _CLEARLY = 10.0
+
+# A factor fits any one step; it takes a few more to say that it is the same for all.
+_EVIDENCE = 8
 
 AS_IT_IS = "the recipe as it is"
 
@@ -35,30 +38,35 @@ class Explanation:
     misfit: float
 
 
+@np.errstate(invalid="ignore", over="ignore")  # a side may diverge
 def follows(recipe: Recipe, recorded: Moves) -> bool:
     """Whether the recipe gives the recorded steps, to rounding."""
     return bool((_misfits(recipe, recorded) <= 1).all())
 
 
-def explanations(recipe: Recipe, recorded: Moves) -> tuple[Explanation, ...]:
-    """Every hypothesis, the closest first.
+@np.errstate(invalid="ignore", over="ignore")
+def explain(recipe: Recipe, recorded: Moves) -> tuple[str | None, tuple[Explanation, ...]]:
+    """The one hypothesis that stands, if there is one, and all of them, the closest first.
 
     They are judged on all updates, or else on those from the first that the recipe fails in: a
     difference may come into play late.
     """
-    everywhere = _ranked(recipe, recorded, since=0)
     failing = np.flatnonzero(_misfits(recipe, recorded) > 1)
+    everywhere = _ranked(recipe, recorded, since=0)
     if everywhere[0].misfit <= 1 or not failing.size:
-        return everywhere
-    later = _ranked(recipe, recorded, since=int(failing[0]))
-    return later if named(later) else everywhere
+        return _standing(everywhere, recorded.steps), everywhere
+    since = int(failing[0])
+    later = _ranked(recipe, recorded, since)
+    name = _standing(later, recorded.steps[since:])
+    return name, later if name else everywhere
 
 
-def named(ranked: tuple[Explanation, ...]) -> str | None:
-    """The hypothesis that fits, if every other is ten times as far off and does not."""
+def _standing(ranked: tuple[Explanation, ...], steps_taken: Series) -> str | None:
+    """The hypothesis that fits the steps, if every other is ten times as far off and does not."""
     first, second = ranked[:2]
     stands = first.misfit <= 1 < second.misfit and second.misfit >= _CLEARLY * first.misfit
-    return first.name if stands and first.name != AS_IT_IS else None
+    enough = np.count_nonzero(steps_taken) >= _EVIDENCE
+    return first.name if stands and enough and first.name != AS_IT_IS else None
 
 
 def _ranked(recipe: Recipe, recorded: Moves, since: int) -> tuple[Explanation, ...]:

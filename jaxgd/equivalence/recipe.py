@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 Series = Float[np.ndarray, "updates entries"]
-Rule = Literal["sgd", "adam", "adagrad", "rmsprop"]
+Number = float | int
 
 
 @dataclass(frozen=True)
@@ -24,20 +24,20 @@ class Recipe:
     last group of fields is how torch does it: hypotheses change it, you hardly ever will.
     """
 
-    rule: Rule
-    lr: float | Sequence[float]
-    momentum: float = 0.0  # sgd and rmsprop
-    dampening: float = 0.0
+    rule: str  # sgd, adam, adagrad or rmsprop
+    lr: Number | Sequence[float]
+    momentum: Number = 0.0  # sgd and rmsprop
+    dampening: Number = 0.0
     nesterov: bool = False
     betas: tuple[float, float] = (0.9, 0.999)  # adam
-    alpha: float = 0.99  # rmsprop
-    eps: float = 1e-8
-    initial_accumulator: float = 0.0  # adagrad and rmsprop
-    weight_decay: float = 0.0
+    alpha: Number = 0.99  # rmsprop
+    eps: Number = 1e-8
+    initial_accumulator: Number = 0.0  # adagrad and rmsprop
+    weight_decay: Number = 0.0
     decoupled: bool = False
-    max_norm: float | None = None
+    max_norm: Number | None = None
 
-    clip_eps: float = 1e-6
+    clip_eps: Number = 1e-6
     eps_at: Literal["outside the root", "inside the root", "before the correction"] = (
         "outside the root"
     )
@@ -51,6 +51,8 @@ class Recipe:
                 f"rule must be one of {', '.join(_RULES)}; got {self.rule!r}. "
                 "Leave the recipe out for another optimizer: the stage is still found."
             )
+        if np.ndim(self.lr):
+            object.__setattr__(self, "lr", tuple(np.asarray(self.lr, np.float64).tolist()))
 
     def rates(self, updates: int) -> Float[np.ndarray, " updates"]:
         """The learning rate of each update; ValueError when there are fewer."""

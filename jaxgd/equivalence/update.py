@@ -50,7 +50,13 @@ def same_rows(actual: Sequence[Any], expected: Sequence[Any]) -> bool:
     left, right = (
         np.concatenate([_matrix_of(batch) for batch in side]) for side in (actual, expected)
     )
-    if left.shape != right.shape:
+    if left.shape[1] != right.shape[1]:
+        raise ValueError(
+            "A batch is recorded alike on both sides; a row has "
+            f"{left.shape[1]} numbers in actual and {right.shape[1]} in expected. "
+            "Record the row numbers, or the same arrays in the same layout."
+        )
+    if len(left) != len(right):
         return False
     floats = [leaf.dtype for leaf in _batch_leaves(expected[0]) if leaf.dtype.kind not in "biu"]
     eps = max((float(finfo(dtype).eps) for dtype in floats), default=0.0)

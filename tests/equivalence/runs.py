@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from jaxgd.equivalence import Update
+
 # The logistic map's Lyapunov exponent at rate 3.9 is 0.50: rounding grows tenfold in 4.6 updates.
 DECADE_OF_CHAOS = np.log(10) / 0.50
 
@@ -35,3 +37,24 @@ def chaos(dtype, updates=200, rate=3.9, perturbed=0.0):
         x = dtype(rate) * x * (dtype(1) - x)
         run.append(x)
     return run
+
+
+def momentum_run(dtype=np.float64, updates=30, learning_rate=0.1, jitter=0, tilt_from=None):
+    """Momentum on a quadratic, every update recorded; `tilt_from` spoils the gradient from there.
+
+    jitter: roundings added at random to each gradient, as another order of summation would.
+    """
+    rng, noise = np.random.default_rng(0), np.random.default_rng(1)
+    curvature, w = rng.uniform(0.1, 1.0, 8).astype(dtype), rng.normal(size=8).astype(dtype)
+    buffer, recording = np.zeros_like(w), []
+    for update in range(1, updates + 1):
+        gradient = curvature * w
+        gradient = gradient * (1 + jitter * np.finfo(dtype).eps * noise.uniform(-1, 1, 8))
+        if tilt_from is not None and update >= tilt_from:
+            gradient = gradient + np.where(np.arange(8) == 3, 0.01, 0.0)
+        gradient = gradient.astype(dtype)
+        buffer = dtype(0.9) * buffer + gradient
+        updated = w - dtype(learning_rate) * buffer
+        recording.append(Update({"w": w}, {"w": gradient}, {"w": updated}))
+        w = updated
+    return recording
