@@ -36,13 +36,14 @@ def _run_subcommand(argv: list[str]) -> None:
         raise ModuleNotFoundError(
             f'the command needs {error.name}: pip install "jaxgd[cli]"'
         ) from None
+    from jaxgd.cli.check import check
     from jaxgd.cli.compare import compare
     from jaxgd.cli.fit import fit
     from jaxgd.cli.notebook import notebook
     from jaxgd.cli.predict import predict
 
     app = SubcommandApp()
-    subcommands: tuple[Callable[..., None], ...] = (compare, fit, predict, notebook)
+    subcommands: tuple[Callable[..., None], ...] = (compare, fit, predict, notebook, check)
     for subcommand in subcommands:
         app.command(subcommand)
     app.cli(prog="jaxgd", args=argv, description="Gradient descent as pure functions in JAX.")
