@@ -65,7 +65,7 @@ class Fit(NamedTuple):
 
 
 class Diverged(FloatingPointError):
-    """A loss that is not finite; `fit` holds the run up to the last epoch that was."""
+    """A loss that is not finite; `.fit` holds the run, and its state, before that epoch."""
 
     def __init__(self, message: str, fit: Fit) -> None:
         super().__init__(message)
@@ -80,6 +80,7 @@ def fit(
     optimizer: Optimizer | str,
     epochs: int,
     batch_size: int | None = None,
+    epoch: Epoch | None = None,
     key: Key,
     shuffle: bool = True,
     validation: PyTree | None = None,
@@ -88,7 +89,8 @@ def fit(
     """The result of training on data for a number of epochs: `Fit(params, state, history)`.
 
     `optimizer` is any of optax's, or the name of one of torch's in `jaxgd.optim`, with torch's
-    defaults. `batch_size=None` is full-batch descent, 1 is SGD, anything between is mini-batch.
+    defaults. `batch_size=None` is full-batch descent, 1 is SGD, anything between is mini-batch;
+    `epoch` takes the place of `gd` or `minibatch`, such as `blocked_sgd(…)` with batch_size=1.
     Epoch e visits the rows in the order `shuffle(fold_in(key, e), n)`, as `train` does: the losses
     are those of `train`, to rounding. `validation` is data like `data` on which the loss is
     evaluated after each epoch; `progress` is True for a line a epoch on standard error, or a
@@ -101,9 +103,13 @@ def fit(
     """
     if isinstance(optimizer, str):
         optimizer = by_name(optimizer)()
-    data, validation, key, epoch = _checked(
+    data, validation, key = _checked(
         loss, params, data, optimizer, epochs, batch_size, key, validation
     )
+    if epoch is None:
+        epoch = (
+            gd(loss, optimizer) if batch_size is None else minibatch(loss, optimizer, batch_size)
+        )
     state = init(params, optimizer)
     one_epoch = train(epoch, 1, shuffle=shuffle)
 
@@ -127,8 +133,7 @@ def fit(
             update = int(np.argmin(np.isfinite(losses)))
             raise Diverged(
                 f"the loss must stay finite; it was {losses[update]} at epoch {e}, update {update} "
-                f"(both counted from 0). Use a smaller learning rate or scale the features; the "
-                f"state before this epoch is in this error's .fit.",
+                "(both counted from 0). Use a smaller learning rate, or scale the features.",
                 Fit(state.params, state, record.history()),
             )
         state = next_state
@@ -178,21 +183,19 @@ def _checked(
     batch_size: Any,
     key: Any,
     validation: PyTree | None,
-) -> tuple[PyTree, PyTree | None, Key, Epoch]:
-    """The run's input on the device, and its epoch, once every rule has been checked."""
+) -> tuple[PyTree, PyTree | None, Key]:
+    """The run's data and key on the device, once every rule has been checked."""
     check_count("epochs", epochs)
     key = check_key(key)
     check_params(params)
     data = check_data("data", data)
-    n = count_examples(data)
     if batch_size is not None:
-        batch_size = check_batch_size(batch_size, n)
+        check_batch_size(batch_size, count_examples(data))
     if validation is not None:
         validation = check_like(check_data("validation", validation), data)
     check_loss(loss, params, data)
     check_optimizer(optimizer, params)
-    epoch = gd(loss, optimizer) if batch_size is None else minibatch(loss, optimizer, batch_size)
-    return data, validation, key, epoch
+    return data, validation, key
 
 
 def _batch_sizes(n: int, b: int) -> list[int]:

@@ -42,14 +42,18 @@ class Predictor:
         return output if self.target.task == "multiclass" else output.reshape(())
 
     def loss(self, params: PyTree, example: tuple[Any, Any]) -> Float[Array, ""]:
-        """Cross entropy of one example `(x, y)` in nats, or its squared error."""
+        """The loss of one example `(x, y)`."""
         x, y = example
+        return self.link_loss(self.output(params, x), y)
+
+    def link_loss(self, output: Float[Array, "*k"], y: Any) -> Float[Array, ""]:
+        """Cross entropy of one output in nats, or its squared error."""
         losses = {
             "binary": binary_cross_entropy_with_logits,
             "multiclass": softmax_cross_entropy,
             "regression": squared_error,
         }
-        return losses[self.target.task](self.output(params, x), y)
+        return losses[self.target.task](output, y)
 
     def predict(self, params: PyTree, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n *k"]:
         """Every row's probability of each class [n, k], or its value [n]."""
@@ -61,7 +65,11 @@ class Predictor:
         return np.asarray(jax.nn.softmax(outputs, axis=1))
 
     def score(self, params: PyTree, part: Part, y_scaling: Standardizer) -> dict[str, float]:
-        """The mean loss of some rows, and their accuracy, or RMSE (in the target's unit) and R²."""
+        """The mean loss of some rows, and their accuracy, or RMSE and R².
+
+        The RMSE is in the target's own unit; the loss is that of the scaled target. R² is NaN
+        where all targets are equal.
+        """
         loss = float(jax.jit(mean_loss, static_argnums=0)(self.loss, params, part))
         predicted = self.predict(params, part.x)
         if self.target.task != "regression":

@@ -225,3 +225,13 @@ def test_float64_data_without_x64_train_in_the_precision_that_is_recorded():
     result = fitted((X.astype(np.float64), Y.astype(np.float64)))
     assert result.history.dtype == "float32"
     assert result.params.w.dtype == jnp.float32
+
+
+def test_an_epoch_of_ones_own_takes_the_place_of_minibatch():
+    rate = 0.1
+    blocked = jaxgd.blocked_sgd(jaxgd.binary_cross_entropy_with_logits, rate, block_size=4)
+    ours = fitted(epoch=blocked, batch_size=1, optimizer=optax.sgd(rate))
+    plain = fitted(batch_size=1, optimizer=optax.sgd(rate))
+    np.testing.assert_allclose(ours.history.loss, plain.history.loss, rtol=1e-4, atol=1e-6)
+    for a, b in zip(leaves(ours.params), leaves(plain.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4)

@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _run_subcommand(sys.argv[1:] if argv is None else list(argv))
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was written", _INTERRUPTED)
+        return _fail("interrupted", _INTERRUPTED)
     except OSError as error:
         return _fail(f"{error.strerror or error}: {error.filename}" if error.filename else error)
     except (ValueError, FloatingPointError, ModuleNotFoundError) as error:
@@ -36,13 +36,14 @@ def _run_subcommand(argv: list[str]) -> None:
         raise ModuleNotFoundError(
             f'the command needs {error.name}: pip install "jaxgd[cli]"'
         ) from None
+    from jaxgd.cli.check import check
     from jaxgd.cli.compare import compare
     from jaxgd.cli.fit import fit
     from jaxgd.cli.notebook import notebook
     from jaxgd.cli.predict import predict
 
     app = SubcommandApp()
-    subcommands: tuple[Callable[..., None], ...] = (compare, fit, predict, notebook)
+    subcommands: tuple[Callable[..., None], ...] = (compare, fit, predict, notebook, check)
     for subcommand in subcommands:
         app.command(subcommand)
     app.cli(prog="jaxgd", args=argv, description="Gradient descent as pure functions in JAX.")

@@ -7,7 +7,7 @@ import jax
 from tyro.conf import OmitArgPrefixes, arg
 
 from jaxgd.cli.data_options import DataOptions
-from jaxgd.cli.settings import keys, optimizer_named, writable
+from jaxgd.cli.settings import exact_sgd, keys, optimizer_named, writable
 from jaxgd.cli.terminal import console, described, numbers_table, progress_bar
 from jaxgd.fit import fit as fit_params
 from jaxgd.inputs import check_batch_size, check_count
@@ -31,7 +31,7 @@ def fit(
     Args:
         source: What to learn from what.
         hidden: Widths of an MLP's hidden layers; by default the model is linear.
-        optimizer: sgd, adam or adamw.
+        optimizer: One of torch.optim's by its name, such as sgd, adam or rmsprop.
         learning_rate: Learning rate.
         batch_size: Rows in a batch: None for gradient descent, 1 for SGD.
         epochs: How often every row is seen.
@@ -50,6 +50,7 @@ def fit(
     dataset = source.prepare(table, run_keys.split)
     predictor = Predictor(len(dataset.features), dataset.target, hidden)
 
+    epoch = exact_sgd(predictor, optimizer, learning_rate, batch_size)
     with progress_bar("training") as progress:
         params, _, history = fit_params(
             predictor.loss,
@@ -58,6 +59,7 @@ def fit(
             optimizer=transformation,
             epochs=epochs,
             batch_size=batch_size,
+            epoch=epoch,
             key=run_keys.order,
             validation=dataset.held_out,
             progress=progress,
@@ -89,7 +91,8 @@ def fit(
     screen.print(described(table.source, dataset), soft_wrap=True)
     screen.print(
         f"{'MLP' if hidden else 'linear model'}, {n_params} parameters ({history.dtype})\n"
-        f"{history.loss.size} updates by {optimizer}, learning rate {learning_rate:g}: "
+        f"{history.loss.size} updates by {optimizer}{' (jaxgd.blocked_sgd)' if epoch else ''}, "
+        f"learning rate {learning_rate:g}: "
         f"{history.run_seconds:.3f} s after {history.compile_seconds:.2f} s of compiling"
     )
     screen.print(grid)

@@ -1,5 +1,6 @@
 """A table: named columns of one length, and what they may hold."""
 
+import csv
 import difflib
 import importlib
 import zipfile
@@ -7,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -156,7 +158,7 @@ def _read_parquet(path: Path) -> dict[str, np.ndarray]:
     return _columns(frame, path)
 
 
-def _columns(frame, path: Path) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]  # polars is an extra
+def _columns(frame: Any, path: Path) -> dict[str, np.ndarray]:
     """The columns of a polars frame: numbers where every value is one, else text."""
     columns: dict[str, np.ndarray] = {}
     for series in frame:
@@ -170,7 +172,7 @@ def _columns(frame, path: Path) -> dict[str, np.ndarray]:  # type: ignore[no-unt
     return columns
 
 
-def _column(series, path: Path) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _column(series: Any, path: Path) -> np.ndarray:
     pl = _extra("polars")
     if series.dtype.is_decimal():
         series = series.cast(pl.Float64)
@@ -191,8 +193,6 @@ def _column(series, path: Path) -> np.ndarray:  # type: ignore[no-untyped-def]
 
 def _ragged_line(path: Path, separator: str) -> str | None:
     """Which line of a CSV has more fields than its header, if one has."""
-    import csv
-
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         lines = csv.reader(file, delimiter=separator)
         width = len(next(lines, []))

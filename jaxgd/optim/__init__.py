@@ -1,7 +1,8 @@
 """torch.optim's optimizers as optax GradientTransformations, every option, to rounding.
 
 Each function takes torch's own argument names and defaults; `lr` may also be traced, or a
-schedule: a function of the number of updates done. `foreach`, `fused`, `capturable` and
+schedule: a function of the number of updates done. The other numbers may be traced too, in the
+parameters' own type, as `optax.inject_hyperparams` makes them. `foreach`, `fused`, `capturable` and
 `differentiable` choose a kernel and no number, so there are none of them here.
 
 Every optimizer is one chain: the gradient torch sees (`maximize`, coupled weight decay), the

@@ -103,7 +103,9 @@ def scale_by_adafactor(
         relative_rate = jnp.minimum(1.0, 1.0 / (rate * jnp.sqrt(widest(t))))
 
         def moved(average: Array, value: Array) -> Array:
-            return average + weight.astype(value.dtype) * (value - average)
+            """torch's lerp: from the nearer end, so that a weight of 1 forgets without a trace."""
+            w, way = weight.astype(value.dtype), value - average
+            return jnp.where(w < 0.5, average + w * way, value - (1 - w) * way)
 
         def leaf(
             g: Array, p: Array, row: Array | None, col: Array | None, variance: Array | None

@@ -108,8 +108,15 @@ def test_a_run_that_diverges_saves_nothing(jaxgd, tmp_path):
 def test_a_seed_repeats_a_run_and_another_changes_it(jaxgd, flowers, tmp_path):
     models = []
     for seed in (1, 1, 2):
-        options = ["--target", "kind", "--ignore", "id", "--epochs", 1, "--seed", seed]
-        jaxgd("fit", flowers, *options)
+        options = ["--target", "kind", "--ignore", "id", "--epochs", 1, "--batch-size", 60]
+        jaxgd("fit", flowers, *options, "--seed", seed)
         models.append(load_model(tmp_path / "model.safetensors"))
     weights = [model.params.w.tobytes() for model in models]
     assert weights[0] == weights[1] != weights[2]
+
+
+def test_sgd_of_a_linear_model_says_that_it_runs_blocked(jaxgd, flowers):
+    options = "fit", flowers, "--target", "kind", "--ignore", "id", "--epochs", 2, "--batch-size", 1
+    assert "480 updates by sgd (jaxgd.blocked_sgd), learning rate 0.05" in jaxgd(*options).out
+    assert "by rmsprop, learning rate 0.05" in jaxgd(*options, "--optimizer", "rmsprop").out
+    assert "by sgd, learning rate 0.05" in jaxgd(*options, "--hidden", 3).out

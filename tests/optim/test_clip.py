@@ -69,7 +69,7 @@ def test_a_gradient_that_is_not_finite(bad, dtype):
 
 @pytest.mark.usefixtures("x64")
 def test_drawn_norms():
-    @settings(deadline=None, max_examples=30)
+    @settings(deadline=None, max_examples=12)
     @given(
         max_norm=st.floats(0, 100),
         norm_type=st.floats(0.3, 20) | st.just(math.inf),

@@ -105,7 +105,6 @@ class TestParity:
     @pytest.mark.parametrize(
         ("objective", "steps", "options"),
         [
-            ("logistic", 6, {}),
             ("logistic", 10, {"history_size": 2, "max_iter": 3, "lr": 0.5}),
             ("rosenbrock", 12, {"lr": 0.01, "history_size": 3, "max_iter": 7}),
             ("rosenbrock", 25, {"lr": 0.1, "max_iter": 1, "max_eval": 6}),

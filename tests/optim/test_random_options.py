@@ -26,6 +26,13 @@ EPS = {"eps": sizes(1e-12, 0.1)}
 
 STRATEGIES = {
     "adadelta": SHARED | DECAY | EPS | {"rho": fractions},
+    "adafactor": SHARED
+    | DECAY
+    | {
+        "eps": st.tuples(st.none() | sizes(1e-9, 1e-3), sizes(1e-6, 10.0)),
+        "beta2_decay": st.floats(-2.0, 0.0),
+        "d": st.floats(1.0, 4.0),
+    },
     "adagrad": SHARED
     | DECAY
     | EPS
@@ -36,6 +43,9 @@ STRATEGIES = {
     | {"betas": betas, "amsgrad": flags, "decoupled_weight_decay": flags},
     "adamax": SHARED | DECAY | EPS | {"betas": betas},
     "adamw": SHARED | DECAY | EPS | {"betas": betas, "amsgrad": flags},
+    "asgd": SHARED
+    | DECAY
+    | {"lambd": sizes(1e-6, 1.0), "alpha": st.floats(0.0, 2.0), "t0": st.floats(0.0, 300.0)},
     "nadam": SHARED
     | DECAY
     | EPS
@@ -51,6 +61,7 @@ STRATEGIES = {
         "step_sizes": st.tuples(sizes(1e-9, 1e-3), sizes(1e-2, 50.0)),
     },
     "sgd": SHARED | DECAY | {"momentum": fractions, "dampening": fractions, "nesterov": flags},
+    "sparse_adam": SHARED | EPS | {"betas": betas},
 }
 
 

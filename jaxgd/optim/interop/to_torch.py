@@ -35,7 +35,8 @@ def to_torch_state_dict(
     `torch_optimizer`, live or a state_dict() with its `name`, is the one to be loaded: it gives the
     groups and the options, which must be those the state was made with. `param_names` as for
     `from_torch`. The state may come from `from_torch` or from one of `jaxgd.optim`'s optimizers,
-    in an `optax.partition` and in an `optax.chain` too. Where `lr` is a schedule, or one for each
+    in an `optax.partition` and in an `optax.chain` too; parameters with requires_grad=False keep
+    what torch_optimizer has for them. Where `lr` is a schedule, or one for each
     group, the groups get its rate for the next update.
 
     Raises ValueError where names, shapes or buffers are not those of the optimizer and of `params`.
@@ -78,7 +79,9 @@ def _leaf_states(
     states = {}
     for i, leaf in enumerate(source.leaves):
         wanted = set(held(name, fresh[leaf.group], i, leaf.place))
-        if not wanted or leaf.frozen:
+        if leaf.frozen:
+            states[i] = dict(leaf.state)
+        if leaf.frozen or not wanted:
             continue
         holder = next(
             (part for part in found if set(held(name, part[1], i, leaf.place)) == wanted), None

@@ -1,0 +1,99 @@
+"""jaxgd, as its documentation says to use it."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+import jaxgd
+from benchmarks.cases import LEARNING_RATE, Case, problem
+from jaxgd.blocked import blocked_sgd
+
+SWEPT = jnp.geomspace(1e-3, 1.0, 200)
+
+
+def logistic_loss(params, example):
+    x, y = example
+    return jaxgd.binary_cross_entropy_with_logits(jaxgd.linear(params, x), y)
+
+
+def perceptron_loss(params, example):
+    x, y = example
+    logit = jaxgd.mlp(params, x, jax.nn.relu)[0]
+    return jaxgd.binary_cross_entropy_with_logits(logit, y)
+
+
+def half_square(logit, label):
+    return (logit - label) ** 2 / 2
+
+
+def run(case: Case) -> Callable[[], int]:
+    """`train` in one jitted call; per-example SGD of a linear model through `blocked_sgd`."""
+    if case.kind == "sweep":
+        return _sweep(case)
+    optimizer = optax.sgd(LEARNING_RATE)
+    if case.kind in ("sgd", "squares", "table"):
+        link = half_square if case.kind == "squares" else jaxgd.binary_cross_entropy_with_logits
+        return _train(case, blocked_sgd(link, LEARNING_RATE), optimizer)
+    if case.kind == "gd":
+        return _train(case, jaxgd.gd(logistic_loss, optimizer), optimizer)
+    loss = perceptron_loss if case.kind == "mlp" else logistic_loss
+    return _train(case, jaxgd.minibatch(loss, optimizer, case.batch), optimizer)
+
+
+def general_sgd(case: Case) -> Callable[[], int]:
+    """`sgd`, which takes any loss and any optimizer."""
+    optimizer = optax.sgd(LEARNING_RATE)
+    return _train(case, jaxgd.sgd(logistic_loss, optimizer), optimizer)
+
+
+def single_runs(case: Case) -> Callable[[], int]:
+    """The sweep's 200 runs one after another, compiled once."""
+    run = jax.jit(_run_at_rate(case))
+
+    def work() -> int:
+        jax.block_until_ready([run(rate) for rate in SWEPT])
+        return 1
+
+    return work
+
+
+def _sweep(case: Case) -> Callable[[], int]:
+    run = jax.jit(jax.vmap(_run_at_rate(case)))
+
+    def work() -> int:
+        jax.block_until_ready(run(SWEPT))
+        return 1
+
+    return work
+
+
+def _run_at_rate(case: Case) -> Callable[[jax.Array], jax.Array]:
+    data = jax.tree.map(jnp.asarray, problem(case))
+    params = jaxgd.init_linear(data[0].shape[1])
+
+    def run(rate: jax.Array) -> jax.Array:
+        optimizer = optax.sgd(rate)
+        train = jaxgd.train(jaxgd.minibatch(logistic_loss, optimizer, case.batch), case.epochs)
+        return train(jaxgd.init(params, optimizer), data, jax.random.key(0))[1]
+
+    return run
+
+
+def _train(case: Case, epoch, optimizer) -> Callable[[], int]:
+    data = jax.tree.map(jnp.asarray, problem(case))
+    d = data[0].shape[1]
+    params = (
+        jaxgd.init_mlp(jax.random.key(1), (d, 32, 1))
+        if case.kind == "mlp"
+        else jaxgd.init_linear(d)
+    )
+    state = jaxgd.init(params, optimizer)
+    train = jax.jit(jaxgd.train(epoch, case.epochs))
+
+    def work() -> int:
+        _, losses = jax.block_until_ready(train(state, data, jax.random.key(0)))
+        return losses.size
+
+    return work

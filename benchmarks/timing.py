@@ -1,0 +1,129 @@
+"""One process a peer, all alive at once, timed in alternating rounds."""
+
+import importlib
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.peers import Peer
+
+
+@dataclass
+class Timing:
+    """What one peer took for one case, in the case's unit; `note` says why where it did not run."""
+
+    peer: str
+    case: Case
+    costs: list[float] = field(default_factory=list)
+    first_seconds: float = float("nan")
+    peak_mb: float = float("nan")
+    note: str = ""
+
+    @property
+    def least(self) -> float:
+        return min(self.costs, default=float("nan"))
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.costs) if self.costs else float("nan")
+
+
+class Worker:
+    """A peer in a process of its own, which answers one JSON line for each it is sent."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.timing", peer.target],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            print(json.dumps(request), file=self.process.stdin, flush=True)
+            answer = self.process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        return json.loads(answer) if answer else {"note": "its process died"}
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+def compare(case: Case, workers: Iterable[Worker], rounds: int, seconds: float) -> list[Timing]:
+    """Every worker's timing of the case: warmed up one by one, then timed in alternation.
+
+    Rounds go on until there are `rounds` of them or they have taken `seconds`, two at least.
+    """
+    pairs = [(Timing(worker.peer.name, case), worker) for worker in workers]
+    for timing, worker in pairs:
+        _record_first(timing, worker.ask({"prepare": asdict(case)}))
+    start = time.perf_counter()
+    for done in range(rounds):
+        if done >= 2 and time.perf_counter() - start > seconds:
+            break
+        for timing, worker in pairs:
+            if not timing.note:
+                answer = worker.ask({"run": 1})
+                timing.costs.append(answer["seconds"] / answer["units"] * case.units_per_second)
+                timing.peak_mb = answer["peak_mb"]
+    return [timing for timing, _ in pairs]
+
+
+def compare_first_calls(case: Case, peers: list[Peer], rounds: int) -> list[Timing]:
+    """Every peer's first call, compilation and all, each time in a fresh process."""
+    timings = [Timing(peer.name, case) for peer in peers]
+    for _ in range(rounds):
+        for peer, timing in zip(peers, timings, strict=True):
+            worker = Worker(peer)
+            _record_first(timing, worker.ask({"prepare": asdict(case)}))
+            worker.close()
+            if not timing.note:
+                timing.costs.append(timing.first_seconds)
+    return timings
+
+
+def _record_first(timing: Timing, answer: dict[str, Any]) -> None:
+    timing.note = answer.get("note", "")
+    timing.first_seconds = answer.get("seconds", float("nan"))
+    timing.peak_mb = answer.get("peak_mb", float("nan"))
+
+
+def _serve(target: str) -> None:
+    """The worker's side: build the work of a case, run it once, and again as often as asked."""
+    module, name = target.split(":")
+    answers = sys.stdout
+    sys.stdout = sys.stderr
+    work: Callable[[], int] | None = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if "prepare" in request:
+                prepare = getattr(importlib.import_module(module), name)
+                work = prepare(Case(**request["prepare"]))
+            assert work is not None
+            start = time.perf_counter()
+            units = work()
+            answer: dict[str, Any] = {"seconds": time.perf_counter() - start, "units": units}
+        except ImportError as error:
+            answer = {"note": f"not installed: {error.name}"}
+        except Exception as error:
+            answer = {"note": f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"}
+        answer["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
