@@ -170,13 +170,13 @@ def _trainings(torch_optim: ModuleType) -> Iterator[_Training]:
 
 
 def _in_jax(training: _Training, problem: _Problem) -> dict[str, Array]:
-    """The parameters after each epoch and the losses of its updates."""
+    """The parameters before each epoch, so that the start comes first, and its losses."""
     epoch = getattr(descent, training.algorithm)(_loss, training.ours, *training.arguments)
     data = jnp.asarray(problem.x), jnp.asarray(problem.y)
 
     def record(state: State, order: Array) -> tuple[State, dict[str, Array]]:
-        state, losses = epoch(state, data, order)
-        return state, {"w": state.params.w, "b": state.params.b, "losses": losses}
+        after, losses = epoch(state, data, order)
+        return after, {"w": state.params.w, "b": state.params.b, "losses": losses}
 
     start = init(problem.params, training.ours)
     return jax.jit(partial(jax.lax.scan, record))(start, jnp.asarray(problem.orders))[1]
@@ -202,10 +202,10 @@ def _in_torch(training: _Training, problem: _Problem) -> dict[str, np.ndarray]:
         *training.arguments,
     )
     updates = len(losses) // _EPOCHS
-    after_epochs = params[updates - 1 :: updates]
+    before = [{"0.weight": w[None], "0.bias": b[None]}, *params[updates - 1 : -1 : updates]]
     return {
-        "w": np.stack([named["0.weight"][0].numpy() for named in after_epochs]),
-        "b": np.stack([named["0.bias"][0].numpy() for named in after_epochs]),
+        "w": np.stack([named["0.weight"][0].numpy() for named in before]),
+        "b": np.stack([named["0.bias"][0].numpy() for named in before]),
         "losses": np.reshape(losses, (_EPOCHS, updates)).astype(problem.x.dtype),
     }
 

@@ -43,6 +43,7 @@ def momentum_run(dtype=np.float64, updates=30, learning_rate=0.1, jitter=0, tilt
     """Momentum on a quadratic, every update recorded; `tilt_from` spoils the gradient from there.
 
     jitter: roundings added at random to each gradient, as another order of summation would.
+    learning_rate: one, or one for each of the 8 entries.
     """
     rng, noise = np.random.default_rng(0), np.random.default_rng(1)
     curvature, w = rng.uniform(0.1, 1.0, 8).astype(dtype), rng.normal(size=8).astype(dtype)

@@ -65,6 +65,20 @@ def test_a_single_number_is_no_evidence_of_a_factor():
     assert diagnose(run(0.3), run(0.1), Recipe("sgd", lr=0.1)).cause == "unknown"
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_fault_without_a_name_gets_none(dtype):
+    """Learning rates that are off by other factors in every entry, from 1e-5 to 1."""
+    rng, expected = np.random.default_rng(0), momentum_run(dtype)
+    stages = []
+    for size in np.logspace(-5, 0, 40):
+        rates = 0.1 * (1 + size * rng.uniform(-1, 1, 8))
+        found = diagnose(momentum_run(dtype, learning_rate=rates), expected, RECIPE)
+        assert found.cause == "unknown", str(found)
+        stages.append(found.stage)
+    assert set(stages) <= {"parameters", None}
+    assert stages.count("parameters") >= 30
+
+
 def test_a_fault_of_the_gradient_is_not_put_on_the_optimizer():
     expected = momentum_run()
     actual = momentum_run(tilt_from=5)
