@@ -1,5 +1,7 @@
 """Gradient descent as pure functions in JAX, checked against PyTorch at every update."""
 
+from jaxgd import equivalence, optim
+from jaxgd.blocked import blocked_sgd
 from jaxgd.descent import State, gd, init, minibatch, sgd, step, train
 from jaxgd.fit import Diverged, Fit, History, fit
 from jaxgd.losses import (
@@ -10,6 +12,7 @@ from jaxgd.losses import (
 )
 from jaxgd.models import Linear, init_linear, init_mlp, linear, logistic, mlp
 from jaxgd.order import shuffle
+from jaxgd.torch_params import params_from_torch, params_to_torch
 
 __all__ = [
     "Diverged",
@@ -19,6 +22,8 @@ __all__ = [
     "State",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "blocked_sgd",
+    "equivalence",
     "fit",
     "gd",
     "init",
@@ -28,6 +33,9 @@ __all__ = [
     "logistic",
     "minibatch",
     "mlp",
+    "optim",
+    "params_from_torch",
+    "params_to_torch",
     "sgd",
     "shuffle",
     "softmax_cross_entropy",

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -24,6 +24,7 @@ from jaxgd.inputs import (
     count_examples,
 )
 from jaxgd.objective import Loss, mean_loss
+from jaxgd.optim import by_name
 
 Progress = Callable[["Progressed"], None]
 
@@ -64,7 +65,7 @@ class Fit(NamedTuple):
 
 
 class Diverged(FloatingPointError):
-    """A loss that is not finite; `fit` holds the run up to the last epoch that was."""
+    """A loss that is not finite; `.fit` holds the run, and its state, before that epoch."""
 
     def __init__(self, message: str, fit: Fit) -> None:
         super().__init__(message)
@@ -76,9 +77,10 @@ def fit(
     params: PyTree,
     data: PyTree,
     *,
-    optimizer: Optimizer,
+    optimizer: Optimizer | str,
     epochs: int,
     batch_size: int | None = None,
+    epoch: Epoch | None = None,
     key: Key,
     shuffle: bool = True,
     validation: PyTree | None = None,
@@ -86,7 +88,9 @@ def fit(
 ) -> Fit:
     """The result of training on data for a number of epochs: `Fit(params, state, history)`.
 
-    `batch_size=None` is full-batch gradient descent, 1 is SGD, anything between is mini-batch.
+    `optimizer` is any of optax's, or the name of one of torch's in `jaxgd.optim`, with torch's
+    defaults. `batch_size=None` is full-batch descent, 1 is SGD, anything between is mini-batch;
+    `epoch` takes the place of `gd` or `minibatch`, such as `blocked_sgd(…)` with batch_size=1.
     Epoch e visits the rows in the order `shuffle(fold_in(key, e), n)`, as `train` does: the losses
     are those of `train`, to rounding. `validation` is data like `data` on which the loss is
     evaluated after each epoch; `progress` is True for a line a epoch on standard error, or a
@@ -97,9 +101,15 @@ def fit(
     optimizer that changes a dtype, and a batch size or number of epochs out of range; while
     running, `Diverged` at the end of the first epoch with a loss that is not finite.
     """
-    data, validation, key, epoch = _checked(
+    if isinstance(optimizer, str):
+        optimizer = by_name(optimizer)()
+    data, validation, key = _checked(
         loss, params, data, optimizer, epochs, batch_size, key, validation
     )
+    if epoch is None:
+        epoch = (
+            gd(loss, optimizer) if batch_size is None else minibatch(loss, optimizer, batch_size)
+        )
     state = init(params, optimizer)
     one_epoch = train(epoch, 1, shuffle=shuffle)
 
@@ -123,8 +133,7 @@ def fit(
             update = int(np.argmin(np.isfinite(losses)))
             raise Diverged(
                 f"the loss must stay finite; it was {losses[update]} at epoch {e}, update {update} "
-                f"(both counted from 0). Use a smaller learning rate or scale the features; the "
-                f"state before this epoch is in this error's .fit.",
+                "(both counted from 0). Use a smaller learning rate, or scale the features.",
                 Fit(state.params, state, record.history()),
             )
         state = next_state
@@ -170,25 +179,23 @@ def _checked(
     params: PyTree,
     data: PyTree,
     optimizer: Optimizer,
-    epochs: int,
-    batch_size: int | None,
-    key: Key,
+    epochs: Any,
+    batch_size: Any,
+    key: Any,
     validation: PyTree | None,
-) -> tuple[PyTree, PyTree | None, Key, Epoch]:
-    """The run's input on the device, and its epoch, once every rule has been checked."""
+) -> tuple[PyTree, PyTree | None, Key]:
+    """The run's data and key on the device, once every rule has been checked."""
     check_count("epochs", epochs)
     key = check_key(key)
     check_params(params)
     data = check_data("data", data)
-    n = count_examples(data)
     if batch_size is not None:
-        batch_size = check_batch_size(batch_size, n)
+        check_batch_size(batch_size, count_examples(data))
     if validation is not None:
         validation = check_like(check_data("validation", validation), data)
     check_loss(loss, params, data)
     check_optimizer(optimizer, params)
-    epoch = gd(loss, optimizer) if batch_size is None else minibatch(loss, optimizer, batch_size)
-    return data, validation, key, epoch
+    return data, validation, key
 
 
 def _batch_sizes(n: int, b: int) -> list[int]:

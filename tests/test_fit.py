@@ -113,7 +113,6 @@ BAD_DATA = {
     "no rows": ((X[:0], Y[:0]), ValueError, "at least one example"),
     "no features": ((X[:, :0], Y), ValueError, "examples must not be empty"),
     "lengths differ": ((X, Y[:-1]), ValueError, "the same number of examples"),
-    "labels (n, 1)": ((X, Y[:, None]), ValueError, r"must return a scalar .*got \(1,\)"),
     "complex": ((X.astype(np.complex64), Y), TypeError, "data must be real"),
     "text": ((X, np.array(["a"] * N)), TypeError, "data must be numbers"),
     "objects": ((X, np.array([None] * N)), TypeError, "data must be numbers"),
@@ -197,7 +196,42 @@ def test_bad_settings_are_refused_before_compiling(name, caplog):
     assert not [r for r in caplog.records if "jit(segment)" in r.getMessage()]
 
 
+def test_labels_of_shape_n_1_are_refused():
+    """Optax would broadcast them to an n × n loss in silence."""
+
+    def untyped(params, example):
+        x, y = example
+        return jnp.square(x @ params.w + params.b - y)
+
+    with pytest.raises(ValueError, match=r"must return a scalar .*got \(1,\) .*the shape \(n,\)"):
+        fitted((X, Y[:, None]), loss=untyped)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop"])
+def test_an_optimizer_by_name_is_torchs_with_its_defaults(name):
+    named = fitted(optimizer=name).params
+    for ours, theirs in zip(
+        leaves(named), leaves(fitted(optimizer=jaxgd.optim.by_name(name)()).params), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_unknown_optimizer_is_offered_the_nearest():
+    with pytest.raises(ValueError, match=r"got 'addam'\. Use 'adam'\?"):
+        fitted(optimizer="addam")
+
+
 def test_float64_data_without_x64_train_in_the_precision_that_is_recorded():
     result = fitted((X.astype(np.float64), Y.astype(np.float64)))
     assert result.history.dtype == "float32"
     assert result.params.w.dtype == jnp.float32
+
+
+def test_an_epoch_of_ones_own_takes_the_place_of_minibatch():
+    rate = 0.1
+    blocked = jaxgd.blocked_sgd(jaxgd.binary_cross_entropy_with_logits, rate, block_size=4)
+    ours = fitted(epoch=blocked, batch_size=1, optimizer=optax.sgd(rate))
+    plain = fitted(batch_size=1, optimizer=optax.sgd(rate))
+    np.testing.assert_allclose(ours.history.loss, plain.history.loss, rtol=1e-4, atol=1e-6)
+    for a, b in zip(leaves(ours.params), leaves(plain.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4)

@@ -11,6 +11,54 @@ from typing import NamedTuple
 # 1e-11 in any constant.
 PARITY_F64 = 1e-12
 
+# Schedules, 600 counts, relative to the largest rate. torch multiplies the last rate at every step:
+# its other schedulers drift up to 3e-14 from the closed forms.
+SCHEDULE_F64 = 1e-12
+# ... but its cosine loses digits at every T_max, where the rate it divides by is near eta_min:
+# 2.5e-12 at worst over T_max in 1..700 and four eta_min.
+SCHEDULE_COSINE_DRIFT_F64 = 5e-12
+# ... and a cosine whose rate other schedules move loses more: 3e-12 at worst of 120 drawn ones.
+SCHEDULE_COMPOSED_F64 = 1e-10
+# The cosine against torch's own closed form: two roundings.
+SCHEDULE_CLOSED_FORM_F64 = 2e-15
+# The same closed form in f32.
+SCHEDULE_F32 = 1e-6
+
+# Clipping: one norm and one product, the norm summed in another order. The canary, a missing 1e-6
+# in the denominator, is 1e-7 off.
+CLIP_F64 = 1e-14
+CLIP_F32 = 5e-6
+
+# LBFGS in f64: 1e-14 at the first steps; then curvature pairs, being differences, amplify rounding.
+# The bound grows with what torch's own run moves if its start is moved by one ulp: up to 0.7 of it.
+LBFGS_F64 = 1e-13
+LBFGS_OF_TORCHS_OWN = 20.0
+# LBFGS in f32: the minimum reached, not the way.
+LBFGS_F32 = 1e-3
+# 100 updates of torch's LBFGS and 100 of ours: 1.1e-12, as much as torch's own run moves if it is
+# moved by one ulp half-way. A doubled curvature pair, soon replaced, ends at 1e-10.
+CONTINUED_LBFGS_F64 = 1e-11
+
+# One update of Muon in torch's bfloat16 (eps 8e-3) against the largest entry of the orthogonalized
+# matrix: each library rounds its bfloat16 products at other places. Measured up to 3.2e-3.
+MUON_BF16 = 1e-2
+
+# torch.optim over torch's own float32 gradients, 200 updates: measured up to 1e-6 where the update
+# does not amplify rounding (FMA contraction and the order of operations differ).
+OPTIM_F32 = 2e-6
+
+# Where the update does amplify it (momentum over gradients of 1e4, sign-like steps near zero),
+# torch's float32 run is itself off its float64 run; measured ratios of ours to that: up to 1.4.
+OPTIM_F32_OF_TORCHS_OWN = 4.0
+
+# Updates in float64, where torch's own scalars cancel in double: optimizer -> bound. RAdam's rho is
+# a difference of 2000 and 1995, over a bias correction that cancels too: measured 1e-12.
+OPTIM_UPDATES_F64 = {"radam": 1e-11}
+
+# Options drawn at random, updates in float64: measured up to 9e-12 in 500 draws (centered RMSprop,
+# whose variance is a small difference); a formula that is wrong is off by far more.
+OPTIM_RANDOM_F64 = 1e-10
+
 # One evaluation of a loss or its slope against torch: exp, log and log1p of XLA and of torch differ
 # by up to 2 ULP (1.2e-7 in f32, 2.2e-16 in f64); the slope divides by p (1 - p), which adds two
 # more roundings. Relative, and absolute below 1.
@@ -41,6 +89,21 @@ REORDERED_F32 = 3e-6
 # A gradient through a whole f64 run against central differences with h = 1e-5, whose truncation is
 # of order h² and whose cancellation of order eps/h: measured 4e-10.
 FINITE_DIFFERENCE = 1e-7
+
+# A value standardised in f64 and brought back, relative to its column's unit: measured up to 2e-16;
+# the gate leaves a factor of about five for the mean's own rounding.
+STANDARDIZED_F64 = 1e-15
+
+# Mean and deviation of standardised columns of half-precision values, whose spread is at least
+# 2^-11 of their mean: up to 2^11 roundings of f64, measured up to 2e-13.
+STANDARD_MOMENTS_F64 = 1e-12
+
+# A few values of order 1 rounded once to f32: 6e-8 each.
+ROUNDED_F32 = 1e-6
+
+# How fast rounding grows in a chaotic run, fitted over the twenty updates before it saturates: the
+# rates of single starts of the logistic map scatter by up to a quarter around its exponent.
+CHAOTIC_RATE = 0.4
 
 # Blocks sum the same terms in another order; 64 to 203 updates in f32 measured up to 4e-6.
 BLOCKED_F32 = 5e-5

@@ -43,9 +43,9 @@ def test_vmap_equals_a_loop(name, over):
         jnp.stack(column) if axis == 0 else column[0]
         for column, axis in zip(zip(*points, strict=True), axes, strict=True)
     ]
-    one = partial(losses_at, name, table=data())
-    together = jax.jit(jax.vmap(lambda *a: one(*a), in_axes=axes))(*stacked)
-    alone = np.stack([jax.jit(lambda *a: one(*a))(*point) for point in points])
+    one = jax.jit(partial(losses_at, name, table=data()))
+    together = jax.vmap(one, in_axes=axes)(*stacked)
+    alone = np.stack([one(*point) for point in points])
     if (name, over) != ("gd", "key"):  # full-batch descent has no order
         assert not np.allclose(alone[0], alone[1], rtol=1e-2)
     assert_close(together, alone)

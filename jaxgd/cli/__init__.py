@@ -1,0 +1,1 @@
+"""The command `jaxgd`: one file a subcommand. Here files, clocks and the terminal are."""

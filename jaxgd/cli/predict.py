@@ -1,0 +1,60 @@
+"""`jaxgd predict`: a saved model applied to a table."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+from tyro.conf import Positional
+
+from jaxgd.cli.settings import writable
+from jaxgd.cli.terminal import console
+from jaxgd.data import feature_matrix, in_default_float, read_table
+from jaxgd.model_file import Model, load_model
+from jaxgd.verified_file import write_atomically
+
+
+def predict(
+    model: Positional[Path],
+    data: Positional[Path],
+    *,
+    out: Path = Path("predictions.csv"),
+) -> None:
+    """Write a saved model's prediction for every row of a table, as CSV.
+
+    A class and the probability of each, or a value. The table's columns are found by name, in any
+    order; columns that the model does not know are ignored.
+
+    Args:
+        model: File that `jaxgd fit` saved.
+        data: CSV, Parquet or NPZ file.
+        out: Where the predictions go.
+    """
+    writable(out)
+    loaded = load_model(model)
+    table = read_table(data)
+    x = loaded.x_scaling.apply(feature_matrix(table, loaded.features))
+    predictions = loaded.predictor.predict(loaded.params, in_default_float(x))
+    write_atomically(out, _as_csv(loaded, predictions))
+    console().print(
+        f"{len(table)} predictions of {loaded.predictor.target.name}: {out}", soft_wrap=True
+    )
+
+
+def _as_csv(model: Model, predictions: np.ndarray) -> bytes:
+    """A header and a row each: the class and every class's probability, or the value."""
+    target = model.predictor.target
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    if target.task == "regression":
+        rows.writerow([target.name])
+        values = model.y_scaling.invert(predictions.astype(np.float64))
+        rows.writerows([value] for value in values.tolist())
+    else:
+        rows.writerow([target.name, *(f"probability {name}" for name in target.classes)])
+        best = predictions.argmax(axis=1)
+        rows.writerows(
+            [target.classes[i], *(f"{p:.6g}" for p in row)]
+            for i, row in zip(best, predictions.tolist(), strict=True)
+        )
+    return text.getvalue().encode()

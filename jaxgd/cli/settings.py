@@ -1,0 +1,62 @@
+"""What a user sets for a run, checked before any data are read."""
+
+import math
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import optax
+from jaxtyping import Array
+
+from jaxgd.blocked import blocked_sgd
+from jaxgd.descent import Epoch
+from jaxgd.optim import by_name
+from jaxgd.predictor import Predictor
+
+
+class Keys(NamedTuple):
+    """The random keys of a run, one a use, all from its seed."""
+
+    split: Array
+    init: Array
+    order: Array
+
+
+def keys(seed: int) -> Keys:
+    """The keys of a seed; ValueError unless it is in [0, 2**32)."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be an integer in [0, 2**32); got seed={seed}.")
+    return Keys(*jax.random.split(jax.random.key(seed), 3))
+
+
+def optimizer_named(name: str, learning_rate: float) -> optax.GradientTransformation:
+    """torch.optim's optimizer of that name; ValueError for another or a bad learning rate."""
+    optimizer = by_name(name)
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(
+            "learning_rate must be finite and greater than 0; "
+            f"got learning_rate={learning_rate:g}. Use 0.05 or so."
+        )
+    return optimizer(lr=learning_rate)
+
+
+def exact_sgd(
+    predictor: Predictor, optimizer: str, learning_rate: float, batch_size: int | None
+) -> Epoch | None:
+    """`blocked_sgd` where it makes the updates of SGD, only faster; None elsewhere."""
+    has_one_logit = not predictor.hidden and predictor.target.task != "multiclass"
+    if optimizer == "sgd" and batch_size == 1 and has_one_logit:
+        return blocked_sgd(predictor.link_loss, learning_rate)
+    return None
+
+
+def writable(path: Path) -> Path:
+    """The path, if a file can be written there: better known before training than after."""
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a directory")
+    if not path.parent.is_dir():
+        raise NotADirectoryError(f"cannot write {path}: {path.parent} is not a directory")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"cannot write {path}: no permission to write in {path.parent}")
+    return path

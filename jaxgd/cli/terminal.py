@@ -1,0 +1,66 @@
+"""What the commands show: one style of table, one progress bar, one line about the data."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from jaxgd.data import Dataset
+from jaxgd.fit import Progress as Report
+from jaxgd.fit import Progressed
+
+
+def console() -> Console:
+    """Standard output, its lines never cut in the middle of a name or coloured by guesswork."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def numbers_table(first: str, *columns: str) -> Table:
+    """An empty table: a column of names, then columns of numbers."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column(first, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", vertical="bottom")
+    return table
+
+
+def described(source: str, dataset: Dataset) -> str:
+    """Two lines that say what is learned from what."""
+    target = dataset.target
+    held_out = f", {len(dataset.held_out.y)} held out" if dataset.held_out else ""
+    classes = f" ({' or '.join(target.classes)})" if target.task == "binary" else ""
+    if target.task == "multiclass":
+        classes = f" ({len(target.classes)} classes)"
+    return (
+        f"{source}: {len(dataset.train.y)} rows to train on{held_out}\n"
+        f"{target.name}{classes} from {len(dataset.features)} features"
+    )
+
+
+@contextmanager
+def progress_bar(name: str) -> Iterator[Report]:
+    """What `fit` reports to, drawn as a bar on standard error while the run lasts.
+
+    Nothing is drawn where standard error is no terminal.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[now]}"),
+        TimeRemainingColumn(),
+    )
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task(name, total=None, now="compiling")
+
+        def report(now: Progressed) -> None:
+            held_out = (
+                "" if now.validation_loss is None else f", held out {now.validation_loss:.4f}"
+            )
+            line = f"epoch {now.epoch}/{now.epochs}, loss {now.loss:.4f}{held_out}"
+            bar.update(task, total=now.epochs, completed=now.epoch, now=line)
+
+        yield report

@@ -1,0 +1,30 @@
+"""Proves that two trainings are the same, or shows where they part. NumPy only."""
+
+from jaxgd.equivalence.calibration import Calibration, calibrate
+from jaxgd.equivalence.compare import NotEquivalent, assert_equivalent, compare
+from jaxgd.equivalence.diagnosis import Diagnosis, diagnose
+from jaxgd.equivalence.loader_order import OrderSampler, dataloader_order
+from jaxgd.equivalence.recipe import Recipe
+from jaxgd.equivalence.report import LeafReport, Report
+from jaxgd.equivalence.tolerance import FixedTolerance, Tolerance
+from jaxgd.equivalence.ulp import ulp_distance
+from jaxgd.equivalence.update import Update
+
+__all__ = [
+    "Calibration",
+    "Diagnosis",
+    "FixedTolerance",
+    "LeafReport",
+    "NotEquivalent",
+    "OrderSampler",
+    "Recipe",
+    "Report",
+    "Tolerance",
+    "Update",
+    "assert_equivalent",
+    "calibrate",
+    "compare",
+    "dataloader_order",
+    "diagnose",
+    "ulp_distance",
+]

@@ -1,0 +1,64 @@
+"""How far one leaf of a run strays from another run's, update by update."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+Series = Float[np.ndarray, " updates"]
+
+
+class Deviation(NamedTuple):
+    """Largest absolute values over the entries of one leaf, at each update."""
+
+    error: Series  # |actual - expected|
+    step_error: Series  # |(actual - actual before) - (expected - expected before)|, 0 at entry 0
+    step: Series  # |expected - expected before|, 0 at entry 0
+    distance: Series  # |expected - expected at the start|, the farthest so far
+    scale: float  # |expected|, the largest of the whole run
+    worst: Int[np.ndarray, " updates"]  # flat position of the entry with the largest error
+
+
+def deviation(
+    actual: Shaped[np.ndarray, "updates ..."], expected: Shaped[np.ndarray, "updates ..."]
+) -> Deviation:
+    """How far `actual` strays from `expected`, whatever the two dtypes, measured in float64.
+
+    Two NaNs, or two infinities of one sign, do not differ; a number and a NaN or an infinity are
+    infinitely far apart. Scales are those of the finite entries.
+    """
+    updates = len(expected)
+    with np.errstate(invalid="ignore", over="ignore"):
+        left = actual.reshape(updates, -1).astype(np.float64)
+        right = expected.reshape(updates, -1).astype(np.float64)
+        difference = left - right
+        difference[(left == right) | (np.isnan(left) & np.isnan(right))] = 0.0
+        difference[np.isnan(difference)] = np.inf
+        step_difference = np.diff(difference, axis=0, prepend=difference[:1])
+        step = np.diff(right, axis=0, prepend=right[:1])
+        distance = right - right[:1]
+    error = np.abs(difference)
+    return Deviation(
+        error=_largest(error),
+        step_error=_largest(np.nan_to_num(step_difference, nan=0.0, posinf=np.inf)),
+        step=_largest_finite(step),
+        distance=np.maximum.accumulate(_largest_finite(distance)),
+        scale=float(_largest_finite(right).max()),
+        worst=error.argmax(axis=1) if error.size else np.zeros(updates, np.int64),
+    )
+
+
+def ratio(numerator: Series, denominator: Series) -> Series:
+    """numerator / denominator; 0 / 0 is 0, and anything else / 0 is infinite."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        quotient = numerator / denominator
+    return np.where(numerator == 0, 0.0, np.nan_to_num(quotient, nan=0.0, posinf=np.inf))
+
+
+def _largest(x: Float[np.ndarray, "updates entries"]) -> Series:
+    """The largest |entry| of each update; 0 for a leaf without entries."""
+    return np.abs(x).max(axis=1, initial=0.0)
+
+
+def _largest_finite(x: Float[np.ndarray, "updates entries"]) -> Series:
+    return _largest(np.where(np.isfinite(x), x, 0.0))

@@ -1,0 +1,201 @@
+"""Where in an update two trainings part, and which known difference explains it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from jaxgd.equivalence.compare import compare
+from jaxgd.equivalence.explanation import AS_IT_IS, Explanation, explain, follows
+from jaxgd.equivalence.lineage import batch_cause, gradient_cause
+from jaxgd.equivalence.recipe import Recipe
+from jaxgd.equivalence.report import Series
+from jaxgd.equivalence.update import Recording, moves, outputs_by_row, same_rows, stage
+
+Stage = Literal[
+    "start",
+    "batch",
+    "forward",
+    "loss",
+    "gradient",
+    "optimizer state",
+    "parameters",
+    "unknown",
+]
+UNKNOWN: Final = "unknown"
+
+_OF_THE_MODEL: tuple[Stage, ...] = ("forward", "loss", "gradient")
+_OF_THE_OPTIMIZER: tuple[Stage, ...] = ("optimizer state", "parameters")
+
+# Fractions of what a comparison allows. Up to the first, parameters before an update carry too
+# little for a later stage to part by; beyond the second, a stage may itself be what is at fault.
+_CLEAN = 0.05
+_SUSPECT = 0.25
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What differs; `str` tells it.
+
+    update: the first update in which a stage parts, counted from 1; 0 is the start. None: no stage
+        parts, and the trainings are the same to rounding.
+    stage: which stage is at fault, or "unknown"; those after it follow from it.
+    cause: the known difference that explains it, or "unknown".
+    considered: what was tried on the optimizer, the closest first.
+    remark: what else was found out.
+    """
+
+    update: int | None
+    stage: Stage | None
+    cause: str = UNKNOWN
+    considered: tuple[Explanation, ...] = ()
+    remark: str = ""
+
+    def __str__(self) -> str:
+        if self.update is None:
+            return "Nothing parts: every stage is the same, to rounding."
+        where = f"in update {self.update}" if self.update else "at the start"
+        return "\n".join(
+            [
+                f"The trainings part {where}.",
+                f"Stage: {self.stage}.",
+                f"Cause: {self.cause}.",
+                *(f"  {e.misfit:.2g} x rounding is left by: {e.name}" for e in self._telling()),
+                *([self.remark] if self.remark else []),
+            ]
+        )
+
+    def _telling(self) -> list[Explanation]:
+        """The three closest hypotheses that explain something, and the recipe as it is."""
+        for i, explanation in enumerate(self.considered):
+            if explanation.name == AS_IT_IS:
+                return [*self.considered[: min(i, 3)], explanation]
+        return []
+
+
+def diagnose(
+    actual: Recording,
+    expected: Recording,
+    recipe: Recipe | None = None,
+    *,
+    tolerance: float | None = None,
+) -> Diagnosis:
+    """The first stage of the first update that two recorded trainings part in, and its cause.
+
+        batch -> forward -> loss -> gradient -> optimizer state -> parameters
+
+    A stage is at fault if it differs though all before it agree; one that was not recorded counts
+    as part of the next. Rows of a batch may lie in any order. Where parameters differ already
+    before the update, only the optimizer can be told from the rest: its steps are made again in
+    float64 from each side's own gradients, and it is at fault if the recipe gives the expected
+    side's steps but not the actual side's. Then the known differences are tried on them
+    (`jaxgd.equivalence.differences`); one is named only if it fits to rounding while every other,
+    the recipe as it is included, is ten times as far off.
+
+    actual, expected: one `Update` for each update from the first on, the optimizer's state being
+        zero before it. To see each update from the same state, record the actual side in lockstep:
+        before every update, set its parameters to those of the expected side.
+    recipe: the optimizer that both are meant to run; None tells the stage, but no cause in it.
+    tolerance: the fraction that `compare` allows at every stage; None is the dtype's own.
+
+    ValueError or TypeError when the sides hold other leaves, shapes or dtypes, or no update.
+    """
+    if not actual or not expected:
+        raise ValueError(
+            "Both sides hold at least one update; "
+            f"got {len(actual)} and {len(expected)}. Record the runs first."
+        )
+    if compare([actual[0].params], [expected[0].params], tolerance).parted_at is not None:
+        return Diagnosis(0, "start")
+    same = _updates_of_the_same_rows(actual, expected)
+    found = _of_the_same_rows(actual[:same], expected[:same], recipe, tolerance)
+    if found.update is None and same < max(len(actual), len(expected)):
+        return Diagnosis(same + 1, "batch", batch_cause(actual, expected, same) or UNKNOWN)
+    return found
+
+
+def _of_the_same_rows(
+    actual: Recording,
+    expected: Recording,
+    recipe: Recipe | None,
+    tolerance: float | None,
+) -> Diagnosis:
+    """The diagnosis of updates whose batches agree."""
+    if not actual:
+        return Diagnosis(None, None)
+    before, stages = _excesses(actual, expected, tolerance)
+    beyond = np.flatnonzero(np.max([*stages.values()], axis=0) > 1)
+    if not beyond.size:
+        return Diagnosis(None, None)
+    at = int(beyond[0])
+    here = {name: float(series[at]) for name, series in stages.items()}
+    suspect = _first_at_fault(here) if before[at] <= _CLEAN else UNKNOWN
+    if suspect in _OF_THE_MODEL:
+        return Diagnosis(at + 1, suspect, gradient_cause(actual, expected, at, suspect) or UNKNOWN)
+    if recipe is None:
+        return Diagnosis(at + 1, suspect, remark="Give the recipe to look into the optimizer.")
+
+    moved = moves(actual)
+    if not follows(recipe, moves(expected)):
+        remark = "The recipe does not give the expected side's steps, so it proves nothing."
+        return Diagnosis(at + 1, suspect, remark=remark)
+    if follows(recipe, moved):
+        upstream = _first_at_fault({name: here[name] for name in here if name in _OF_THE_MODEL})
+        remark = "Both sides' steps follow from their own gradients: it is not the optimizer."
+        return Diagnosis(at + 1, upstream, remark=remark)
+    cause, tried = explain(recipe, moved)
+    by_optimizer: Stage = suspect if suspect in _OF_THE_OPTIMIZER else "parameters"
+    return Diagnosis(at + 1, by_optimizer, cause or UNKNOWN, tried)
+
+
+def _updates_of_the_same_rows(actual: Recording, expected: Recording) -> int:
+    """How many updates from the first on see the same rows; those not recorded are taken to."""
+    ours, theirs = stage(actual, "batch"), stage(expected, "batch")
+    if ours is None or theirs is None:
+        if len(actual) != len(expected):
+            raise ValueError(
+                "Both sides record the same updates, or their batches, which tell them apart; "
+                f"got {len(actual)} and {len(expected)} updates. Record Update.batch."
+            )
+        return len(actual)
+    pairs = zip(ours, theirs, strict=False)
+    different = (i for i, (left, right) in enumerate(pairs) if not same_rows([left], [right]))
+    return next(different, min(len(ours), len(theirs)))
+
+
+def _excesses(
+    actual: Recording, expected: Recording, tolerance: float | None
+) -> tuple[Series, dict[Stage, Series]]:
+    """For the parameters before, and for each recorded stage, the error as a multiple of what is
+    allowed, at each update."""  # fmt: skip
+    sides = actual, expected
+
+    def excess(runs: list[list | None]) -> Series | None:
+        if runs[0] is None or runs[1] is None:
+            return None
+        leaves = compare(runs[0], runs[1], tolerance).leaves
+        return np.max([leaf.excess for leaf in leaves], axis=0)
+
+    before = excess([stage(side, "params") for side in sides])
+    after = excess([[side[0].params, *(update.updated for update in side)] for side in sides])
+    assert before is not None
+    assert after is not None
+    stages: Mapping[Stage, Series | None] = {
+        "forward": excess([outputs_by_row(side) for side in sides]),
+        "loss": excess([stage(side, "loss") for side in sides]),
+        "gradient": excess([stage(side, "gradient") for side in sides]),
+        "optimizer state": excess([stage(side, "opt_state") for side in sides]),
+        "parameters": after[1:],
+    }
+    return before, {name: series for name, series in stages.items() if series is not None}
+
+
+def _first_at_fault(excess: Mapping[Stage, float]) -> Stage:
+    """The first stage that parts, if those before it are beyond suspicion."""
+    for name, value in excess.items():
+        if value > 1:
+            return name
+        if value > _SUSPECT:
+            break
+    return UNKNOWN

@@ -1,0 +1,113 @@
+"""Which known difference turns one side's gradients into the steps that it took."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxgd.equivalence.deviation import deviation, ratio
+from jaxgd.equivalence.differences import variants
+from jaxgd.equivalence.recipe import Recipe, Series, steps
+from jaxgd.equivalence.tolerance import FixedTolerance
+from jaxgd.equivalence.update import Moves
+
+# A side is replayed from its own numbers: nothing is carried over from the other's, and the fit can
+# be closer than the comparison of two runs. In float32 what keeps it from being closer still is
+# optax.adam's bias correction, 1.3e-5 off in the first update.
+_ROUNDING = {"float64": FixedTolerance(1e-12), "float32": FixedTolerance(2e-5)}
+
+# An explanation stands when every other one is so many times as far off.
+_CLEARLY = 10.0
+
+# A factor fits any one step; it takes a few more to say that it is the same for all.
+_EVIDENCE = 8
+
+AS_IT_IS = "the recipe as it is"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A hypothesis about a side's optimizer, and what it leaves to be explained.
+
+    misfit: the largest difference between the parameters that it predicts from the side's own
+        gradients and the recorded ones, as a multiple of what rounding may do.
+    """
+
+    name: str
+    misfit: float
+
+
+@np.errstate(invalid="ignore", over="ignore")  # a side may diverge
+def follows(recipe: Recipe, recorded: Moves) -> bool:
+    """Whether the recipe gives the recorded steps, to rounding."""
+    return bool((_misfits(recipe, recorded) <= 1).all())
+
+
+@np.errstate(invalid="ignore", over="ignore")
+def explain(recipe: Recipe, recorded: Moves) -> tuple[str | None, tuple[Explanation, ...]]:
+    """The one hypothesis that stands, if there is one, and all of them, the closest first.
+
+    They are judged on all updates, or else on those from the first that the recipe fails in: a
+    difference may come into play late.
+    """
+    failing = np.flatnonzero(_misfits(recipe, recorded) > 1)
+    everywhere = _ranked(recipe, recorded, since=0)
+    if everywhere[0].misfit <= 1 or not failing.size:
+        return _standing(everywhere, recorded.steps), everywhere
+    since = int(failing[0])
+    later = _ranked(recipe, recorded, since)
+    name = _standing(later, recorded.steps[since:])
+    return name, later if name else everywhere
+
+
+def _standing(ranked: tuple[Explanation, ...], steps_taken: Series) -> str | None:
+    """The hypothesis that fits the steps, if every other is ten times as far off and does not."""
+    first, second = ranked[:2]
+    stands = first.misfit <= 1 < second.misfit and second.misfit >= _CLEARLY * first.misfit
+    enough = np.count_nonzero(steps_taken) >= _EVIDENCE
+    return first.name if stands and enough and first.name != AS_IT_IS else None
+
+
+def _ranked(recipe: Recipe, recorded: Moves, since: int) -> tuple[Explanation, ...]:
+    """The hypotheses, judged on the updates from `since` on."""
+    hypotheses = [(AS_IT_IS, recipe), *variants(recipe), *_rescaled(recipe, recorded, since)]
+    tried = [
+        Explanation(name, float(_misfits(hypothesis, recorded, since).max()))
+        for name, hypothesis in hypotheses
+    ]
+    return tuple(sorted(tried, key=lambda explanation: explanation.misfit))
+
+
+def _misfits(recipe: Recipe, recorded: Moves, since: int = 0) -> Float[np.ndarray, " updates"]:
+    """How far the recorded parameters stray from the predicted ones, as a multiple of rounding."""
+    predicted = steps(recipe, recorded.gradients, recorded.params)[since:]
+    worst = np.zeros(len(predicted))
+    for place, dtype in recorded.leaves.values():
+        start = recorded.params[since, place]
+        paths = [
+            np.concatenate([start[None], start + np.cumsum(taken[:, place], axis=0)])
+            for taken in (predicted, recorded.steps[since:])
+        ]
+        strayed = deviation(*paths)
+        allowed = _ROUNDING.get(dtype.name, FixedTolerance()).allowed("", dtype, strayed)
+        worst = np.maximum(worst, ratio(strayed.error, allowed.error)[1:])
+        worst = np.maximum(worst, ratio(strayed.step_error, allowed.step_error)[1:])
+    return worst
+
+
+def _rescaled(recipe: Recipe, recorded: Moves, since: int) -> Iterator[tuple[str, Recipe]]:
+    """The hypotheses of steps that are off by one factor, the one that fits best.
+
+    Where every gradient is clipped, the norm it is clipped to cannot be told from the learning
+    rate: both fit, and neither is named.
+    """
+    predicted = steps(recipe, recorded.gradients, recorded.params)[since:].cumsum(axis=0)
+    moved = recorded.steps[since:].cumsum(axis=0)
+    square = float(np.vdot(predicted, predicted))
+    factor = float(np.vdot(predicted, moved)) / square if square else 1.0
+    rates = tuple((factor * recipe.rates(len(recorded.steps))).tolist())
+    yield f"the learning rate is {factor:.6g} times as large", replace(recipe, lr=rates)
+    if recipe.max_norm is not None and factor > 0:
+        norm = factor * recipe.max_norm
+        yield f"the gradient is clipped to a norm of {norm:.6g}", replace(recipe, max_norm=norm)

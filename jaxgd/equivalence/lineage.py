@@ -1,0 +1,87 @@
+"""Why a batch holds other rows, and why the loss and the gradient of the same rows differ."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxgd.equivalence.compare import compare
+from jaxgd.equivalence.trajectory import as_numpy, read_trajectory
+from jaxgd.equivalence.update import Recording, Update, row_count, same_rows
+
+Batches = Sequence[Any]
+
+
+def batch_cause(actual: Recording, expected: Recording, at: int) -> str | None:
+    """Why update `at`, counted from 0, is the first to see other rows; None if that is unknown."""
+    ours, theirs = ([update.batch for update in side] for side in (actual, expected))
+    if _skips(ours, theirs, at):
+        return "the last, smaller batch is dropped"
+    if _skips(theirs, ours, at):
+        return "the last, smaller batch is not dropped"
+    ends = range(at + 1, min(len(ours), len(theirs)) + 1)
+    if any(same_rows(ours[at:end], theirs[at:end]) for end in ends):
+        return "the rows come in another order"
+    return None
+
+
+def gradient_cause(actual: Recording, expected: Recording, at: int, stage: str) -> str | None:
+    """Why the loss or the gradient of update `at` parts; None if that is unknown."""
+    ours, theirs = actual[at], expected[at]
+    if stage not in ("loss", "gradient"):
+        return None
+    causes = [
+        name
+        for name, factor in _reductions(expected, at)
+        if _same(ours.gradient, theirs.gradient, factor)
+        and (stage == "gradient" or _same(_loss(ours), _loss(theirs), factor))
+    ]
+    if stage == "gradient" and at and _same(ours.gradient, theirs.gradient, 1.0, actual[at - 1]):
+        causes.append("added to the gradient of the update before")
+    return causes[0] if len(causes) == 1 else None
+
+
+def _loss(update: Update) -> np.ndarray:
+    """The loss in the gradient's precision, which a Python number does not tell."""
+    gradient = read_trajectory([update.gradient], "gradient").leaves
+    return as_numpy(update.loss).astype(np.result_type(*gradient.values()))
+
+
+def _skips(ours: Batches, theirs: Batches, at: int) -> bool:
+    """Whether our side leaves out their smaller batch and goes on with what follows on it."""
+    if at >= len(theirs) or row_count(theirs[at]) >= max(map(row_count, theirs)):
+        return False
+    if at + 1 == len(theirs):
+        return at == len(ours)
+    return at < len(ours) and same_rows(ours[at : at + 1], theirs[at + 1 : at + 2])
+
+
+def _reductions(recording: Recording, at: int) -> Iterator[tuple[str, float]]:
+    """The ways to reduce a batch's losses to one that first show in update `at`, as factors."""
+    update = recording[at]
+    if update.batch is None:
+        return
+    rows = row_count(update.batch)
+    full = max(row_count(each.batch) for each in recording)
+    if rows < full:
+        yield "a smaller batch is averaged as if it were full", rows / full
+    if at > 0:  # the others show in every update
+        return
+    yield "summed over the batch, not averaged", float(rows)
+    yield "averaged over the batch, not summed", 1 / rows
+    width = 1 if update.outputs is None else as_numpy(update.outputs).size // rows
+    if width > 1:
+        yield "summed over the outputs of a row, not averaged", float(width)
+        yield "averaged over the outputs of a row, not summed", 1 / width
+        yield "summed over the batch and the outputs, not averaged", float(rows * width)
+        yield "averaged over the batch and the outputs, not summed", 1 / (rows * width)
+
+
+def _same(actual: Any, expected: Any, factor: float, before: Update | None = None) -> bool:
+    """Whether actual = factor * expected, plus the gradient before if given, to rounding."""
+    left, right = (read_trajectory([tree], "tree").leaves for tree in (actual, expected))
+    right = {path: leaf * leaf.dtype.type(factor) for path, leaf in right.items()}
+    if before is not None:
+        earlier = read_trajectory([before.gradient], "gradient").leaves
+        right = {path: leaf + earlier[path] for path, leaf in right.items()}
+    return compare(left, right).parted_at is None

@@ -1,0 +1,36 @@
+"""torch.optim's optimizers as optax GradientTransformations, every option, to rounding.
+
+Each function takes torch's own argument names and defaults; `lr` may also be traced, or a
+schedule: a function of the number of updates done. The other numbers may be traced too, in the
+parameters' own type, as `optax.inject_hyperparams` makes them. `foreach`, `fused`, `capturable` and
+`differentiable` choose a kernel and no number, so there are none of them here.
+
+Every optimizer is one chain: the gradient torch sees (`maximize`, coupled weight decay), the
+rule, the learning rate (after decoupled weight decay). All of its state is reached by name:
+`optax.tree.get(state, "exp_avg")`, and `"step"` for the number of updates done.
+
+The promise holds for float32 and float64 parameters on the CPU. Complex ones are refused: torch
+takes their real and imaginary parts as two numbers, so give them as two leaves.
+"""
+
+from jaxgd.optim import schedules as schedules
+from jaxgd.optim.adadelta import adadelta as adadelta
+from jaxgd.optim.adafactor import adafactor as adafactor
+from jaxgd.optim.adagrad import adagrad as adagrad
+from jaxgd.optim.adam import adam as adam
+from jaxgd.optim.adam import adamw as adamw
+from jaxgd.optim.adamax import adamax as adamax
+from jaxgd.optim.asgd import asgd as asgd
+from jaxgd.optim.clip import clip_grad_norm as clip_grad_norm
+from jaxgd.optim.clip import clip_grad_value as clip_grad_value
+from jaxgd.optim.interop.from_torch import from_torch as from_torch
+from jaxgd.optim.interop.to_torch import to_torch_state_dict as to_torch_state_dict
+from jaxgd.optim.lbfgs import lbfgs as lbfgs
+from jaxgd.optim.muon import muon as muon
+from jaxgd.optim.nadam import nadam as nadam
+from jaxgd.optim.names import by_name as by_name
+from jaxgd.optim.radam import radam as radam
+from jaxgd.optim.rmsprop import rmsprop as rmsprop
+from jaxgd.optim.rprop import rprop as rprop
+from jaxgd.optim.sgd import sgd as sgd
+from jaxgd.optim.sparse_adam import sparse_adam as sparse_adam

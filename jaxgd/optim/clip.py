@@ -1,0 +1,47 @@
+"""Gradient clipping, as torch.nn.utils.clip_grad_norm_ and clip_grad_value_."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgd.optim.options import Scalar, check, check_non_negative
+
+
+def clip_grad_norm(max_norm: Scalar, norm_type: float = 2.0) -> optax.GradientTransformation:
+    """The gradient scaled down to a global norm of `max_norm`, as `torch.nn.utils.clip_grad_norm_`.
+
+        g ← g · min(1, max_norm / (‖g‖_p + 1e-6)),   p = norm_type > 0, or math.inf
+
+    The norm is that of the leaves' norms. A norm that is not finite makes every leaf NaN or 0, as
+    torch does unless told `error_if_nonfinite`; `optax.apply_if_finite` skips such an update.
+
+    Raises ValueError for a negative `max_norm`, or a norm type that is not positive.
+
+    Departs from torch: nothing beyond rounding. optax.clip_by_global_norm lacks the 1e-6, and
+    knows p = 2 only. torch also takes p = 0 and p < 0, which are no norms.
+    """
+    check_non_negative(max_norm=max_norm)
+    if norm_type != jnp.inf:
+        remedy = "Use 2.0, the default, or math.inf for the largest entry."
+        check("norm_type", norm_type, "positive", lambda value: value > 0, remedy)
+
+    def clip(grads: optax.Updates, params: optax.Params | None) -> optax.Updates:
+        del params
+        norms = [jnp.linalg.norm(leaf.ravel(), norm_type) for leaf in jax.tree.leaves(grads)]
+        widest = max((norm.dtype for norm in norms), key=lambda dtype: jnp.finfo(dtype).bits)
+        total_norm = jnp.linalg.norm(jnp.stack([n.astype(widest) for n in norms]), norm_type)
+        scale = jnp.minimum(jnp.asarray(max_norm, widest) / (total_norm + 1e-6), 1.0)
+        return jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
+
+    return optax.stateless(clip)
+
+
+def clip_grad_value(clip_value: Scalar) -> optax.GradientTransformation:
+    """The gradient with every entry in [-clip_value, clip_value]: `optax.clip`, with torch's name.
+
+    Raises ValueError for a negative `clip_value`.
+
+    Departs from torch.nn.utils.clip_grad_value_: nothing.
+    """
+    check_non_negative(clip_value=clip_value)
+    return optax.clip(clip_value)

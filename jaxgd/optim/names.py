@@ -1,0 +1,52 @@
+"""The optimizers by name, for the command line and for `fit`."""
+
+import difflib
+from collections.abc import Callable
+from typing import Final
+
+import optax
+
+from jaxgd.optim.adadelta import adadelta
+from jaxgd.optim.adafactor import adafactor
+from jaxgd.optim.adagrad import adagrad
+from jaxgd.optim.adam import adam, adamw
+from jaxgd.optim.adamax import adamax
+from jaxgd.optim.asgd import asgd
+from jaxgd.optim.lbfgs import lbfgs
+from jaxgd.optim.muon import muon
+from jaxgd.optim.nadam import nadam
+from jaxgd.optim.radam import radam
+from jaxgd.optim.rmsprop import rmsprop
+from jaxgd.optim.rprop import rprop
+from jaxgd.optim.sgd import sgd
+from jaxgd.optim.sparse_adam import sparse_adam
+
+OPTIMIZERS: Final[dict[str, Callable[..., optax.GradientTransformation]]] = {
+    "adadelta": adadelta,
+    "adafactor": adafactor,
+    "adagrad": adagrad,
+    "adam": adam,
+    "adamax": adamax,
+    "adamw": adamw,
+    "asgd": asgd,
+    "lbfgs": lbfgs,
+    "muon": muon,
+    "nadam": nadam,
+    "radam": radam,
+    "rmsprop": rmsprop,
+    "rprop": rprop,
+    "sgd": sgd,
+    "sparse_adam": sparse_adam,
+}
+
+
+def by_name(name: str) -> Callable[..., optax.GradientTransformation]:
+    """The optimizer of that name, such as `adam`: a function of torch's options.
+
+    Raises ValueError for an unknown name, and offers the nearest.
+    """
+    if name not in OPTIMIZERS:
+        known = ", ".join(sorted(OPTIMIZERS))
+        nearest = difflib.get_close_matches(name.lower(), OPTIMIZERS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"optimizer must be one of {known}; got {name!r}. Use {nearest!r}?")
+    return OPTIMIZERS[name]

@@ -1,0 +1,59 @@
+"""The rules torch sets for its options, as errors that name the rule, the value and the remedy.
+
+A traced option (inside `jit`, `vmap` or `optax.inject_hyperparams`) has no value yet: its rule
+is the caller's to keep.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+
+Scalar: TypeAlias = int | float | np.number | np.ndarray | jax.Array
+ScalarOrSchedule: TypeAlias = Scalar | Callable[[Any], Any]
+
+
+def is_static_zero(option: object) -> bool:
+    """Whether the option is a plain 0, so that its part of the update can be left out.
+
+    A 0 in an array stays in: it may be traced, and then a later call may bring another value.
+    """
+    return isinstance(option, (int, float)) and option == 0
+
+
+def check(name: str, value: object, rule: str, holds: Callable[[float], bool], remedy: str) -> None:
+    """Raise unless `value` is a finite scalar for which the rule holds, or not known yet."""
+    if isinstance(value, jax.core.Tracer):
+        return
+    if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be a number or a JAX scalar; got a {kind}, {value}. {remedy}")
+    if np.shape(value) != ():
+        raise ValueError(f"{name} must be a scalar; got the shape {np.shape(value)}. {remedy}")
+    number = float(value)
+    if not (math.isfinite(number) and holds(number)):
+        raise ValueError(f"{name} must be {rule}; got {name}={number:g}. {remedy}")
+
+
+def check_lr(lr: object) -> None:
+    """Raise unless `lr` is a schedule or a finite number that is not negative."""
+    if callable(lr):
+        return
+    remedy = "Use maximize=True to ascend, and float(lr) for a torch tensor or a string."
+    check("lr", lr, "finite and at least 0", lambda value: value >= 0, remedy)
+
+
+def check_non_negative(**options: object) -> None:
+    """Raise unless every option is a finite number that is not negative."""
+    for name, value in options.items():
+        remedy = f"Use {name}=0 for none."
+        check(name, value, "finite and at least 0", lambda value: value >= 0, remedy)
+
+
+def check_betas(betas: tuple[Scalar, Scalar]) -> None:
+    """Raise unless both averages forget: each beta in [0, 1)."""
+    for index, beta in enumerate(betas):
+        remedy = "torch's default is betas=(0.9, 0.999)."
+        check(f"betas[{index}]", beta, "in [0, 1)", lambda value: 0 <= value < 1, remedy)

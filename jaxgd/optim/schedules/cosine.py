@@ -1,0 +1,62 @@
+"""Cosine annealing: forever to and fro, or with warm restarts."""
+
+from itertools import accumulate, repeat, takewhile
+from math import pi
+
+import jax.numpy as jnp
+
+from jaxgd.optim.options import Scalar, check
+from jaxgd.optim.precision import widest
+from jaxgd.optim.schedules.schedule import Real, Schedule
+
+LAST_COUNT = 2**31 - 1  # optax counts in int32
+
+
+def cosine_annealing_lr(lr: Scalar, T_max: int, eta_min: float = 0.0) -> Schedule:
+    """`lr` annealed to `eta_min` in `T_max` updates, back in as many, and so on.
+
+        eta_min + (lr − eta_min) · (1 + cos(π c / T_max)) / 2
+
+    Source: SGDR (Loshchilov & Hutter, 2017), without the restarts.
+    Departs from torch.optim.lr_scheduler.CosineAnnealingLR: nothing.
+    """
+    remedy = "Use the number of updates of the run."
+    check("T_max", T_max, "at least 1", lambda value: value >= 1, remedy)
+
+    def closed_form(c: Real) -> Real:
+        phase = jnp.mod(c, 2 * T_max) / T_max  # whole turns leave first: cos stays exact in f32
+        return eta_min + (widest(lr) - eta_min) * (1 + jnp.cos(pi * phase)) / 2
+
+    return Schedule(lr, closed_form, floor=eta_min)
+
+
+def cosine_annealing_warm_restarts(
+    lr: Scalar, T_0: int, T_mult: int = 1, eta_min: float = 0.0
+) -> Schedule:
+    """`lr` annealed to `eta_min` and set back, each period `T_mult` times as long as the last.
+
+        eta_min + (lr − eta_min) · (1 + cos(π T_cur / T_i)) / 2
+
+    with T_cur the updates since the last restart and T_i = T_0 · T_mult^i its period.
+
+    Source: SGDR (Loshchilov & Hutter, 2017).
+    Departs from torch.optim.lr_scheduler.CosineAnnealingWarmRestarts: nothing.
+    """
+    remedy = "Use T_0 updates for the first period and T_mult=1 for equal ones."
+    for name, value in {"T_0": T_0, "T_mult": T_mult}.items():
+        check(name, value, "a positive integer", lambda v: v >= 1 and v == int(v), remedy)
+
+    def position(c: Real) -> Real:
+        if T_mult == 1:
+            return jnp.mod(c, T_0) / T_0
+        lengths = accumulate(repeat(T_mult), lambda length, _: length * T_mult, initial=T_0)
+        starts = takewhile(lambda start: start <= LAST_COUNT, accumulate(lengths, initial=0))
+        restarts = jnp.asarray(list(starts), c.dtype)
+        period = jnp.searchsorted(restarts, c, side="right") - 1
+        start = restarts[period]
+        return (c - start) / (start * (T_mult - 1) + T_0)
+
+    def closed_form(c: Real) -> Real:
+        return eta_min + (widest(lr) - eta_min) * (1 + jnp.cos(pi * position(c))) / 2
+
+    return Schedule(lr, closed_form, floor=None)

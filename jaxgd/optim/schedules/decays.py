@@ -1,0 +1,154 @@
+"""Schedules that multiply the learning rate: by a function, a step, a ramp or a power."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgd.optim.options import Scalar, check
+from jaxgd.optim.precision import widest
+from jaxgd.optim.schedules.schedule import Real, Schedule, tabulated
+
+
+def lambda_lr(
+    lr: Scalar, lr_lambda: Callable[[Any], Any], *, total_steps: int | None = None
+) -> Schedule:
+    """`lr` times a function of the count.
+
+        lr · λ(c)
+
+    λ is traced by JAX, with c a scalar of the widest enabled float. With `total_steps`, λ may be
+    any Python function of an int: it is called once for each count below `total_steps`, and later
+    counts give NaN.
+
+    Departs from torch.optim.lr_scheduler.LambdaLR: λ is traced, unless `total_steps` is given.
+    """
+    if total_steps is None:
+        return Schedule(lr, lambda c: widest(lr) * lr_lambda(c), floor=None)
+    factor = tabulated(np.array([lr_lambda(t) for t in range(total_steps)], float))
+    return Schedule(lr, lambda c: widest(lr) * factor(c), floor=None)
+
+
+def multiplicative_lr(
+    lr: Scalar, lr_lambda: Callable[[int], float], *, total_steps: int
+) -> Schedule:
+    """`lr` times the product of a function over all counts so far.
+
+        lr · λ(1) · λ(2) ⋯ λ(c)
+
+    λ is any Python function of an int, called once for each count below `total_steps`.
+
+    Departs from torch.optim.lr_scheduler.MultiplicativeLR: a product has no closed form, so it
+    needs `total_steps`; later counts give NaN.
+    """
+    remedy = "Use the number of updates of the run."
+    check("total_steps", total_steps, "at least 1", lambda value: value >= 1, remedy)
+    product = tabulated(np.cumprod([1.0, *(lr_lambda(t) for t in range(1, total_steps))]))
+    return Schedule(
+        lr,
+        lambda c: widest(lr) * product(c),
+        resumes=lambda rate, c: rate * lr_lambda(0) * product(c),
+    )
+
+
+def step_lr(lr: Scalar, step_size: int, gamma: float = 0.1) -> Schedule:
+    """`lr` times `gamma` once every `step_size` updates.
+
+        lr · γ^⌊c / step_size⌋
+
+    Departs from torch.optim.lr_scheduler.StepLR: nothing.
+    """
+    remedy = "Use the number of updates between two decays."
+    check("step_size", step_size, "at least 1", lambda value: value >= 1, remedy)
+    return Schedule(lr, lambda c: widest(lr) * gamma ** (c // step_size))
+
+
+def multi_step_lr(lr: Scalar, milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
+    """`lr` times `gamma` once for every milestone reached; one listed twice counts twice.
+
+        lr · γ^#{m : m ≤ c}
+
+    Departs from torch.optim.lr_scheduler.MultiStepLR: nothing.
+    """
+    reached = sorted(m for m in milestones if m >= 0)  # torch's counts never meet a negative one
+
+    def closed_form(c: Real) -> Real:
+        decays = jnp.searchsorted(jnp.asarray(reached, c.dtype), c, side="right")
+        return widest(lr) * gamma ** decays.astype(c.dtype)
+
+    return Schedule(lr, closed_form)
+
+
+def constant_lr(lr: Scalar, factor: float = 1.0 / 3, total_iters: int = 5) -> Schedule:
+    """`lr` times `factor` for the first `total_iters` updates, then `lr`.
+
+    `total_iters=0` holds the factor forever, as torch does.
+
+    Departs from torch.optim.lr_scheduler.ConstantLR: `factor=0` returns to `lr` where torch
+    divides by zero.
+    """
+    _check_factor("factor", factor)
+    _check_total_iters(total_iters)
+    end = total_iters or math.inf
+    return Schedule(lr, lambda c: widest(lr) * jnp.where(c < end, factor, 1.0))
+
+
+def linear_lr(
+    lr: Scalar,
+    start_factor: float = 1.0 / 3,
+    end_factor: float = 1.0,
+    total_iters: int = 5,
+) -> Schedule:
+    """`lr` times a factor that moves in a straight line, then stays.
+
+        lr · (start + (end − start) · min(c, total_iters) / total_iters)
+
+    `total_iters=0` holds `start_factor` forever, as torch does.
+
+    Departs from torch.optim.lr_scheduler.LinearLR: nothing.
+    """
+    _check_factor("end_factor", end_factor)
+    remedy = "Use a small factor for a start near zero."
+    check("start_factor", start_factor, "in (0, 1]", lambda value: 0 < value <= 1, remedy)
+    _check_total_iters(total_iters)
+    slope = (end_factor - start_factor) / total_iters if total_iters else 0.0
+    return Schedule(lr, lambda c: widest(lr) * (start_factor + slope * jnp.minimum(c, total_iters)))
+
+
+def exponential_lr(lr: Scalar, gamma: float) -> Schedule:
+    """`lr` times `gamma` once every update.
+
+        lr · γ^c
+
+    Departs from torch.optim.lr_scheduler.ExponentialLR: nothing.
+    """
+    return Schedule(lr, lambda c: widest(lr) * gamma**c)
+
+
+def polynomial_lr(lr: Scalar, total_iters: int = 5, power: float = 1.0) -> Schedule:
+    """`lr` decayed to zero in `total_iters` updates along a power.
+
+        lr · (1 − min(c, total_iters) / total_iters)^power
+
+    `total_iters=0` leaves `lr` as it is, as torch does.
+
+    Departs from torch.optim.lr_scheduler.PolynomialLR: nothing.
+    """
+    _check_total_iters(total_iters)
+    if total_iters == 0:
+        return constant_lr(lr, 1.0)
+    return Schedule(
+        lr, lambda c: widest(lr) * (jnp.maximum(total_iters - c, 0) / total_iters) ** power
+    )
+
+
+def _check_factor(name: str, factor: float) -> None:
+    remedy = "Raise lr instead to scale the rate up."
+    check(name, factor, "in [0, 1]", lambda value: 0 <= value <= 1, remedy)
+
+
+def _check_total_iters(total_iters: int) -> None:
+    remedy = "Use the number of updates until the rate stays."
+    check("total_iters", total_iters, "at least 0", lambda value: value >= 0, remedy)

@@ -1,0 +1,47 @@
+"""The shape of a schedule: its closed form, and what torch's recursion makes of another's rate."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxgd.optim.options import Scalar
+from jaxgd.optim.precision import widest
+
+Real: TypeAlias = Float[Array, ""]
+OfCount: TypeAlias = Callable[[Scalar], Real]
+ClosedForm: TypeAlias = Callable[[Real], Real]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A learning rate as a pure function of the number of updates done, and how to compose it.
+
+    `closed_form(count)` is the rate when this schedule alone moves it. Most of torch's
+    schedulers do not know that value: they rescale, about `floor`, whatever rate the last
+    scheduler left. A schedule that ignores the rate it finds has no floor (None). One that has no
+    value of its own to start from in the middle of a run `resumes(rate, count)` from the rate it
+    finds there.
+    """
+
+    lr: Scalar
+    closed_form: ClosedForm
+    floor: float | None = 0.0
+    resumes: Callable[[Real, Real], Real] | None = None
+
+    def __call__(self, count: Scalar) -> Real:
+        """The learning rate of update `count` (0-based), in the widest enabled float."""
+        return self.closed_form(widest(count))
+
+
+def tabulated(values: Float[np.ndarray, " total_steps"]) -> ClosedForm:
+    """A closed form read from a table; NaN past its end, where no value was computed."""
+
+    def value(count: Real) -> Real:
+        table = jnp.asarray(values, jnp.result_type(float))
+        return table.at[count.astype(int)].get(mode="fill", fill_value=jnp.nan)
+
+    return value

@@ -1,0 +1,54 @@
+"""`jaxgd check` passes where the numbers are right, and fails where they are not."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from jaxgd import optim
+from jaxgd.cli import check
+from jaxgd.equivalence import compare
+
+pytestmark = pytest.mark.optax_promotion
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_lesson_the_descents_and_an_optimizer_pass(dtype):
+    checked = list(islice(check.checks([dtype]), 5))
+    assert [each.algorithm for each in checked] == [
+        "the lesson",
+        "gd",
+        "sgd",
+        "minibatch",
+        "minibatch, sgd",
+    ]
+    for each in checked:
+        assert each.passed, str(each.report)
+        assert each.dtype == dtype
+        assert {leaf.dtype for leaf in each.report.leaves} == {dtype}
+
+
+def test_a_wrong_learning_rate_does_not_pass(monkeypatch):
+    monkeypatch.setattr(check.optim, "by_name", lambda _: wrong_sgd)
+    *_, last = islice(check.checks(["float32"]), 5)
+    assert (last.algorithm, last.passed) == ("minibatch, sgd", False)
+
+
+def wrong_sgd(lr, **options):
+    return optim.sgd(lr * (1 + 1e-4), **options)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_exit_status_tells(monkeypatch, capsys, wrong):
+    walk = np.cumsum(np.ones((5, 3), np.float32), axis=0)
+    report = compare((walk * np.float32(1 + 1e-3 * wrong),), (walk,))
+    monkeypatch.setattr(check, "checks", lambda: [check.Checked("float32", "gd", report)])
+    if wrong:
+        with pytest.raises(SystemExit, match="1"):
+            check.check()
+    else:
+        check.check()
+    printed = capsys.readouterr().out
+    assert 'jax.default_matmul_precision("highest")' in printed
+    assert ("parted" if wrong else "equivalent") in printed
+    assert ("gd in float32:\nThe runs part at update 0 of 4" in printed) == wrong

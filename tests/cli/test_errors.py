@@ -1,0 +1,120 @@
+"""Whatever a user can get wrong is one line on standard error, status 2, and nothing written."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxgd.cli import compare as compare_command
+from jaxgd.cli.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("nowhere.csv", "No such file or directory: nowhere.csv"),
+        ("flowers.csv --target kin", "flowers.csv has no column 'kin'; the nearest is 'kind'."),
+        ("flowers.csv", "the target column of flowers.csv must be named. Its columns are 'id', "),
+        (
+            "flowers.csv --target kind",
+            "a feature must be numbers; column 'id' of flowers.csv holds",
+        ),
+        ("--learning-rate nan", "learning_rate must be finite and greater than 0; got learning_ra"),
+        ("--learning-rate inf", "learning_rate must be finite and greater than 0; got learning_ra"),
+        (
+            "--learning-rate -1",
+            "learning_rate must be finite and greater than 0; got learning_rate=-1.",
+        ),
+        (
+            "--learning-rate 0",
+            "learning_rate must be finite and greater than 0; got learning_rate=0.",
+        ),
+        ("--seed -1", "seed must be an integer in [0, 2**32); got seed=-1."),
+        ("--seed 4294967296", "seed must be an integer in [0, 2**32); got seed=4294967296."),
+        ("--optimizer adm", "optimizer must be one of adadelta, adafactor, adagrad, adam, "),
+        ("--epochs 0", "epochs must be an integer of at least 1; got epochs=0."),
+        ("--batch-size 0", "batch_size must be in [1, n]; got batch_size=0. Use batch_size=None"),
+        ("--batch-size 456", "batch_size must be in [1, n]; got batch_size=456 with n=455."),
+        ("--hidden 8 0", "every width in hidden must be an integer of at least 1; got"),
+        ("--held-out 1", "held_out must be a fraction in [0, 1); got held_out=1."),
+        ("--task regression", "a regression target must be numbers; column 'diagnosis' holds text"),
+        ("--model-file a/b.st", "cannot write a/b.st: a is not a directory"),
+        ("--model-file .", "cannot write .: it is a directory"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(jaxgd, flowers, tmp_path, args, message):
+    status, out, err = jaxgd("fit", *args.split())
+    assert (status, out) == (2, "")
+    assert err.startswith(f"jaxgd: {message}")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [flowers]
+
+
+@pytest.mark.parametrize(
+    "argv", [["fit", "--learning-rate", "0,1"], ["fit", "--epochs", "1.5"], ["fot"]]
+)
+def test_arguments_that_cannot_be_read_are_named(argv, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(argv)
+    assert exit_.value.code == 2
+    assert argv[-1] in capsys.readouterr().err
+
+
+def test_a_damaged_model_predicts_nothing(jaxgd, flowers, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"\x00" * 40)
+    status, out, err = jaxgd("predict", "model.safetensors", flowers)
+    assert (status, out) == (2, "")
+    assert err.startswith("jaxgd: model.safetensors is not a jaxgd model, or is damaged")
+    assert not (tmp_path / "predictions.csv").exists()
+
+
+def test_ctrl_c_says_so_and_exits_with_130(jaxgd, monkeypatch, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare_command, "fit", interrupted)
+    status, _, err = jaxgd("compare")
+    assert status == 130
+    assert err.strip() == "jaxgd: interrupted"
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_a_bug_keeps_its_traceback(jaxgd, monkeypatch):
+    def broken(*_, **__):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(compare_command, "fit", broken)
+    with pytest.raises(TypeError, match="a bug"):
+        jaxgd("compare")
+
+
+@pytest.mark.parametrize(
+    ("module", "argv", "extra"),
+    [
+        ("tyro", ["compare"], "cli"),
+        ("sklearn", ["compare"], "cli"),
+        ("polars", ["fit", "t.csv"], "cli"),
+        ("torch", ["notebook"], "torch"),
+    ],
+)
+def test_a_missing_extra_says_what_to_install(tmp_path, module, argv, extra):
+    (tmp_path / "t.csv").write_text("a,y\n1,2\n")
+    program = (
+        "import sys\n"
+        "class NotInstalled:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, NotInstalled())\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        f"from jaxgd.cli.__main__ import main; sys.exit(main({argv!r}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr.endswith(f'pip install "jaxgd[{extra}]"\n')
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,85 @@
+"""Precisions, tables that end, and bad options."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgd.optim import schedules
+from tests import tolerances
+from tests.optim.schedules.rates import LR, assert_close, rates
+
+
+def test_f32_rates_stay_near_the_f64_ones():
+    """Without x64 the closed forms round, but a cosine does not lose its phase."""
+    counts = jnp.array([0, 1, 69, 70, 100_000, 2_000_003], jnp.int32)
+    schedule = schedules.cosine_annealing_lr(LR, 70, 0.01)
+    single = jax.vmap(schedule)(counts)
+    assert single.dtype == jnp.float32
+    with jax.enable_x64(True):
+        assert_close(single, np.asarray(jax.vmap(schedule)(counts)), tolerances.SCHEDULE_F32)
+
+
+def test_rates_past_a_table_are_nan():
+    schedule = schedules.multiplicative_lr(LR, lambda c: 0.5, total_steps=3)
+    np.testing.assert_allclose(rates(schedule, 4), [LR, LR / 2, LR / 4, np.nan], rtol=1e-6)
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_schedule_of_a_traced_rate_sweeps():
+    def halved(lr):
+        return schedules.step_lr(lr, 50, 0.5)(jnp.int32(60))
+
+    np.testing.assert_allclose(jax.vmap(halved)(jnp.array([0.1, 0.2])), [0.05, 0.1], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: schedules.multiplicative_lr(LR, abs, total_steps=0),
+            "total_steps must be at least",
+        ),
+        (lambda: schedules.step_lr(LR, 0), "step_size must be at least 1"),
+        (lambda: schedules.constant_lr(LR, 1.1), r"factor must be in \[0, 1\]; got factor=1.1"),
+        (lambda: schedules.linear_lr(LR, 0.0), r"start_factor must be in \(0, 1\]"),
+        (lambda: schedules.linear_lr(LR, end_factor=-1.0), r"end_factor must be in \[0, 1\]"),
+        (lambda: schedules.polynomial_lr(LR, -1), "total_iters must be at least 0"),
+        (lambda: schedules.cosine_annealing_lr(LR, 0), "T_max must be at least 1"),
+        (lambda: schedules.cosine_annealing_warm_restarts(LR, 0), "T_0 must be a positive int"),
+        (lambda: schedules.cyclic_lr(0.1, 1.0, mode="square"), "mode must be one of triangular"),
+        (lambda: schedules.cyclic_lr(0.1, 1.0, 0), "step_size_up must be positive"),
+        (lambda: schedules.one_cycle_lr(1.0), "total_steps, or both epochs and steps_per_epoch"),
+        (lambda: schedules.one_cycle_lr(1.0, 0), "must be positive"),
+        (lambda: schedules.one_cycle_lr(1.0, 9, pct_start=1.5), r"pct_start must be in \[0, 1\]"),
+        (lambda: schedules.one_cycle_lr(1.0, 10, pct_start=0.1), "must not be 1"),
+        (lambda: schedules.one_cycle_lr(1.0, 9, anneal_strategy="x"), "must be 'cos' or 'linear'"),
+        (lambda: schedules.reduce_lr_on_plateau(LR, factor=1.0), "factor must be below 1"),
+        (lambda: schedules.reduce_lr_on_plateau(LR, "up"), "mode must be 'min' or 'max'"),
+        (lambda: schedules.sequential_lr([], []), "schedulers must be one or more"),
+        (
+            lambda: schedules.sequential_lr([schedules.step_lr(LR, 5)], [3]),
+            "milestones must be one fewer",
+        ),
+        (
+            lambda: schedules.sequential_lr([schedules.step_lr(LR, 5)] * 3, [5, 3]),
+            "milestones must be non-negative and rise",
+        ),
+        (
+            lambda: schedules.chained_scheduler(
+                [schedules.step_lr(LR, 5), schedules.step_lr(0.2, 5)], total_steps=9
+            ),
+            "must share one lr",
+        ),
+    ],
+)
+def test_bad_options(build, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        build()
+
+
+@pytest.mark.parametrize("compose", [schedules.sequential_lr, schedules.chained_scheduler])
+def test_cycles_do_not_compose(compose):
+    argument = {"milestones": []} if compose is schedules.sequential_lr else {"total_steps": 9}
+    with pytest.raises(TypeError, match="schedulers must be one or more single schedules"):
+        compose([schedules.one_cycle_lr(1.0, 9)], **argument)
