@@ -11,6 +11,7 @@ passes over w. The same rows in the same order give the same updates as `jaxgd.s
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree, Real
 
 from jaxgd.descent import Epoch, Losses, Order, State
-from jaxgd.inputs import check_batch_size, check_count, count_examples
+from jaxgd.inputs import check_count, count_examples
 
 LinkLoss = Callable[[Any, Any], Array]
 Slope = Callable[[Array, Array], Array]
@@ -32,6 +33,11 @@ Slope = Callable[[Array, Array], Array]
 _CPU_CHUNK_BYTES = 100
 _CPU_FEATURES_IN_ORDER = 256
 _CPU_BLOCK = 8
+
+# Rows in order are gathered this many at a time, ahead of their use: one by one each would wait for
+# memory, since a processor cannot look a whole row ahead. Rows of a cache line are not worth it.
+_ROWS_AHEAD = 256
+_CACHE_LINE = 64
 
 # An accelerator's step costs microseconds whatever is in it; a Gram matrix of this size is nothing.
 _ACCELERATOR_BLOCK = 64
@@ -56,7 +62,8 @@ def blocked_sgd(
     differentiable by JAX. The learning rate and `l2` may be traced values.
 
     A block's logits are iterated, all at once, until they stand still: at most block_size times,
-    because each pass settles at least one more row, and 4 to 7 times as a rule. `block_size=1`
+    because each pass settles at least one more row, and far fewer as a rule (6 for 8 rows, 13 for
+    64, by `python -m benchmarks depth`). `block_size=1`
     takes the rows in order; the default is what measured fastest: 1 for few features on a CPU,
     8 for many, 64 on accelerators.
 
@@ -82,9 +89,13 @@ def blocked_sgd(
         rows = order.astype(jnp.int32)
         rate = jnp.asarray(learning_rate, w.dtype)
         decay = 1 - rate * jnp.asarray(l2, w.dtype)
-        k = check_batch_size(min(n, block_size or _default_block(d)), n)
-        solve = _in_order if k == 1 else _in_blocks(k)
-        (w, b), logits = solve(slope, rate, decay, (w, b), (x, y), rows)
+        k = block_size or _default_block(d)
+        solve: Solve = partial(_in_order if k == 1 else _block, slope, rate, decay)
+        if k == 1 and d * x.dtype.itemsize <= _CACHE_LINE:
+            (w, b), logits = solve((w, b), (x, y), rows)
+        else:
+            k = min(n, _ROWS_AHEAD if k == 1 else k)
+            (w, b), logits = _in_groups(solve, k, (w, b), (x, y), rows)
         losses = jax.vmap(link_loss)(logits, _take(y, rows))
         params = jax.tree.unflatten(jax.tree.structure(state.params), (w, b))
         return state._replace(params=params, epoch=state.epoch + 1), losses
@@ -95,70 +106,74 @@ def blocked_sgd(
 Weights = tuple[Float[Array, "d"], Float[Array, ""]]
 Data = tuple[Float[Array, "n d"], Array]
 Rows = Int[Array, "rows"]
+Solve = Callable[..., tuple[Weights, Array]]
 Index = Array | np.int32
 
 
+def _in_groups(
+    solve: Solve, k: int, weights: Weights, data: Data, rows: Rows
+) -> tuple[Weights, Float[Array, "rows"]]:
+    """The rows k at a time, the last group with as many as remain."""
+    full = rows.size - rows.size % k
+    x, y = data
+
+    def group(weights: Weights, rows: Rows) -> tuple[Weights, Array]:
+        return solve(weights, (_take(x, rows), _take(y, rows)))
+
+    weights, logits = jax.lax.scan(group, weights, rows[:full].reshape(-1, k))
+    logits = logits.reshape(-1)
+    if full < rows.size:
+        weights, last = group(weights, rows[full:])
+        logits = jnp.append(logits, last)
+    return weights, logits
+
+
 def _in_order(
-    slope: Slope, rate: Array, decay: Array, weights: Weights, data: Data, rows: Rows
+    slope: Slope,
+    rate: Array,
+    decay: Array,
+    weights: Weights,
+    data: Data,
+    rows: Rows | None = None,
 ) -> tuple[Weights, Float[Array, "rows"]]:
     """The rows one after another, in a loop small enough for XLA to make one kernel of it."""
     x, y = data
-    d = x.shape[1]
-    size = d // -(-d * x.dtype.itemsize // _CPU_CHUNK_BYTES)
+    k, d = x.shape
+    rows = jnp.arange(k, dtype=jnp.int32) if rows is None else rows
+    parts = -(-d * x.dtype.itemsize // _CPU_CHUNK_BYTES)
+    size = -(-d // parts)
+    # Columns of zeros make the parts equal: a smaller last one would be too much for one kernel.
+    padding = parts * size - d
+    x = jnp.pad(x, ((0, 0), (0, padding))) if padding else x
+
+    def over_parts(fn: Callable[[Array, Index], Array], carry: Array) -> Array:
+        if parts == 1:
+            return fn(carry, np.int32(0))
+        return jax.lax.fori_loop(
+            np.int32(0), np.int32(parts), lambda i, c: fn(c, i * np.int32(size)), carry
+        )
 
     def update(weights: Weights, row: Array) -> tuple[Weights, Array]:
         w, b = weights
 
-        def x_part(start: Index, size: int) -> Array:
+        def x_part(start: Index) -> Array:
             return _slice(x, (row, start), (1, size))[0]
 
-        def add_dot(z: Array, start: Index, size: int) -> Array:
-            return z + jnp.dot(x_part(start, size), _slice(w, (start,), (size,)))
+        def add_dot(z: Array, start: Index) -> Array:
+            return z + jnp.dot(x_part(start), _slice(w, (start,), (size,)))
 
-        z = _over_features(add_dot, b, d, size)
+        z = over_parts(add_dot, b)
         g = rate * slope(z, _slice(y, (row,), (1,))[0])
 
-        def move(w: Array, start: Index, size: int) -> Array:
-            part = decay * _slice(w, (start,), (size,)) - g * x_part(start, size)
+        def move(w: Array, start: Index) -> Array:
+            part = decay * _slice(w, (start,), (size,)) - g * x_part(start)
             return jax.lax.dynamic_update_slice(w, part, (start,), allow_negative_indices=False)
 
-        return (_over_features(move, w, d, size), decay * b - g), z
+        return (over_parts(move, w), decay * b - g), z
 
-    return jax.lax.scan(update, weights, rows)
-
-
-def _over_features(fn: Callable[..., Array], carry: Array, d: int, size: int) -> Array:
-    """`carry = fn(carry, start, size)` over all d features, `size` at a time and then the rest."""
-    full, rest = divmod(d, size)
-    if full > 1:
-        carry = jax.lax.fori_loop(
-            np.int32(0), np.int32(full), lambda i, c: fn(c, i * np.int32(size), size), carry
-        )
-    else:
-        carry = fn(carry, np.int32(0), size)
-    return fn(carry, np.int32(full * size), rest) if rest else carry
-
-
-def _in_blocks(k: int) -> Callable[..., tuple[Weights, Float[Array, "rows"]]]:
-    """The rows k at a time, the last block with as many as remain."""
-
-    def solve(
-        slope: Slope, rate: Array, decay: Array, weights: Weights, data: Data, rows: Rows
-    ) -> tuple[Weights, Float[Array, "rows"]]:
-        full = rows.size - rows.size % k
-        x, y = data
-
-        def block(weights: Weights, rows: Rows) -> tuple[Weights, Array]:
-            return _block(slope, rate, decay, weights, (_take(x, rows), _take(y, rows)))
-
-        weights, logits = jax.lax.scan(block, weights, rows[:full].reshape(-1, k))
-        logits = logits.reshape(-1)
-        if full < rows.size:
-            weights, last = block(weights, rows[full:])
-            logits = jnp.append(logits, last)
-        return weights, logits
-
-    return solve
+    w, b = weights
+    (w, b), logits = jax.lax.scan(update, (jnp.pad(w, (0, padding)), b), rows)
+    return (w[:d], b), logits
 
 
 def _block(
