@@ -8,10 +8,10 @@ import numpy as np
 
 from jaxgd.equivalence.compare import compare
 from jaxgd.equivalence.explanation import AS_IT_IS, Explanation, explain, follows
-from jaxgd.equivalence.lineage import batch_cause, gradient_cause
 from jaxgd.equivalence.recipe import Recipe
 from jaxgd.equivalence.report import Series
 from jaxgd.equivalence.update import Recording, moves, outputs_by_row, same_rows, stage
+from jaxgd.equivalence.upstream_causes import batch_cause, gradient_cause
 
 Stage = Literal[
     "start",

@@ -1,4 +1,4 @@
-"""Why a batch holds other rows, and why the loss and the gradient of the same rows differ."""
+"""Causes upstream of the optimizer: other rows in a batch, another loss or gradient of them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxgd.equivalence.compare import compare
 from jaxgd.equivalence.trajectory import as_numpy, read_trajectory
-from jaxgd.equivalence.update import Recording, Update, row_count, same_rows
+from jaxgd.equivalence.update import Recording, Update, row_count, same_rows, stage
 
 Batches = Sequence[Any]
 
@@ -25,18 +25,18 @@ def batch_cause(actual: Recording, expected: Recording, at: int) -> str | None:
     return None
 
 
-def gradient_cause(actual: Recording, expected: Recording, at: int, stage: str) -> str | None:
+def gradient_cause(actual: Recording, expected: Recording, at: int, parted: str) -> str | None:
     """Why the loss or the gradient of update `at` parts; None if that is unknown."""
     ours, theirs = actual[at], expected[at]
-    if stage not in ("loss", "gradient"):
+    if parted not in ("loss", "gradient"):
         return None
     causes = [
         name
         for name, factor in _reductions(expected, at)
         if _same(ours.gradient, theirs.gradient, factor)
-        and (stage == "gradient" or _same(_loss(ours), _loss(theirs), factor))
+        and (parted == "gradient" or _same(_loss(ours), _loss(theirs), factor))
     ]
-    if stage == "gradient" and at and _same(ours.gradient, theirs.gradient, 1.0, actual[at - 1]):
+    if parted == "gradient" and at and _same(ours.gradient, theirs.gradient, 1.0, actual[at - 1]):
         causes.append("added to the gradient of the update before")
     return causes[0] if len(causes) == 1 else None
 
@@ -58,18 +58,18 @@ def _skips(ours: Batches, theirs: Batches, at: int) -> bool:
 
 def _reductions(recording: Recording, at: int) -> Iterator[tuple[str, float]]:
     """The ways to reduce a batch's losses to one that first show in update `at`, as factors."""
-    update = recording[at]
-    if update.batch is None:
+    batches = stage(recording, "batch")
+    if batches is None:
         return
-    rows = row_count(update.batch)
-    full = max(row_count(each.batch) for each in recording)
+    rows, full = row_count(batches[at]), max(map(row_count, batches))
     if rows < full:
         yield "a smaller batch is averaged as if it were full", rows / full
     if at > 0:  # the others show in every update
         return
     yield "summed over the batch, not averaged", float(rows)
     yield "averaged over the batch, not summed", 1 / rows
-    width = 1 if update.outputs is None else as_numpy(update.outputs).size // rows
+    outputs = recording[at].outputs
+    width = 1 if outputs is None else as_numpy(outputs).size // rows
     if width > 1:
         yield "summed over the outputs of a row, not averaged", float(width)
         yield "averaged over the outputs of a row, not summed", 1 / width
