@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.optim.parity_page import COLUMNS, shown_cases, shown_schedules, table
+from tests.optim.parity_page import COLUMNS, PROSE, shown_cases, shown_schedules, table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "torch-parity.md").read_text()
 ROWS = {
@@ -17,6 +17,12 @@ ROWS = {
 def test_every_case_and_schedule_has_a_row():
     expected = [case.id for case in shown_cases()] + list(shown_schedules())
     assert list(ROWS) == expected, "python -m tests.optim.parity_page > docs/torch-parity.md"
+
+
+def test_the_prose_is_the_generators():
+    paragraphs = PROSE.read_text().replace("{{", "(").replace("}}", ")").split("\n\n")
+    page = PAGE.replace("{", "(").replace("}", ")")
+    assert [text for text in paragraphs if "{" not in text and text.strip() not in page] == []
 
 
 def test_no_row_is_over_its_bound():
