@@ -79,6 +79,8 @@ def from_torch(
 
     def filled(label: str, state: optax.OptState) -> optax.OptState:
         """The state of one part, with torch's numbers for those of a beginning."""
+        if label == FROZEN:
+            return state
         members = {i: leaf for i, leaf in enumerate(source.leaves) if labels[i] == label}
         return _filled(source.name, state, params, members, step_of[label])
 
