@@ -50,8 +50,8 @@ def nadam(
 
     State: `NAdamState`. Raises ValueError for an option out of its range.
 
-    Departs from torch: nothing beyond rounding. Torch keeps Π in its default dtype, and so is Π
-    kept in float32 here whatever the parameters are; torch.set_default_dtype would move it there.
+    Departs from torch: nothing beyond rounding. Torch begins Π in its default dtype, and so does Π
+    begin in float32 here whatever the parameters are; torch.set_default_dtype would move it there.
     """
     check_lr(lr)
     check_betas(betas)

@@ -35,7 +35,7 @@ SCALARS = {"step", "mu_product", "eta", "mu"}
 # Torch's step goes into each of these that a state has.
 COUNTERS = ("step", "t", "count")
 # Torch counts no updates for them: the first is told by the missing buffer.
-UNCOUNTED = {"sgd", "muon"}
+UNCOUNTED = {"lbfgs", "muon", "sgd"}
 # The rows of a transposed leaf are torch's columns.
 TRANSPOSED = {"row_var": "col_var", "col_var": "row_var"}
 

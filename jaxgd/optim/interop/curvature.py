@@ -18,6 +18,11 @@ HISTORIES = ("old_dirs", "old_stps")
 
 def from_torch(source: Source, start: LBFGSState, step: int) -> LBFGSState:
     """Torch's state in the fields of `start`, the state of a beginning; `step` updates are done."""
+    if any(leaf.frozen for leaf in source.leaves):
+        raise ValueError(
+            "params of lbfgs must all be trained, as its curvature is one for all; got some with "
+            "requires_grad=False. Leave them out of torch's optimizer and of params."
+        )
     given = source.leaves[source.order[0]].state  # torch keeps it with its first parameter
     if not given:
         return start

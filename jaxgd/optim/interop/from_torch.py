@@ -1,6 +1,6 @@
 """A training that PyTorch began, to be continued here: its optimizer and the optimizer's state."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -58,12 +58,14 @@ def from_torch(
     """
     source = read(torch_optimizer, params, name, param_names)
     if source.name == "lbfgs":
+        _check_schedule(source, {step}, lr)
         optimizer = source.transformation(0, lr)
         return optimizer, curvature.from_torch(source, optimizer.init(params), step or 0)
     if source.name == "asgd":
         averaging.check_etas(source, lr)
     steps = [_step(source, leaf, step) for leaf in source.leaves]
-    _check_schedule(source, steps, lr, step)
+    active = {steps[i] for i, leaf in enumerate(source.leaves) if not leaf.frozen}
+    _check_schedule(source, {step} if source.name in UNCOUNTED else active, lr)
 
     labels = [
         FROZEN if leaf.frozen else f"group {leaf.group}, step {steps[i]}"
@@ -77,6 +79,8 @@ def from_torch(
 
     def filled(label: str, state: optax.OptState) -> optax.OptState:
         """The state of one part, with torch's numbers for those of a beginning."""
+        if label == FROZEN:
+            return state
         members = {i: leaf for i, leaf in enumerate(source.leaves) if labels[i] == label}
         return _filled(source.name, state, params, members, step_of[label])
 
@@ -109,20 +113,19 @@ def _step(source: Source, leaf: Leaf, step: int | None) -> int:
     return counted
 
 
-def _check_schedule(source: Source, steps: list[int], lr: Rates, step: int | None) -> None:
+def _check_schedule(source: Source, steps: Collection[int | None], lr: Rates) -> None:
     """Raise unless the count that a schedule is given is known, and one for all parameters."""
     if not any(callable(source.rate(group, lr)) for group in range(len(source.groups))):
         return
-    if source.name in UNCOUNTED and step is None:
+    if None in steps:
         raise ValueError(
             f"step must be given with a schedule for {source.name}, whose updates torch does not "
             "count; got step=None. Use the number of updates done, such as scheduler.last_epoch."
         )
-    counted = {steps[i] for i, leaf in enumerate(source.leaves) if not leaf.frozen}
-    if len(counted) > 1:
+    if len(steps) > 1:
         raise ValueError(
             "lr must be a number where parameters have not been updated equally often: torch's "
-            f"schedulers count for all of them; got the steps {sorted(counted)} and a schedule. "
+            f"schedulers count for all of them; got the steps {steps} and a schedule. "
             "Use a number, or freeze the unused parameters."
         )
 

@@ -65,11 +65,10 @@ class Source:
 
     def transformation(self, group: int, lr: Rates) -> optax.GradientTransformation:
         """Our optimizer with the options of a group."""
-        options = {
-            option: number(value)
-            for option, value in self.groups[group].items()
-            if option in OPTIONS[self.name]
-        }
+        options = {"decoupled_weight_decay": True} if self.name == "adamw" else {}
+        for option, value in self.groups[group].items():
+            if option in OPTIONS[self.name]:
+                options[option] = number(value)
         return BUILDERS[self.name](**options | {"lr": self.rate(group, lr)})
 
 

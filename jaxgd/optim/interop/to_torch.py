@@ -41,9 +41,9 @@ def to_torch_state_dict(
 
     Raises ValueError where names, shapes or buffers are not those of the optimizer and of `params`.
 
-    Departs from torch: torch's load_state_dict turns two of its own scalars, NAdam's mu_product
-    and ASGD's eta, from its default dtype into the parameters': in double, a training that is
-    loaded parts by 1e-8 from one that goes on, in torch alone as well.
+    Departs from torch: nothing; but torch's own load_state_dict turns NAdam's mu_product from its
+    default dtype into the parameters': in double, a NAdam that is loaded, from torch or from here,
+    parts by 1e-9 from one that never stopped.
     """
     source = read(torch_optimizer, params, name, param_names)
     if source.name == "lbfgs":

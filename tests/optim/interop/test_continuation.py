@@ -82,7 +82,7 @@ def test_ours_after_torchs(setting):
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_torchs_after_ours(setting):
-    """Torch's own save and load is the yardstick: it changes the dtype of two scalars."""
+    """Torch's own save and load is the yardstick: it changes the dtype of NAdam's product."""
     saved = begin(setting).run(0, MOVE)
     expected = load(setting, saved.module.state_dict(), saved.optimizer.state_dict())
 
@@ -97,6 +97,18 @@ def test_torchs_after_ours(setting):
     )
     ours, torchs = (training.run(MOVE, END).numbers() for training in (actual, expected))
     assert off(setting, ours, torchs) == {}
+
+
+def test_nadam_after_a_load_of_torchs():
+    """Its product has then the dtype of the parameters, and keeps it here."""
+    setting = "nadam, long memory"
+    saved = begin(setting).run(0, MOVE // 2)
+    torchs = load(setting, saved.module.state_dict(), saved.optimizer.state_dict())
+    torchs.run(MOVE // 2, MOVE)
+    params = params_from_torch(torchs.module)
+    _, state = from_torch(torchs.optimizer, params)
+    assert errors(end(setting, params, state), torchs.run(MOVE, END).numbers()) == {}
+    assert errors(torchs.numbers(), uninterrupted(setting)) != {}
 
 
 def load(setting, parameters, state_dict):

@@ -98,6 +98,17 @@ def test_a_parameter_that_began_later_keeps_its_own_count(name):
     assert errors(actual, training.run(MOVE, END).numbers()) == {}
 
 
+def test_a_parameter_frozen_on_the_way_keeps_its_buffers():
+    module = NETWORK.module()
+    optimizer = TORCH["adam"](module.named_parameters(), lr=0.01)
+    training = Training(NETWORK, module, optimizer).run(0, 30)
+    module[0].weight.requires_grad = False
+    training.run(30, MOVE)
+    params = params_from_torch(module)
+    actual = continued(training, params, *from_torch(optimizer, params))
+    assert errors(actual, training.run(MOVE, END).numbers()) == {}
+
+
 SCHEDULED = {"adafactor": {}, "adam": {}, "asgd": {"lambd": 0.1}, "sgd": {"momentum": 0.9}}
 
 

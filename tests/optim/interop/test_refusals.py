@@ -9,7 +9,10 @@ from jaxgd import optim
 from jaxgd.models import Linear
 from jaxgd.optim import from_torch, to_torch_state_dict
 from jaxgd.torch_params import params_from_torch
+from tests.optim.cases import TORCH
 from tests.optim.interop.runs import NETWORK, Training
+
+LISTS = {"old_dirs", "old_stps", "ro"}  # of L-BFGS
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -37,6 +40,58 @@ def test_there_and_back_changes_nothing():
         for key, tensor in expected.items():
             assert torch.equal(back["state"][i][key], tensor)
             assert back["state"][i][key].dtype == tensor.dtype
+
+
+CLASSES = TORCH | {"lbfgs": torch.optim.LBFGS, "muon": torch.optim.Muon}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_optimizer_in_low_precision_there_and_back(name, dtype):
+    """Bit for bit, types included, after a few updates."""
+    torch.manual_seed(0)
+    module = torch.nn.Linear(3, 2, bias=name != "muon").to(dtype)
+    optimizer = CLASSES[name](module.named_parameters())
+
+    def closure():
+        for param in module.parameters():
+            param.grad = torch.randn_like(param)
+            if name == "sparse_adam":
+                param.grad = param.grad.to_sparse()
+        return torch.ones(())
+
+    for _ in range(3):
+        optimizer.step(closure)
+    params = params_from_torch(module, linear=name != "sparse_adam")
+    _, state = from_torch(optimizer, params)
+    expected = optimizer.state_dict()["state"]
+    actual = to_torch_state_dict(state, params, optimizer)["state"]
+    assert actual.keys() == expected.keys()
+    for i, buffers in expected.items():
+        assert actual[i].keys() == buffers.keys() - {"al"}
+        for key, value in actual[i].items():
+            pairs = (
+                zip(value, buffers[key], strict=True) if key in LISTS else [(value, buffers[key])]
+            )
+            for ours, torchs in pairs:
+                assert torch.equal(torch.as_tensor(ours), torch.as_tensor(torchs)), key
+
+
+def test_an_old_adamw_decays_decoupled():
+    """Of a version of torch whose AdamW had no such option."""
+    training = trained(torch.optim.AdamW, weight_decay=0.5)
+    params = params_from_torch(training.module)
+    old = training.optimizer.state_dict()
+    for group in old["param_groups"]:
+        del group["decoupled_weight_decay"], group["maximize"]
+    grads = jax.tree.map(np.ones_like, params)
+    (one, state), (other, same) = (
+        from_torch(training.optimizer, params),
+        from_torch(old, params, name="adamw"),
+    )
+    expected, _ = one.update(grads, state, params)
+    actual, _ = other.update(grads, same, params)
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
 def test_layers_alone_need_no_names():
@@ -117,6 +172,26 @@ def test_a_schedule_needs_the_count():
         from_torch(trained().optimizer, params, step=7)
     with pytest.raises(ValueError, match="one for each; got 2 for 1"):
         from_torch(training.optimizer, params, lr=[0.1, 0.2])
+
+
+def test_a_schedule_is_for_parameters_that_count_alike():
+    training = trained()
+    training.module[0].weight.requires_grad = False
+    training.run(2, 4)
+    training.module[0].weight.requires_grad = True
+    schedule = optim.schedules.exponential_lr(0.1, 0.9)
+    with pytest.raises(ValueError, match=r"got the steps \{2, 4\} and a schedule"):
+        from_torch(training.optimizer, params_from_torch(training.module), lr=schedule)
+
+
+def test_lbfgs_trains_all_parameters():
+    training = trained(torch.optim.LBFGS)
+    params = params_from_torch(training.module)
+    with pytest.raises(ValueError, match="step must be given with a schedule for lbfgs"):
+        from_torch(training.optimizer, params, lr=lambda count: 0.1)
+    training.module[0].weight.requires_grad = False
+    with pytest.raises(ValueError, match="params of lbfgs must all be trained"):
+        from_torch(training.optimizer, params)
 
 
 def test_a_rate_that_did_not_give_torchs_eta():

@@ -1,0 +1,146 @@
+"""The page docs/torch-parity.md: how far jaxgd and plain optax are from torch, and how to use it.
+
+python -m tests.optim.parity_page > docs/torch-parity.md
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+from torch.optim import lr_scheduler
+
+from jaxgd.optim import schedules
+from tests import tolerances
+from tests.optim import problems
+from tests.optim.cases import OPTIONS, Case, Options, cases_of
+from tests.optim.gate import bounds
+from tests.optim.plain_optax import plain_optax
+from tests.optim.schedules.drawn import CYCLES
+from tests.optim.schedules.drawn import OURS as DRAWN
+from tests.optim.schedules.plain_optax import plain_schedule
+from tests.optim.schedules.rates import COUNTS, LR, rates, tolerance_of, torch_options
+from tests.optim.schedules.test_cycles import CYCLIC, ONE_CYCLE
+from tests.optim.schedules.test_singles import SINGLE
+from tests.optim.trajectories import run_jax, run_torch, value_error
+
+OURS = DRAWN | {torch_name: name for torch_name, name, _ in SINGLE.values()}
+DTYPES = ("float64", "float32")
+COLUMNS = ("jaxgd f64", "bound", "optax f64", "jaxgd f32", "bound", "optax f32")
+PROSE = Path(__file__).with_name("parity_page.md")
+Row: TypeAlias = Sequence[float | None]
+
+
+def shown_cases() -> list[Case]:
+    """The defaults of every optimizer, and each option alone: what `cases_of` begins with."""
+    return [
+        case
+        for optimizer, options in OPTIONS.items()
+        for case in itertools.islice(cases_of(optimizer), 1 + len(options))
+    ]
+
+
+def shown_schedules() -> dict[str, tuple[str, Options]]:
+    """Every single schedule of the tests, by the name of its row: torch's class and the options."""
+    shown = [(torch_name, options) for torch_name, _, options in SINGLE.values()]
+    shown += [
+        ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.5} | options) for options in CYCLIC.values()
+    ]
+    shown += [
+        ("OneCycleLR", {"max_lr": 0.5, "total_steps": COUNTS} | options)
+        for options in ONE_CYCLE.values()
+    ]
+    return {f"{name}({_listed(options)})": (name, options) for name, options in shown}
+
+
+def _listed(options: Options) -> str:
+    """Options as in a call; a function by its name."""
+    return ", ".join(
+        f"{name}={getattr(value, '__name__', value)}" for name, value in options.items()
+    ).replace("<lambda>", "λ")
+
+
+def optimizer_rows(dtype: str) -> dict[str, Row]:
+    """Each case's error of ours, its bound, and the error of plain optax, if there is one."""
+    cases = shown_cases()
+    gradients = problems.gradients(dtype)
+    ours, plain = {}, {}
+    for optimizer in OPTIONS:
+        group = [case for case in cases if case.optimizer == optimizer]
+        ours |= _runs(group, [case.jaxgd() for case in group], dtype)
+        with_optax = [(case, tx) for case in group if (tx := plain_optax(case)) is not None]
+        plain |= _runs(*map(list, zip(*with_optax, strict=True)), dtype) if with_optax else {}
+    rows = {}
+    for case in cases:
+        expected = run_torch(case, dtype, gradients)
+        error, bound = value_error(ours[case.id], expected), bounds(case, dtype)["values"]
+        if error > bound and dtype == "float32":
+            own = value_error(expected, run_torch(case, "float64", gradients))
+            bound = tolerances.OPTIM_F32_OF_TORCHS_OWN * own
+        other = value_error(plain[case.id], expected) if case.id in plain else None
+        rows[case.id] = (error, bound, other)
+    return rows
+
+
+def _runs(cases: list[Case], transforms: list[Any], dtype: str) -> dict[str, problems.Arrays]:
+    """The values of each transformation over torch's gradients, by the case's name."""
+    runs = run_jax(cases, transforms, dtype, problems.gradients(dtype))
+    return {case.id: run.values for case, run in zip(cases, runs, strict=True)}
+
+
+def schedule_rows(dtype: str) -> dict[str, Row]:
+    """The same for the schedules: errors against the largest rate, at every count."""
+    rows = {}
+    for name, (torch_name, options) in shown_schedules().items():
+        build = functools.partial(getattr(lr_scheduler, torch_name), **options)
+        expected = torch_options(build)[0]
+        length = {"total_steps": COUNTS} if "lr_lambda" in options else {}
+        base = () if torch_name in CYCLES else (LR,)
+        with jax.enable_x64(dtype == "float64"):
+            ours = rates(getattr(schedules, OURS[torch_name])(*base, **options, **length))
+            other = plain_schedule(torch_name, LR, options)
+            plain = None if other is None else _relative(rates(other), expected)
+        bound = tolerances.SCHEDULE_F32 if dtype == "float32" else tolerance_of(torch_name)
+        rows[name] = (_relative(ours, expected), bound, plain)
+    return rows
+
+
+def _relative(actual: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.nan_to_num(np.max(np.abs(actual - expected)), nan=np.inf) / np.max(expected))
+
+
+def table(first: str, rows: dict[str, Row]) -> str:
+    """A Markdown table."""
+    lines = [[first, *COLUMNS], ["---"] * (1 + len(COLUMNS))]
+    lines += [[f"`{name}`", *map(_shown, row)] for name, row in rows.items()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _shown(error: float | None) -> str:
+    if error is None:
+        return "none"
+    if np.isinf(error):
+        return "not finite"
+    return f"{error:.0e}" if error else "0"
+
+
+def page() -> str:
+    """The whole page."""
+
+    def both(rows: Callable[[str], dict[str, Row]]) -> dict[str, Row]:
+        double, single = (rows(dtype) for dtype in DTYPES)
+        return {name: (*double[name], *single[name]) for name in double}
+
+    return PROSE.read_text().format(
+        versions=", ".join(f"{name} {version(name)}" for name in ("torch", "optax", "jax")),
+        optimizers=table("torch.optim", both(optimizer_rows)),
+        schedules=table("torch.optim.lr_scheduler", both(schedule_rows)),
+    )
+
+
+if __name__ == "__main__":
+    print(page(), end="")
