@@ -10,6 +10,8 @@ _FAILED = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of the command with these arguments: 0, 2 after an error, 130 after Ctrl-C.
 
+    `jaxgd check` exits with 1 where this machine's numbers are not PyTorch's.
+
     Whatever a user can cause, from a missing file to a diverging run, is one line on standard
     error. Anything else is a bug and keeps its traceback.
     """
