@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxgd.optim.bias_correction import float_step
 from jaxgd.optim.gradient import torch_gradient
 from jaxgd.optim.learning_rate import scale_by_lr
 from jaxgd.optim.options import Scalar, ScalarOrSchedule, check_lr, check_non_negative
+from jaxgd.optim.precision import widest
 
 
 class AdagradState(NamedTuple):
@@ -68,7 +68,7 @@ def scale_by_adagrad(
     ) -> tuple[optax.Updates, AdagradState]:
         del params
         total = jax.tree.map(lambda g, s: s + jnp.square(g), grads, state.sum)
-        slowing = 1 + float_step(state.t) * lr_decay
+        slowing = 1 + widest(state.t) * lr_decay
 
         def direction(g: Float[Array, "..."], s: Float[Array, "..."]) -> Float[Array, "..."]:
             return g / (jnp.sqrt(s) + eps) / slowing.astype(g.dtype)

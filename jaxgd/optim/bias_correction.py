@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxgd.optim.options import Scalar
+from jaxgd.optim.precision import widest
 
 
 def bias_correction(beta: Scalar, step: Int[Array, ""]) -> Float[Array, ""]:
@@ -18,12 +19,7 @@ def bias_correction(beta: Scalar, step: Int[Array, ""]) -> Float[Array, ""]:
 
     Departs from torch: nothing beyond rounding.
     """
-    return -jnp.expm1(float_step(step) * log(beta))
-
-
-def float_step(step: Int[Array, ""]) -> Float[Array, ""]:
-    """The step in JAX's default float: double under x64, whatever the parameters are."""
-    return step.astype(jnp.result_type(float))
+    return -jnp.expm1(widest(step) * log(beta))
 
 
 def log(beta: Scalar) -> Scalar:

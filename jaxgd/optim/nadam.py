@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxgd.optim.bias_correction import bias_correction, float_step
+from jaxgd.optim.bias_correction import bias_correction
 from jaxgd.optim.gradient import torch_gradient
 from jaxgd.optim.learning_rate import scale_by_lr
 from jaxgd.optim.options import (
@@ -18,6 +18,7 @@ from jaxgd.optim.options import (
     check_lr,
     check_non_negative,
 )
+from jaxgd.optim.precision import widest
 
 
 class NAdamState(NamedTuple):
@@ -87,7 +88,7 @@ def scale_by_nadam(
         exp_avg_sq = optax.tree.update_moment(grads, state.exp_avg_sq, beta2, 2)
         correction2 = bias_correction(beta2, t)
 
-        step = float_step(t)
+        step = widest(t)
         mu_now, mu_next = mu(step), mu(step + 1)
         mu_product = state.mu_product * mu_now.astype(state.mu_product.dtype)
         product = mu_product.astype(step.dtype)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxgd.optim.bias_correction import bias_correction, float_step, log
+from jaxgd.optim.bias_correction import bias_correction, log
 from jaxgd.optim.gradient import torch_gradient
 from jaxgd.optim.learning_rate import scale_by_lr
 from jaxgd.optim.options import (
@@ -17,6 +17,7 @@ from jaxgd.optim.options import (
     check_lr,
     check_non_negative,
 )
+from jaxgd.optim.precision import widest
 
 
 class RAdamState(NamedTuple):
@@ -95,7 +96,7 @@ def average_length(beta2: Scalar, t: Int[Array, ""]) -> Float[Array, ""]:
     is x²/12 - x⁴/720 + …, summed as a series where the difference would cancel.
     """
     rate = -log(beta2)
-    step = float_step(t)
+    step = widest(t)
     x = step * rate
     series = jnp.polyval(jnp.asarray(_BERNOULLI, x.dtype), jnp.square(x)) * x
     # Beyond 1/2 the difference is good to rounding; below, the series is (next term: 1e-13).

@@ -15,7 +15,8 @@ def errors_over_bound(case: Case, run: JaxRun, dtype: str) -> dict[str, str]:
     In float32 an update may amplify rounding, in torch too: the bound is then a multiple of what
     torch's float32 run is off its own float64 run over the same gradients. Not so for decoupled
     decay: there torch's float32 drifts because it loses the same bits at every update, and so
-    must we.
+    must we. Nor for Adafactor, whose default eps is that of the dtype: torch's two runs follow
+    two formulas.
     """
     gradients = problems.gradients(dtype)
     expected = run_torch(case, dtype, gradients)
@@ -25,7 +26,7 @@ def errors_over_bound(case: Case, run: JaxRun, dtype: str) -> dict[str, str]:
     }
     bound = bounds(case, dtype)
     over = {what: error for what, error in errors.items() if error > bound[what]}
-    if over and dtype == "float32" and not (case.is_exact or case.decays_decoupled):
+    if over and dtype == "float32" and not _must_meet_the_bound(case):
         exact = run_torch(case, "float64", gradients)
         own = {
             "values": value_error(expected, exact),
@@ -33,6 +34,10 @@ def errors_over_bound(case: Case, run: JaxRun, dtype: str) -> dict[str, str]:
         }
         over = {k: v for k, v in over.items() if v > tolerances.OPTIM_F32_OF_TORCHS_OWN * own[k]}
     return {what: f"{error:.1e}" for what, error in over.items()}
+
+
+def _must_meet_the_bound(case: Case) -> bool:
+    return case.is_exact or case.decays_decoupled or case.optimizer == "adafactor"
 
 
 def bounds(case: Case, dtype: str) -> dict[str, float]:
