@@ -4,6 +4,7 @@ from jaxgd.equivalence.calibration import Calibration, calibrate
 from jaxgd.equivalence.compare import NotEquivalent, assert_equivalent, compare
 from jaxgd.equivalence.diagnosis import Diagnosis, diagnose
 from jaxgd.equivalence.loader_order import OrderSampler, dataloader_order
+from jaxgd.equivalence.lockstep import lockstep
 from jaxgd.equivalence.recipe import Recipe
 from jaxgd.equivalence.report import LeafReport, Report
 from jaxgd.equivalence.tolerance import FixedTolerance, Tolerance
@@ -26,5 +27,6 @@ __all__ = [
     "compare",
     "dataloader_order",
     "diagnose",
+    "lockstep",
     "ulp_distance",
 ]

@@ -94,8 +94,7 @@ def diagnose(
     the recipe as it is included, is ten times as far off.
 
     actual, expected: one `Update` for each update from the first on, the optimizer's state being
-        zero before it. To see each update from the same state, record the actual side in lockstep:
-        before every update, set its parameters to those of the expected side.
+        zero before it. To see each update from the same state, replay the actual side: `lockstep`.
     recipe: the optimizer that both are meant to run; None tells the stage, but no cause in it.
     tolerance: the fraction that `compare` allows at every stage; None is the dtype's own.
 
