@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree, Real
 
 from jaxgd.descent import Epoch, Losses, Order, State
-from jaxgd.inputs import check_count, count_examples
+from jaxgd.inputs import check_count, check_order, count_examples
 
 LinkLoss = Callable[[Any, Any], Array]
 Slope = Callable[[Array, Array], Array]
@@ -85,7 +85,7 @@ def blocked_sgd(
         x, y = _check_data(data)
         w, b = _check_params(state.params, x)
         n, d = x.shape
-        order = jnp.arange(n) if order is None else jnp.asarray(order)
+        order = jnp.arange(n) if order is None else check_order(jnp.asarray(order), n)
         rows = order.astype(jnp.int32)
         rate = jnp.asarray(learning_rate, w.dtype)
         decay = 1 - rate * jnp.asarray(l2, w.dtype)

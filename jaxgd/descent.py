@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree, UInt32
 
-from jaxgd.inputs import Optimizer, check_batch_size, check_count, count_examples
+from jaxgd.inputs import Optimizer, check_batch_size, check_count, check_order, count_examples
 from jaxgd.objective import Loss, mean_loss, rows_in_cache, value_and_grad
 from jaxgd.order import shuffle as shuffled_order
 
@@ -90,7 +90,7 @@ def minibatch(loss: Loss, optimizer: Optimizer, batch_size: int) -> Epoch:
     n mod b rows that remain: an update of its own that divides by its own size. `order=None`
     takes the rows as they lie. An order's values are not checked: rows past the end are clamped.
 
-    Raises ValueError while tracing if batch_size > n.
+    Raises ValueError while tracing if batch_size > n, or if the order does not hold n integers.
     """
     b = check_batch_size(batch_size)
     update = step(loss, optimizer)
@@ -98,7 +98,7 @@ def minibatch(loss: Loss, optimizer: Optimizer, batch_size: int) -> Epoch:
     def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Losses]:
         n = count_examples(data)
         check_batch_size(b, n)
-        order = jnp.arange(n) if order is None else jnp.asarray(order)
+        order = jnp.arange(n) if order is None else check_order(jnp.asarray(order), n)
         full = n - n % b
 
         def update_rows(state: State, rows: Int[Array, "b"]) -> tuple[State, Array]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
@@ -65,7 +66,7 @@ class Fit(NamedTuple):
 
 
 class Diverged(FloatingPointError):
-    """A loss that is not finite; `.fit` holds the run, and its state, before that epoch."""
+    """A loss or parameters that are not finite; `.fit` holds the run up to that epoch's start."""
 
     def __init__(self, message: str, fit: Fit) -> None:
         super().__init__(message)
@@ -88,6 +89,7 @@ def fit(
 ) -> Fit:
     """The result of training on data for a number of epochs: `Fit(params, state, history)`.
 
+    `params` may be the `state` of an earlier fit, to go on from where it stopped.
     `optimizer` is any of optax's, or the name of one of torch's in `jaxgd.optim`, with torch's
     defaults. `batch_size=None` is full-batch descent, 1 is SGD, anything between is mini-batch;
     `epoch` takes the place of `gd` or `minibatch`, such as `blocked_sgd(…)` with batch_size=1.
@@ -98,8 +100,9 @@ def fit(
 
     Raises, before anything is compiled, ValueError or TypeError for data that are empty, ragged,
     not finite or not numbers, params that are not floating point, a loss that is not a scalar, an
-    optimizer that changes a dtype, and a batch size or number of epochs out of range; while
-    running, `Diverged` at the end of the first epoch with a loss that is not finite.
+    optimizer that changes a dtype, an epoch that does not fit batch_size, and a batch size or
+    number of epochs out of range; while running, `Diverged` at the end of the first epoch with a
+    loss or parameters that are not finite.
     """
     if isinstance(optimizer, str):
         optimizer = by_name(optimizer)()
@@ -110,31 +113,30 @@ def fit(
         epoch = (
             gd(loss, optimizer) if batch_size is None else minibatch(loss, optimizer, batch_size)
         )
-    state = init(params, optimizer)
+    state = params if isinstance(params, State) else init(params, optimizer)
     one_epoch = train(epoch, 1, shuffle=shuffle)
 
     def segment(state: State, data: PyTree, validation: PyTree, key: Key) -> tuple:
         state, losses = one_epoch(state, data, key)
         held_out = None if validation is None else mean_loss(loss, state.params, validation)
-        return state, losses[0], held_out
+        return state, losses[0], _all_finite(state.params), held_out
 
+    record = _Record(count_examples(data), batch_size, _dtype_of(state.params))
     start = time.perf_counter()
-    run_segment = jax.jit(segment).lower(state, data, validation, key).compile()
-    compiled = time.perf_counter()
+    lowered = jax.jit(segment).lower(state, data, validation, key)
+    record.check_updates(lowered.out_info[1].shape[0])
+    run_segment = lowered.compile()
+    record.compile_seconds = time.perf_counter() - start
 
     report = _reporter(progress)
-    record = _Record(count_examples(data), batch_size, compiled - start, _dtype_of(state.params))
-    for e in range(epochs):
+    for _ in range(epochs):
         began = time.perf_counter()
-        next_state, losses, held_out = run_segment(state, data, validation, key)
+        next_state, losses, finite, held_out = run_segment(state, data, validation, key)
         losses = np.asarray(losses)
         record.run_seconds += time.perf_counter() - began
-        if not np.isfinite(losses).all():
-            update = int(np.argmin(np.isfinite(losses)))
+        if not (np.isfinite(losses).all() and finite):
             raise Diverged(
-                f"the loss must stay finite; it was {losses[update]} at epoch {e}, update {update} "
-                "(both counted from 0). Use a smaller learning rate, or scale the features.",
-                Fit(state.params, state, record.history()),
+                _divergence(int(state.epoch), losses), Fit(state.params, state, record.history())
             )
         state = next_state
         record.add(losses, held_out)
@@ -146,12 +148,22 @@ def fit(
 class _Record:
     """The history while it is being written."""
 
-    def __init__(self, n: int, batch_size: int | None, compile_seconds: float, dtype: str) -> None:
+    def __init__(self, n: int, batch_size: int | None, dtype: str) -> None:
+        self.batch_size, self.dtype = batch_size, dtype
         self.batches = _batch_sizes(n, n if batch_size is None else batch_size)
-        self.compile_seconds, self.run_seconds, self.dtype = compile_seconds, 0.0, dtype
+        self.compile_seconds = self.run_seconds = 0.0
         self.loss: list[np.ndarray] = []
         self.epoch_loss: list[float] = []
         self.validation_loss: list[float] = []
+
+    def check_updates(self, updates: int) -> None:
+        """Raise ValueError if the epoch makes other updates than batch_size says."""
+        if updates != len(self.batches):
+            raise ValueError(
+                f"epoch must make the updates of batch_size; got {updates} of them with "
+                f"batch_size={self.batch_size!r}, which makes {len(self.batches)}. "
+                "Pass its batch_size, such as 1 for blocked_sgd."
+            )
 
     def add(self, losses: np.ndarray, held_out: Array | None) -> None:
         self.loss.append(losses)
@@ -187,6 +199,8 @@ def _checked(
     """The run's data and key on the device, once every rule has been checked."""
     check_count("epochs", epochs)
     key = check_key(key)
+    if isinstance(params, State):
+        params = params.params
     check_params(params)
     data = check_data("data", data)
     if batch_size is not None:
@@ -196,6 +210,22 @@ def _checked(
     check_loss(loss, params, data)
     check_optimizer(optimizer, params)
     return data, validation, key
+
+
+def _all_finite(tree: PyTree) -> Array:
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
+
+
+def _divergence(epoch: int, losses: np.ndarray) -> str:
+    """What to say of an epoch, counted from 0, that left a loss or parameters not finite."""
+    lost = np.flatnonzero(~np.isfinite(losses))
+    what = (
+        f"the loss must stay finite; it was {losses[lost[0]]} at epoch {epoch}, update {lost[0]} "
+        "(both counted from 0)."
+        if lost.size
+        else f"parameters must stay finite; they were not after epoch {epoch} (counted from 0)."
+    )
+    return f"{what} Use a smaller learning rate, or scale the features."
 
 
 def _batch_sizes(n: int, b: int) -> list[int]:
@@ -216,8 +246,9 @@ def _print_progress(now: Progressed) -> None:
     """Rewrite one line of standard error."""
     held_out = "" if now.validation_loss is None else f"  validation {now.validation_loss:.4g}"
     end = "\n" if now.epoch == now.epochs else ""
+    line = f"epoch {now.epoch}/{now.epochs}  loss {now.loss:.4g}{held_out}"
     print(
-        f"\repoch {now.epoch}/{now.epochs}  loss {now.loss:.4g}{held_out}",
+        f"\r{line:<79}",
         end=end,
         file=sys.stderr,
         flush=True,

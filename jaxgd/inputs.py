@@ -13,6 +13,9 @@ from jaxtyping import Array, PyTree
 Optimizer: TypeAlias = optax.GradientTransformation | optax.MultiSteps
 
 
+_ALL_ROWS = "Full gradient descent is gd, or batch_size=None in fit."
+
+
 def count_examples(data: PyTree) -> int:
     """The number n of examples: the length of the leading axis that all leaves share.
 
@@ -45,16 +48,22 @@ def check_batch_size(batch_size: Any, n: int | None = None) -> int:
         size = operator.index(batch_size)
     except TypeError:
         raise TypeError(
-            f"batch_size must be an integer in [1, n]; got batch_size={batch_size!r}. "
-            "Use batch_size=None for full gradient descent."
+            f"batch_size must be an integer in [1, n]; got batch_size={batch_size!r}. {_ALL_ROWS}"
         ) from None
     if isinstance(batch_size, bool) or size < 1 or (n is not None and size > n):
         given = f"batch_size={batch_size!r}" + ("" if n is None else f" with n={n}")
-        raise ValueError(
-            f"batch_size must be in [1, n]; got {given}. "
-            "Use batch_size=None for full gradient descent."
-        )
+        raise ValueError(f"batch_size must be in [1, n]; got {given}. {_ALL_ROWS}")
     return size
+
+
+def check_order(order: Array, n: int) -> Array:
+    """The order, if it holds n row numbers; ValueError otherwise. Its values are not checked."""
+    if order.shape != (n,) or not jnp.issubdtype(order.dtype, jnp.integer):
+        raise ValueError(
+            f"order must hold n={n} row numbers; got {order.dtype}{list(order.shape)}. "
+            "Use shuffle(key, n), or None for the rows as they lie."
+        )
+    return order
 
 
 def check_count(name: str, count: Any) -> int:
@@ -71,11 +80,11 @@ def check_count(name: str, count: Any) -> int:
 def check_key(key: Any) -> Array:
     """The random key, if it is one; TypeError for a bare seed."""
     if isinstance(key, jax.Array | np.ndarray) and (
-        jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ())
         or (key.shape, key.dtype) == ((2,), np.uint32)
     ):
         return jnp.asarray(key)
-    raise TypeError(f"key must be a JAX random key; got {key!r}. Use jax.random.key(0).")
+    raise TypeError(f"key must be one JAX random key; got {key!r}. Use jax.random.key(0).")
 
 
 def check_params(params: PyTree) -> None:
@@ -117,7 +126,12 @@ def _check_leaf(name: str, leaf: Any) -> Array:
         )
     if 0 in array.shape[1:]:
         raise ValueError(f"examples must not be empty; got {name} of shape {array.shape}.")
-    array = jnp.asarray(array)
+    given, array = array, jnp.asarray(array)
+    if jnp.issubdtype(array.dtype, jnp.integer) and (np.asarray(array) != given).any():
+        raise ValueError(
+            f"integers must fit into {array.dtype}; got {name} of {given.dtype} with larger ones. "
+            "Convert them to floats, or use JAX's 64-bit mode."
+        )
     if jnp.issubdtype(array.dtype, jnp.floating):
         finite = np.asarray(jnp.isfinite(array).reshape(len(array), -1).all(axis=1))
         if not finite.all():

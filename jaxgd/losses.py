@@ -40,7 +40,7 @@ def binary_cross_entropy(probability: Float[ArrayLike, ""], label: Label) -> Flo
     the probability. The gradient of the label, log(1 - p) - log p, is clamped as the value is,
     where torch's is infinite at p = 0 and 1; and a probability outside [0, 1] is not refused.
     """
-    p = jnp.asarray(probability)
+    p = _floating("probability", probability)
     return _bernoulli_nats(p, jnp.asarray(label, p.dtype))
 
 
@@ -66,7 +66,7 @@ def binary_cross_entropy_with_logits(logit: Float[ArrayLike, ""], label: Label) 
     Departs from torch.nn.functional.binary_cross_entropy_with_logits: nothing, gradients
     included. It does not clamp: z = -200 with y = 1 costs 200.
     """
-    z = jnp.asarray(logit)
+    z = _floating("logit", logit)
     return _logistic_nats(z, jnp.asarray(label, z.dtype))
 
 
@@ -77,9 +77,16 @@ def squared_error(
 
         mean_j (prediction_j - target_j)²
 
-    Departs from torch.nn.functional.mse_loss: nothing.
+    Raises ValueError if their shapes differ.
+    Departs from torch.nn.functional.mse_loss: shapes are not broadcast, and the target takes the
+    prediction's dtype where torch promotes both.
     """
-    prediction = jnp.asarray(prediction)
+    prediction = _floating("prediction", prediction)
+    if prediction.shape != jnp.shape(target):
+        raise ValueError(
+            f"prediction and target must have one shape; got {prediction.shape} and "
+            f"{jnp.shape(target)}. Give labels the shape (n,) for a model of one output."
+        )
     return jnp.mean(jnp.square(prediction - jnp.asarray(target, prediction.dtype)))
 
 
@@ -89,9 +96,20 @@ def softmax_cross_entropy(logits: Float[Array, "k"], label: Int[ArrayLike, ""]) 
         log Σ_j exp(z_j) - z_label
 
     Source: optax.losses.softmax_cross_entropy_with_integer_labels.
-    Departs from torch.nn.functional.cross_entropy: a label outside [0, k), which torch refuses,
-    costs NaN.
+    Departs from torch.nn.functional.cross_entropy: a label outside [0, k) costs NaN. Torch refuses
+    it, but for -100, its default ignore_index, whose rows it leaves out: leave them out of the data.
     """
     label = jnp.asarray(label)
     value = optax.losses.softmax_cross_entropy_with_integer_labels(logits, label)
     return jnp.where((label >= 0) & (label < logits.shape[-1]), value, jnp.nan)
+
+
+def _floating(name: str, value: ArrayLike) -> Array:
+    """The value as an array; an integer one would truncate what it is compared with."""
+    array = jnp.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"{name} must be floating point; got {array.dtype}. "
+            "Convert it with jnp.asarray(…, jnp.float32)."
+        )
+    return array

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
+from jaxgd.inputs import check_count
+
 Key = PRNGKeyArray | UInt32[Array, "2"]
 
 
@@ -30,8 +32,12 @@ def init_linear(
         w, b ~ Uniform(-1/√d, 1/√d)
 
     `n_outputs=None` gives w [d] and a scalar b; a number k gives w [d, k] and b [k].
+
+    Raises ValueError or TypeError unless the widths are integers of at least 1.
+    Departs from torch.nn.Linear: the same distribution, but other numbers for a seed.
     """
-    outputs = () if n_outputs is None else (n_outputs,)
+    n_features = check_count("n_features", n_features)
+    outputs = () if n_outputs is None else (check_count("n_outputs", n_outputs),)
     dtype = dtype or jnp.zeros(()).dtype
     if key is None:
         return Linear(jnp.zeros((n_features, *outputs), dtype), jnp.zeros(outputs, dtype))
@@ -57,6 +63,8 @@ def init_mlp(
     """Parameters of a multi-layer perceptron, one Linear a layer, drawn as torch.nn.Linear does.
 
     `sizes` is (d, hidden, …, k): at least one input and one output width.
+
+    Departs from torch.nn.Linear: the same distribution, but other numbers for a seed.
     """
     if len(sizes) < 2:
         raise ValueError(

@@ -27,31 +27,41 @@ def value_and_grad(
 ) -> tuple[Float[Array, ""], PyTree]:
     """The mean loss of n rows and its gradient with respect to params.
 
-        1/n Σ_c Σ_{i in chunk c} (loss_i, ∇loss_i)
+        Σ_c n_c/n · 1/n_c Σ_{i in chunk c} (loss_i, ∇loss_i),   n_c rows in chunk c
 
     With `chunk` rows at a time every row is read from memory once (its second use finds it in
     cache) and the working set is that of `chunk` rows, not of n; the result is the same to
-    rounding. `chunk=None` takes all rows at once.
+    rounding, half precision being added up in float32. `chunk=None` takes all rows at once.
     """
     n = count_examples(data)
     if chunk is None or chunk >= n:
         return jax.value_and_grad(lambda p: mean_loss(loss, p, data))(params)
 
-    def total(rows: PyTree) -> tuple[Array, PyTree]:
-        return jax.value_and_grad(lambda p: jnp.sum(_losses(loss, p, rows)))(params)
+    def part(rows: PyTree) -> tuple[Array, PyTree]:
+        """These rows' share of the result: their mean, times their fraction of all rows."""
+        share = count_examples(rows) / n
+        value = jax.value_and_grad(lambda p: mean_loss(loss, p, rows))(params)
+        return jax.tree.map(lambda a: share * _wide(a), value)
 
     def add_chunk(i: Array, sums: PyTree) -> PyTree:
         rows = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * chunk, chunk), data)
-        return jax.tree.map(jnp.add, sums, total(rows))
+        return jax.tree.map(jnp.add, sums, part(rows))
 
     full, rest = divmod(n, chunk)
-    shapes = jax.eval_shape(total, jax.tree.map(lambda a: a[:chunk], data))
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    like = jax.eval_shape(
+        lambda p: jax.value_and_grad(lambda p: mean_loss(loss, p, data))(p), params
+    )
+    zeros = jax.tree.map(lambda a: _wide(jnp.zeros(a.shape, a.dtype)), like)
     sums = jax.lax.fori_loop(0, full, add_chunk, zeros)
     if rest:
         last = jax.tree.map(lambda a: a[full * chunk :], data)
-        sums = jax.tree.map(jnp.add, sums, total(last))
-    return jax.tree.map(lambda s: s / n, sums)
+        sums = jax.tree.map(jnp.add, sums, part(last))
+    return jax.tree.map(lambda s, a: s.astype(a.dtype), sums, like)
+
+
+def _wide(array: Array) -> Array:
+    """The array in float32 at least: a sum over chunks must not lose what half precision holds."""
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def rows_in_cache(data: PyTree) -> int | None:

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Int, PRNGKeyArray, UInt32
 
+from jaxgd.inputs import check_count
+
 # Below this many rows every position is ranked among n random words: O(n) a position, but every
 # one of the n! orders is equally likely. Feistel halves this small would not mix well enough.
 _RANKED = 256
@@ -29,13 +31,15 @@ def shuffle(
     `shuffle(key, n, p) == shuffle(key, n)[p]`.
 
     Returns int32, in the shape of `positions` (default `arange(n)`).
-    Raises ValueError unless 1 ≤ n < 2³¹. A position outside [0, n) is not checked.
+    Raises ValueError or TypeError unless n is an integer with 1 ≤ n < 2³¹. Positions outside
+    [0, n) are not checked.
     Source: Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002).
     Departs from jax.random.permutation: other orders for the same key, and for n > 256 not all n!
     orders can occur; `tests/test_order.py` says how uniform they are.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < 2**31:
-        raise ValueError(f"n must be an integer in [1, 2**31); got n={n!r}.")
+    n = check_count("n", n)
+    if n >= 2**31:
+        raise ValueError(f"n must be below 2**31; got n={n}. Rows are numbered in 32 bits.")
     if positions is not None:
         return _order_at(key, n, jnp.asarray(positions))
     every = jnp.arange(n, dtype=jnp.int32)

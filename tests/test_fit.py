@@ -65,7 +65,7 @@ def test_history_tells_seconds_and_dtype(dtype):
 def test_compiles_once(caplog):
     with jax.log_compiles(), caplog.at_level("WARNING"):
         fitted(epochs=30)
-    compiled = [r for r in caplog.records if "Compiling jit(segment)" in r.getMessage()]
+    compiled = [r for r in caplog.records if "XLA compilation of jit(segment)" in r.getMessage()]
     assert len(compiled) == 1
 
 
@@ -103,6 +103,11 @@ def with_value(array, index, value):
 
 
 BAD_DATA = {
+    "integers too large": (
+        (X, np.full(N, 2**40 + 5)),
+        ValueError,
+        r"integers must fit into int32; got data\[1\] of int64",
+    ),
     "NaN": (
         (with_value(X, (3, 1), np.nan), Y),
         ValueError,
@@ -147,15 +152,25 @@ BAD_SETTINGS = {
     "batch > n": (
         {"batch_size": 26},
         ValueError,
-        r"got batch_size=26 with n=25. Use batch_size=None",
+        r"got batch_size=26 with n=25. Full gradient descent is gd",
     ),
     "batch of 2.5": ({"batch_size": 2.5}, TypeError, "batch_size must be an integer"),
     "epochs of 0": ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1"),
     "epochs of 1.5": ({"epochs": 1.5}, TypeError, "epochs must be an integer of at least 1"),
+    "several keys": (
+        {"key": jax.random.split(jax.random.key(0), 3)},
+        TypeError,
+        "key must be one JAX random key",
+    ),
+    "an epoch of another size": (
+        {"epoch": jaxgd.sgd(loss, MOMENTUM)},
+        ValueError,
+        r"epoch must make the updates of batch_size; got 25 of them with batch_size=None",
+    ),
     "a bare seed": (
         {"key": 0},
         TypeError,
-        r"key must be a JAX random key; got 0. Use jax.random.key",
+        r"key must be one JAX random key; got 0. Use jax.random.key",
     ),
     "integer params": (
         {"params": jaxgd.Linear(jnp.zeros(5, int), jnp.zeros(()))},
@@ -193,7 +208,8 @@ def test_bad_settings_are_refused_before_compiling(name, caplog):
         pytest.raises(error, match=message),
     ):
         fitted(**options)
-    assert not [r for r in caplog.records if "jit(segment)" in r.getMessage()]
+    told = [record.getMessage() for record in caplog.records]
+    assert not [line for line in told if "XLA compilation of jit(segment)" in line]
 
 
 def test_labels_of_shape_n_1_are_refused():
@@ -235,3 +251,22 @@ def test_an_epoch_of_ones_own_takes_the_place_of_minibatch():
     np.testing.assert_allclose(ours.history.loss, plain.history.loss, rtol=1e-4, atol=1e-6)
     for a, b in zip(leaves(ours.params), leaves(plain.params), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", EPOCHS)
+def test_going_on_from_a_state_equals_never_having_stopped_bit_for_bit(name):
+    whole = fitted(batch_size=SIZES[name], epochs=10)
+    first = fitted(batch_size=SIZES[name], epochs=4)
+    second = fitted(params=first.state, batch_size=SIZES[name], epochs=6)
+    for ours, theirs in zip(leaves(second.state), leaves(whole.state), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(
+        np.vstack([first.history.loss, second.history.loss]), whole.history.loss
+    )
+
+
+def test_a_last_update_that_leaves_infinite_params_is_a_divergence():
+    """Its loss, taken before the update, is finite."""
+    with pytest.raises(Diverged, match=r"parameters must stay finite; .* after epoch 0") as caught:
+        fitted(loss=lambda *a: 1e3 * loss(*a), optimizer=optax.sgd(3e38), epochs=1)
+    assert all(np.isfinite(leaf).all() for leaf in leaves(caught.value.fit.state))

@@ -1,5 +1,7 @@
 """Losses equal torch's in value, gradient and second derivative, at the extremes too."""
 
+from inspect import unwrap as unchecked  # as users call it: without the suite's type checker
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,6 +104,21 @@ def test_integer_and_bool_labels_are_labels():
         assert jaxgd.binary_cross_entropy_with_logits(0.5, label) == (
             jaxgd.binary_cross_entropy_with_logits(0.5, 1.0)
         )
+
+
+def test_shapes_are_not_broadcast():
+    """A model of one output against labels of three would train on nonsense in silence."""
+    with pytest.raises(ValueError, match=r"must have one shape; got \(\) and \(3,\)"):
+        unchecked(jaxgd.squared_error)(jnp.float32(0), jnp.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [jaxgd.binary_cross_entropy, jaxgd.binary_cross_entropy_with_logits, jaxgd.squared_error],
+)
+def test_an_integer_prediction_is_refused(function):
+    with pytest.raises(TypeError, match="must be floating point; got int32"):
+        unchecked(function)(jnp.int32(2), jnp.float32(0.3))
 
 
 @pytest.mark.parametrize("label", range(4))

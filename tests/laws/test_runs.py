@@ -127,6 +127,23 @@ def test_order_may_come_from_numpy(name):
     np.testing.assert_allclose(losses, jitted, rtol=1e-6)
 
 
+BAD_ORDERS = {
+    "short": np.arange(N - 1),
+    "long": np.arange(2 * N),
+    "of two epochs": np.zeros((2, N), int),
+    "of floats": np.arange(N) * 1.0,
+}
+
+
+@pytest.mark.parametrize("order", BAD_ORDERS)
+@pytest.mark.parametrize("name", ["sgd", "minibatch", "blocked"])
+def test_an_order_that_does_not_hold_n_row_numbers(name, order):
+    blocked = jaxgd.blocked_sgd(jaxgd.binary_cross_entropy_with_logits, 0.1)
+    epoch = blocked if name == "blocked" else EPOCHS[name](loss, SGD)
+    with pytest.raises(ValueError, match="order must hold n=25 row numbers; got .* Use shuffle"):
+        unchecked(epoch)(start(SGD), data(), BAD_ORDERS[order])
+
+
 @pytest.mark.parametrize("batch_size", [0, -1, N + 1])
 def test_bad_batch_size(batch_size):
     with pytest.raises(ValueError, match=r"batch_size must be in \[1, n\]; got batch_size="):

@@ -12,8 +12,9 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxgd
+from jaxgd.objective import rows_in_cache
 from tests.laws.problem import EPOCHS, KEY, SGD, data, leaves, loss, start
-from tests.tolerances import FINITE_DIFFERENCE, REORDERED_F32
+from tests.tolerances import CHUNKED_F32, FINITE_DIFFERENCE, REORDERED_F32, ROUNDED_F16
 
 every_algorithm = pytest.mark.parametrize("name", EPOCHS)
 
@@ -89,6 +90,30 @@ def test_chunks_change_nothing_but_rounding():
         parts = jax.jit(jaxgd.gd(loss, SGD, chunk=chunk))(start(SGD), data())
         for a, b in zip(leaves(parts), leaves(whole), strict=True):
             assert_close(a, b)
+
+
+def test_gd_works_in_chunks_by_default_where_the_data_exceed_the_cache(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    big = data(n=1_000_003)
+    assert 1 < rows_in_cache(big) < 1_000_003
+    parts = jax.jit(jaxgd.gd(loss, SGD))(start(SGD), big)
+    whole = jax.jit(jaxgd.gd(loss, SGD, chunk=1_000_003))(start(SGD), big)
+    for a, b in zip(leaves(parts), leaves(whole), strict=True):
+        assert_close(a, b, CHUNKED_F32)
+
+
+def test_chunks_of_half_precision_are_added_up_in_float32():
+    """70,000 losses overflow float16 when they are added up in it."""
+    half = jax.tree.map(lambda a: a.astype(jnp.float16), data(n=70_000))
+    state = start(SGD)._replace(params=jaxgd.Linear(jnp.zeros(5, jnp.float16), jnp.float16(0)))
+    new, losses = jax.jit(jaxgd.gd(loss, SGD, chunk=1000))(state, half)
+    exact = jax.jit(jaxgd.gd(loss, SGD))(
+        start(SGD)._replace(params=jaxgd.Linear(jnp.zeros(5), jnp.zeros(()))),
+        jax.tree.map(lambda a: a.astype(jnp.float32), half),
+    )
+    assert new.params.w.dtype == losses.dtype == jnp.float16
+    for a, b in zip((*new.params, losses), (*exact[0].params, exact[1]), strict=True):
+        np.testing.assert_allclose(a.astype(jnp.float32), b, atol=ROUNDED_F16)
 
 
 @pytest.mark.parametrize(("chunk", "error"), [(0, ValueError), (-5, ValueError), (2.5, TypeError)])
