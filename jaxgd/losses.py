@@ -97,7 +97,7 @@ def softmax_cross_entropy(logits: Float[Array, "k"], label: Int[ArrayLike, ""]) 
 
     Source: optax.losses.softmax_cross_entropy_with_integer_labels.
     Departs from torch.nn.functional.cross_entropy: a label outside [0, k) costs NaN. Torch refuses
-    it, but for -100, its default ignore_index, whose rows it leaves out: leave them out of the data.
+    it, but for -100, its default ignore_index, whose rows it skips: leave them out of the data.
     """
     label = jnp.asarray(label)
     value = optax.losses.softmax_cross_entropy_with_integer_labels(logits, label)

@@ -48,9 +48,7 @@ def value_and_grad(
         return jax.tree.map(jnp.add, sums, part(rows))
 
     full, rest = divmod(n, chunk)
-    like = jax.eval_shape(
-        lambda p: jax.value_and_grad(lambda p: mean_loss(loss, p, data))(p), params
-    )
+    like = jax.eval_shape(jax.value_and_grad(lambda p: mean_loss(loss, p, data)), params)
     zeros = jax.tree.map(lambda a: _wide(jnp.zeros(a.shape, a.dtype)), like)
     sums = jax.lax.fori_loop(0, full, add_chunk, zeros)
     if rest:
@@ -61,7 +59,7 @@ def value_and_grad(
 
 def _wide(array: Array) -> Array:
     """The array in float32 at least: a sum over chunks must not lose what half precision holds."""
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+    return array.astype(jnp.float32) if jnp.finfo(array.dtype).bits < 32 else array
 
 
 def rows_in_cache(data: PyTree) -> int | None:

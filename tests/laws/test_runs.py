@@ -140,7 +140,7 @@ BAD_ORDERS = {
 def test_an_order_that_does_not_hold_n_row_numbers(name, order):
     blocked = jaxgd.blocked_sgd(jaxgd.binary_cross_entropy_with_logits, 0.1)
     epoch = blocked if name == "blocked" else EPOCHS[name](loss, SGD)
-    with pytest.raises(ValueError, match="order must hold n=25 row numbers; got .* Use shuffle"):
+    with pytest.raises(ValueError, match=r"order must hold n=25 row numbers; got .* Use shuffle"):
         unchecked(epoch)(start(SGD), data(), BAD_ORDERS[order])
 
 
