@@ -55,8 +55,11 @@ def writable(path: Path) -> Path:
     """The path, if a file can be written there: better known before training than after."""
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a directory")
-    if not path.parent.is_dir():
-        raise NotADirectoryError(f"cannot write {path}: {path.parent} is not a directory")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"cannot write {path}: no permission to write in {path.parent}")
+    if path.exists() and not path.is_file():
+        raise OSError(f"cannot write {path}: it is not a regular file")
+    directory = (path.resolve() if path.is_symlink() else path).parent
+    if not directory.is_dir():
+        raise NotADirectoryError(f"cannot write {path}: {directory} is not a directory")
+    if not os.access(directory, os.W_OK):
+        raise PermissionError(f"cannot write {path}: no permission to write in {directory}")
     return path

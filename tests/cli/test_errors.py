@@ -1,5 +1,6 @@
 """Whatever a user can get wrong is one line on standard error, status 2, and nothing written."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,24 @@ def test_arguments_that_cannot_be_read_are_named(argv, capsys):
         main(argv)
     assert exit_.value.code == 2
     assert argv[-1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv", ["fit flowers.csv --model-file pipe", "predict nowhere.st flowers.csv --out pipe"]
+)
+def test_a_pipe_or_device_is_not_written_over(jaxgd, flowers, tmp_path, argv):
+    os.mkfifo(tmp_path / "pipe")
+    status, out, err = jaxgd(*argv.split())
+    assert (status, out) == (2, "")
+    assert err == "jaxgd: cannot write pipe: it is not a regular file\n"
+
+
+def test_a_link_to_where_nothing_can_be_written_is_refused(jaxgd, tmp_path):
+    (tmp_path / "link.st").symlink_to(tmp_path / "nowhere" / "model.st")
+    status, _, err = jaxgd("fit", "--model-file", "link.st")
+    assert status == 2
+    assert err.startswith("jaxgd: cannot write link.st: ")
+    assert err.endswith("nowhere is not a directory\n")
 
 
 def test_a_damaged_model_predicts_nothing(jaxgd, flowers, tmp_path):
