@@ -63,3 +63,12 @@ def writable(path: Path) -> Path:
     if not os.access(directory, os.W_OK):
         raise PermissionError(f"cannot write {path}: no permission to write in {directory}")
     return path
+
+
+def check_replaces_no_input(path: Path, option: str, *inputs: Path) -> None:
+    """ValueError if the file to write, by whatever name, is one of those that are read."""
+    if path.exists() and any(path.samefile(given) for given in inputs):
+        raise ValueError(
+            f"an output must not replace an input; got {path} for both. "
+            f"Name another file with {option}."
+        )

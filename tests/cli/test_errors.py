@@ -82,6 +82,28 @@ def test_a_link_to_where_nothing_can_be_written_is_refused(jaxgd, tmp_path):
     assert err.endswith("nowhere is not a directory\n")
 
 
+@pytest.mark.parametrize(
+    ("argv", "option"),
+    [
+        ("fit flowers.csv --model-file ./flowers.csv", "--model-file"),
+        ("predict model.st flowers.csv --out link.csv", "--out"),
+        ("predict model.st predictions.csv", "--out"),
+        ("predict model.st flowers.csv --out model.st", "--out"),
+    ],
+)
+def test_an_input_is_not_written_over(jaxgd, flowers, tmp_path, argv, option):
+    (tmp_path / "link.csv").symlink_to(flowers)
+    for name in ("model.st", "predictions.csv"):
+        (tmp_path / name).write_bytes(b"precious")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    status, out, err = jaxgd(*argv.split())
+    assert (status, out) == (2, "")
+    assert err.startswith("jaxgd: an output must not replace an input; got ")
+    assert err.endswith(f"Name another file with {option}.\n")
+    assert err.count("\n") == 1
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_damaged_model_predicts_nothing(jaxgd, flowers, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"\x00" * 40)
     status, out, err = jaxgd("predict", "model.safetensors", flowers)
