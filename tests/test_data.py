@@ -209,6 +209,18 @@ def test_the_task_is_found_from_the_target(values, task, classes):
         np.testing.assert_array_equal(encoded, values)
 
 
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (np.array([1234567.0, 1234568.0]), ("1234567", "1234568")),
+        (np.array([0.1234567, 0.1234568]), ("0.1234567", "0.1234568")),
+        (np.array([0.1, 0.2], np.float32), ("0.1", "0.2")),
+    ],
+)
+def test_classes_that_are_floats_keep_names_of_their_own(values, classes):
+    assert read_target(table(t=values), "t")[0].classes == classes
+
+
 def test_the_task_may_be_said():
     assert read_target(table(t=np.array([0, 1, 1])), "t", "regression")[0].task == "regression"
     assert read_target(table(t=np.array([0, 1, 1])), "t", "multiclass")[0].classes == ("0", "1")

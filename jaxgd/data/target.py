@@ -1,6 +1,6 @@
 """The column to predict: what kind of target it is, and its classes."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -46,8 +46,13 @@ def read_target(
     _check_fit(task, name, column, values)
     if task == "regression":
         return Target(name, task), column.astype(np.float64)
-    classes = tuple(f"{v:g}" if isinstance(v, float) else str(v) for v in values.tolist())
-    return Target(name, task, classes), index.astype(np.int32)
+    return Target(name, task, tuple(map(_class_name, values))), index.astype(np.int32)
+
+
+def _class_name(value: Any) -> str:
+    """The value in full, so that two values never share a name; a whole float without its .0."""
+    is_whole = isinstance(value, np.floating) and value == np.rint(value)
+    return str(int(value)) if is_whole else str(value)
 
 
 def _target_name(table: Table) -> str:
