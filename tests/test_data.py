@@ -130,6 +130,12 @@ def test_a_pickle_in_an_npz_is_never_opened(tmp_path):
         read_table(tmp_path / "t.npz")
 
 
+def test_npz_columns_of_one_name_are_refused(tmp_path):
+    np.savez(tmp_path / "t.npz", x=np.zeros((3, 2)), x1=np.ones(3))
+    with pytest.raises(ValueError, match=r"t\.npz has two columns named 'x1'\. Give every column"):
+        read_table(tmp_path / "t.npz")
+
+
 def test_complex_and_ragged_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "t.npz", x=np.ones(3) + 1j)
     with pytest.raises(ValueError, match=r"of numbers, booleans or text; 'x' .* is complex128"):
