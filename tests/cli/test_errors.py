@@ -64,6 +64,15 @@ def test_arguments_that_cannot_be_read_are_named(argv, capsys):
     assert argv[-1] in capsys.readouterr().err
 
 
+def test_muon_is_refused_before_anything_is_read_and_never_offered(jaxgd):
+    status, _, err = jaxgd("fit", "nowhere.csv", "--optimizer", "muon")
+    assert status == 2
+    assert err.startswith("jaxgd: optimizer must be one of adadelta, adafactor, adagrad, adam, ")
+    assert err.endswith("; got 'muon'. Muon takes matrices only; every model here has a vector.\n")
+    assert err.count("\n") == 1
+    assert "muon" not in jaxgd("fit", "nowhere.csv", "--optimizer", "mun").err.replace("'mun'", "")
+
+
 @pytest.mark.parametrize(
     "argv", ["fit flowers.csv --model-file pipe", "predict nowhere.st flowers.csv --out pipe"]
 )
