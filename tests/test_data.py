@@ -200,6 +200,7 @@ def test_a_text_feature_names_the_remedy():
         (texts("a", "c", "b"), "multiclass", ("a", "b", "c")),
         (np.array([10, 2, 5] * 2), "multiclass", ("2", "5", "10")),
         (np.arange(6), "regression", ()),
+        (np.array([1, 1, 1, 1, 2, 3]), "regression", ()),
         (np.arange(100) % 30, "regression", ()),
         (np.array([0.5, 1.5, 2.5]), "regression", ()),
     ],

@@ -36,13 +36,13 @@ def read_target(
     """
     name = _target_name(table) if name is None else name
     column = table.complete(name)
-    values, index = np.unique(column, return_inverse=True)
+    values, index, counts = np.unique(column, return_inverse=True, return_counts=True)
     if len(values) == 1:
         raise ValueError(
             f"a target must have at least two different values; column {name!r} of {table.source} "
             f"holds only {values[0]!s}."
         )
-    task = _found_task(column, values) if task is None else task
+    task = _found_task(column, values, counts) if task is None else task
     _check_fit(task, name, column, values)
     if task == "regression":
         return Target(name, task), column.astype(np.float64)
@@ -67,10 +67,10 @@ def _target_name(table: Table) -> str:
     )
 
 
-def _found_task(column: np.ndarray, values: np.ndarray) -> Task:
+def _found_task(column: np.ndarray, values: np.ndarray, counts: np.ndarray) -> Task:
     if len(values) == 2:
         return "binary"
-    few = len(values) <= min(_MOST_INTEGER_CLASSES, len(column) // 2)
+    few = len(values) <= _MOST_INTEGER_CLASSES and bool(np.all(counts >= 2))
     if column.dtype == object or (column.dtype.kind in "iu" and few):
         return "multiclass"
     return "regression"
