@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    path = path.resolve()
+    path = Path(os.path.realpath(path))  # Path.resolve fails where a link points at itself
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:

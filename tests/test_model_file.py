@@ -176,6 +176,12 @@ def test_a_link_stays_and_its_target_is_written(tmp_path):
     assert list(file.parent.iterdir()) == [file]
 
 
+def test_a_link_to_itself_becomes_the_file(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    write_atomically(tmp_path / "loop", b"content")
+    assert (tmp_path / "loop").read_bytes() == b"content"
+
+
 def test_what_is_no_regular_file_is_never_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

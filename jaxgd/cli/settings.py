@@ -64,7 +64,7 @@ def writable(path: Path) -> Path:
         raise IsADirectoryError(f"cannot write {path}: it is a directory")
     if path.exists() and not path.is_file():
         raise OSError(f"cannot write {path}: it is not a regular file")
-    directory = (path.resolve() if path.is_symlink() else path).parent
+    directory = (Path(os.path.realpath(path)) if path.is_symlink() else path).parent
     if not directory.is_dir():
         raise NotADirectoryError(f"cannot write {path}: {directory} is not a directory")
     if not os.access(directory, os.W_OK):

@@ -91,6 +91,12 @@ def test_a_link_to_where_nothing_can_be_written_is_refused(jaxgd, tmp_path):
     assert err.endswith("nowhere is not a directory\n")
 
 
+def test_a_link_to_itself_is_no_bug(jaxgd, flowers, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    status, _, err = jaxgd("predict", "nowhere.st", flowers, "--out", "loop")
+    assert (status, err) == (2, "jaxgd: No such file or directory: nowhere.st\n")
+
+
 @pytest.mark.parametrize(
     ("argv", "option"),
     [
