@@ -1,6 +1,7 @@
 """Named arrays and a note in one safetensors file: written whole, verified on load."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -18,8 +19,14 @@ _NOTE, _DIGEST = "note", "sha256"
 def write_atomically(path: Path, content: bytes) -> None:
     """Put the content at the path: afterwards the file is the whole new one, or as it was before.
 
-    Raises OSError if the directory cannot be written.
+    Of a link it is the target that is written.
+
+    Raises OSError if the directory cannot be written, or if the path is a device, a pipe or a
+    directory: a rename would put a file in its place.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    path = Path(os.path.realpath(path))  # Path.resolve fails where a link points at itself
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:

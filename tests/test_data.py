@@ -130,6 +130,12 @@ def test_a_pickle_in_an_npz_is_never_opened(tmp_path):
         read_table(tmp_path / "t.npz")
 
 
+def test_npz_columns_of_one_name_are_refused(tmp_path):
+    np.savez(tmp_path / "t.npz", x=np.zeros((3, 2)), x1=np.ones(3))
+    with pytest.raises(ValueError, match=r"t\.npz has two columns named 'x1'\. Give every column"):
+        read_table(tmp_path / "t.npz")
+
+
 def test_complex_and_ragged_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "t.npz", x=np.ones(3) + 1j)
     with pytest.raises(ValueError, match=r"of numbers, booleans or text; 'x' .* is complex128"):
@@ -194,6 +200,7 @@ def test_a_text_feature_names_the_remedy():
         (texts("a", "c", "b"), "multiclass", ("a", "b", "c")),
         (np.array([10, 2, 5] * 2), "multiclass", ("2", "5", "10")),
         (np.arange(6), "regression", ()),
+        (np.array([1, 1, 1, 1, 2, 3]), "regression", ()),
         (np.arange(100) % 30, "regression", ()),
         (np.array([0.5, 1.5, 2.5]), "regression", ()),
     ],
@@ -207,6 +214,18 @@ def test_the_task_is_found_from_the_target(values, task, classes):
         ]
     else:
         np.testing.assert_array_equal(encoded, values)
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (np.array([1234567.0, 1234568.0]), ("1234567", "1234568")),
+        (np.array([0.1234567, 0.1234568]), ("0.1234567", "0.1234568")),
+        (np.array([0.1, 0.2], np.float32), ("0.1", "0.2")),
+    ],
+)
+def test_classes_that_are_floats_keep_names_of_their_own(values, classes):
+    assert read_target(table(t=values), "t")[0].classes == classes
 
 
 def test_the_task_may_be_said():

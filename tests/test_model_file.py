@@ -165,6 +165,32 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path):
         write_atomically(tmp_path / "nowhere" / "file", b"content")
 
 
+def test_a_link_stays_and_its_target_is_written(tmp_path):
+    file, link = tmp_path / "elsewhere" / "file", tmp_path / "link"
+    file.parent.mkdir()
+    file.write_bytes(b"old")
+    link.symlink_to(file)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert file.read_bytes() == b"new"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_link_to_itself_becomes_the_file(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    write_atomically(tmp_path / "loop", b"content")
+    assert (tmp_path / "loop").read_bytes() == b"content"
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="not a regular file") as refused:
+        write_atomically(pipe, b"content")
+    assert refused.value.filename == str(pipe)
+    assert pipe.is_fifo()
+
+
 def test_empty_and_non_contiguous_arrays_come_back(tmp_path):
     arrays = {"empty": np.zeros((0, 3)), "turned": np.arange(6.0).reshape(2, 3).T}
     save_arrays(tmp_path / "f", arrays, {"a": [1]}, kind="k", version=1)

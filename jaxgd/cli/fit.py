@@ -7,7 +7,13 @@ import jax
 from tyro.conf import OmitArgPrefixes, arg
 
 from jaxgd.cli.data_options import DataOptions
-from jaxgd.cli.settings import exact_sgd, keys, optimizer_named, writable
+from jaxgd.cli.settings import (
+    check_replaces_no_input,
+    exact_sgd,
+    keys,
+    optimizer_named,
+    writable,
+)
 from jaxgd.cli.terminal import console, described, numbers_table, progress_bar
 from jaxgd.fit import fit as fit_params
 from jaxgd.inputs import check_batch_size, check_count
@@ -46,6 +52,8 @@ def fit(
         check_count("every width in hidden", width)
     run_keys = keys(seed)
     writable(model_file)
+    if source.data is not None:
+        check_replaces_no_input(model_file, "--model-file", source.data)
     table = source.table()
     dataset = source.prepare(table, run_keys.split)
     predictor = Predictor(len(dataset.features), dataset.target, hidden)

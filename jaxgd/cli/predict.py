@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tyro.conf import Positional
 
-from jaxgd.cli.settings import writable
+from jaxgd.cli.settings import check_replaces_no_input, writable
 from jaxgd.cli.terminal import console
 from jaxgd.data import feature_matrix, in_default_float, read_table
 from jaxgd.model_file import Model, load_model
@@ -31,6 +31,7 @@ def predict(
         out: Where the predictions go.
     """
     writable(out)
+    check_replaces_no_input(out, "--out", model, data)
     loaded = load_model(model)
     table = read_table(data)
     x = loaded.x_scaling.apply(feature_matrix(table, loaded.features))

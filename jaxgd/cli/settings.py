@@ -1,5 +1,6 @@
 """What a user sets for a run, checked before any data are read."""
 
+import difflib
 import math
 import os
 from pathlib import Path
@@ -11,8 +12,11 @@ from jaxtyping import Array
 
 from jaxgd.blocked import blocked_sgd
 from jaxgd.descent import Epoch
-from jaxgd.optim import by_name
+from jaxgd.optim.names import OPTIMIZERS
 from jaxgd.predictor import Predictor
+
+_WHY_NOT_MUON = "Muon takes matrices only; every model here has a vector."
+_OFFERED = sorted(OPTIMIZERS.keys() - {"muon"})
 
 
 class Keys(NamedTuple):
@@ -32,13 +36,16 @@ def keys(seed: int) -> Keys:
 
 def optimizer_named(name: str, learning_rate: float) -> optax.GradientTransformation:
     """torch.optim's optimizer of that name; ValueError for another or a bad learning rate."""
-    optimizer = by_name(name)
+    if name not in _OFFERED:
+        nearest = difflib.get_close_matches(name.lower(), _OFFERED, n=1, cutoff=0.0)[0]
+        hint = _WHY_NOT_MUON if name.lower() == "muon" else f"Use {nearest!r}?"
+        raise ValueError(f"optimizer must be one of {', '.join(_OFFERED)}; got {name!r}. {hint}")
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(
             "learning_rate must be finite and greater than 0; "
             f"got learning_rate={learning_rate:g}. Use 0.05 or so."
         )
-    return optimizer(lr=learning_rate)
+    return OPTIMIZERS[name](lr=learning_rate)
 
 
 def exact_sgd(
@@ -55,8 +62,20 @@ def writable(path: Path) -> Path:
     """The path, if a file can be written there: better known before training than after."""
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a directory")
-    if not path.parent.is_dir():
-        raise NotADirectoryError(f"cannot write {path}: {path.parent} is not a directory")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"cannot write {path}: no permission to write in {path.parent}")
+    if path.exists() and not path.is_file():
+        raise OSError(f"cannot write {path}: it is not a regular file")
+    directory = (Path(os.path.realpath(path)) if path.is_symlink() else path).parent
+    if not directory.is_dir():
+        raise NotADirectoryError(f"cannot write {path}: {directory} is not a directory")
+    if not os.access(directory, os.W_OK):
+        raise PermissionError(f"cannot write {path}: no permission to write in {directory}")
     return path
+
+
+def check_replaces_no_input(path: Path, option: str, *inputs: Path) -> None:
+    """ValueError if the file to write, by whatever name, is one of those that are read."""
+    if path.exists() and any(path.samefile(given) for given in inputs):
+        raise ValueError(
+            f"an output must not replace an input; got {path} for both. "
+            f"Name another file with {option}."
+        )

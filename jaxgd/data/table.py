@@ -164,10 +164,7 @@ def _columns(frame: Any, path: Path) -> dict[str, np.ndarray]:
     for series in frame:
         name = series.name.strip()
         if name in columns or "_duplicated_" in name:
-            raise ValueError(
-                f"{path} has two columns named {name.split('_duplicated_')[0]!r}. "
-                "Give every column its own name."
-            )
+            raise _two_columns(path, name.split("_duplicated_")[0])
         columns[name] = _column(series, path)
     return columns
 
@@ -189,6 +186,10 @@ def _column(series: Any, path: Path) -> np.ndarray:
         if parsed.null_count() == text.null_count():
             return parsed.to_numpy()
     return np.array(text.to_list(), dtype=object)
+
+
+def _two_columns(path: Path, name: str) -> ValueError:
+    return ValueError(f"{path} has two columns named {name!r}. Give every column its own name.")
 
 
 def _ragged_line(path: Path, separator: str) -> str | None:
@@ -222,11 +223,15 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             )
         if array.dtype.kind == "U":
             array = array.astype(object)
-        if array.ndim == 1:
-            columns[name] = array
-        else:
-            columns |= {f"{name}{j}": array[:, j] for j in range(array.shape[1])}
+        added = {name: array} if array.ndim == 1 else _numbered(name, array)
+        if twice := added.keys() & columns.keys():
+            raise _two_columns(path, min(twice))
+        columns |= added
     lengths = {name: len(array) for name, array in named.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"all arrays of {path} must have the same length; got {lengths}.")
     return columns
+
+
+def _numbered(name: str, matrix: np.ndarray) -> dict[str, np.ndarray]:
+    return {f"{name}{j}": matrix[:, j] for j in range(matrix.shape[1])}

@@ -1,6 +1,6 @@
 """The column to predict: what kind of target it is, and its classes."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -36,18 +36,23 @@ def read_target(
     """
     name = _target_name(table) if name is None else name
     column = table.complete(name)
-    values, index = np.unique(column, return_inverse=True)
+    values, index, counts = np.unique(column, return_inverse=True, return_counts=True)
     if len(values) == 1:
         raise ValueError(
             f"a target must have at least two different values; column {name!r} of {table.source} "
             f"holds only {values[0]!s}."
         )
-    task = _found_task(column, values) if task is None else task
+    task = _found_task(column, values, counts) if task is None else task
     _check_fit(task, name, column, values)
     if task == "regression":
         return Target(name, task), column.astype(np.float64)
-    classes = tuple(f"{v:g}" if isinstance(v, float) else str(v) for v in values.tolist())
-    return Target(name, task, classes), index.astype(np.int32)
+    return Target(name, task, tuple(map(_class_name, values))), index.astype(np.int32)
+
+
+def _class_name(value: Any) -> str:
+    """The value in full, so that two values never share a name; a whole float without its .0."""
+    is_whole = isinstance(value, np.floating) and value == np.rint(value)
+    return str(int(value)) if is_whole else str(value)
 
 
 def _target_name(table: Table) -> str:
@@ -62,10 +67,10 @@ def _target_name(table: Table) -> str:
     )
 
 
-def _found_task(column: np.ndarray, values: np.ndarray) -> Task:
+def _found_task(column: np.ndarray, values: np.ndarray, counts: np.ndarray) -> Task:
     if len(values) == 2:
         return "binary"
-    few = len(values) <= min(_MOST_INTEGER_CLASSES, len(column) // 2)
+    few = len(values) <= _MOST_INTEGER_CLASSES and bool(np.all(counts >= 2))
     if column.dtype == object or (column.dtype.kind in "iu" and few):
         return "multiclass"
     return "regression"

@@ -1,5 +1,6 @@
 """Whatever a user can get wrong is one line on standard error, status 2, and nothing written."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,61 @@ def test_arguments_that_cannot_be_read_are_named(argv, capsys):
         main(argv)
     assert exit_.value.code == 2
     assert argv[-1] in capsys.readouterr().err
+
+
+def test_muon_is_refused_before_anything_is_read_and_never_offered(jaxgd):
+    status, _, err = jaxgd("fit", "nowhere.csv", "--optimizer", "muon")
+    assert status == 2
+    assert err.startswith("jaxgd: optimizer must be one of adadelta, adafactor, adagrad, adam, ")
+    assert err.endswith("; got 'muon'. Muon takes matrices only; every model here has a vector.\n")
+    assert err.count("\n") == 1
+    assert "muon" not in jaxgd("fit", "nowhere.csv", "--optimizer", "mun").err.replace("'mun'", "")
+
+
+@pytest.mark.parametrize(
+    "argv", ["fit flowers.csv --model-file pipe", "predict nowhere.st flowers.csv --out pipe"]
+)
+def test_a_pipe_or_device_is_not_written_over(jaxgd, flowers, tmp_path, argv):
+    os.mkfifo(tmp_path / "pipe")
+    status, out, err = jaxgd(*argv.split())
+    assert (status, out) == (2, "")
+    assert err == "jaxgd: cannot write pipe: it is not a regular file\n"
+
+
+def test_a_link_to_where_nothing_can_be_written_is_refused(jaxgd, tmp_path):
+    (tmp_path / "link.st").symlink_to(tmp_path / "nowhere" / "model.st")
+    status, _, err = jaxgd("fit", "--model-file", "link.st")
+    assert status == 2
+    assert err.startswith("jaxgd: cannot write link.st: ")
+    assert err.endswith("nowhere is not a directory\n")
+
+
+def test_a_link_to_itself_is_no_bug(jaxgd, flowers, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    status, _, err = jaxgd("predict", "nowhere.st", flowers, "--out", "loop")
+    assert (status, err) == (2, "jaxgd: No such file or directory: nowhere.st\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "option"),
+    [
+        ("fit flowers.csv --model-file ./flowers.csv", "--model-file"),
+        ("predict model.st flowers.csv --out link.csv", "--out"),
+        ("predict model.st predictions.csv", "--out"),
+        ("predict model.st flowers.csv --out model.st", "--out"),
+    ],
+)
+def test_an_input_is_not_written_over(jaxgd, flowers, tmp_path, argv, option):
+    (tmp_path / "link.csv").symlink_to(flowers)
+    for name in ("model.st", "predictions.csv"):
+        (tmp_path / name).write_bytes(b"precious")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    status, out, err = jaxgd(*argv.split())
+    assert (status, out) == (2, "")
+    assert err.startswith("jaxgd: an output must not replace an input; got ")
+    assert err.endswith(f"Name another file with {option}.\n")
+    assert err.count("\n") == 1
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_damaged_model_predicts_nothing(jaxgd, flowers, tmp_path):
