@@ -11,7 +11,14 @@ from rich.table import Table as Grid
 from tyro.conf import OmitArgPrefixes
 
 from jaxgd.cli.data_options import DataOptions
-from jaxgd.cli.settings import Keys, exact_sgd, keys, optimizer_named, writable
+from jaxgd.cli.settings import (
+    Keys,
+    check_replaces_no_input,
+    exact_sgd,
+    keys,
+    optimizer_named,
+    writable,
+)
 from jaxgd.cli.terminal import console, described, numbers_table, progress_bar
 from jaxgd.data import Dataset
 from jaxgd.fit import Diverged, History, fit
@@ -61,6 +68,8 @@ def compare(
     check_batch_size(batch_size, len(dataset.train.y))
     out.mkdir(parents=True, exist_ok=True)
     picture, numbers = writable(out / "loss-curves.png"), writable(out / "loss-curves.csv")
+    if source.data is not None:
+        check_replaces_no_input(numbers, "--out", source.data)
 
     methods = {"GD": None, "SGD": 1, f"mini-batch of {batch_size}": batch_size}
     runs = {
