@@ -26,6 +26,8 @@ def main() -> None:
         gathering_ahead(30),
         gathering_ahead(784),
         chunk_of_rows(),
+        shuffled_order(10**6),
+        shuffled_order(999_983),
     ):
         print(f"| {title} | least {unit} |\n|---|---:|")
         for name, cost in _alternate(candidates).items():
@@ -98,6 +100,16 @@ def chunk_of_rows(n: int = 60_000, d: int = 784):
             data,
         )
     return f"GD, n={n} d={d}", "s per GB of rows", 1e9 / x.nbytes, candidates
+
+
+def shuffled_order(n: int):
+    """An order without a sort, against JAX's permutation."""
+    key = jax.random.key(0)
+    candidates = {
+        "jaxgd.shuffle": _compiled(lambda key: jaxgd.shuffle(key, n), key),
+        "jax.random.permutation": _compiled(lambda key: jax.random.permutation(key, n), key),
+    }
+    return f"order of n={n} rows", "ms", 1e3, candidates
 
 
 def _start(n: int, d: int):
