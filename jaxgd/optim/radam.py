@@ -1,5 +1,6 @@
 """RAdam, as torch.optim.RAdam."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -66,8 +67,8 @@ def scale_by_radam(betas: tuple[Scalar, Scalar], eps: Scalar) -> optax.GradientT
     beta1, beta2 = betas
 
     def init(params: optax.Params) -> RAdamState:
-        zeros = optax.tree.zeros_like(params)
-        return RAdamState(jnp.zeros([], jnp.int32), zeros, zeros)
+        zeros = partial(optax.tree.zeros_like, params)
+        return RAdamState(jnp.zeros([], jnp.int32), zeros(), zeros())
 
     def update(
         grads: optax.Updates, state: RAdamState, params: optax.Params | None = None

@@ -65,8 +65,8 @@ def scale_by_sparse_adam(
     beta1, beta2 = betas
 
     def init(params: optax.Params) -> SparseAdamState:
-        zeros = optax.tree.zeros_like(params)
-        return SparseAdamState(jnp.zeros([], jnp.int32), zeros, zeros)
+        zeros = partial(optax.tree.zeros_like, params)
+        return SparseAdamState(jnp.zeros([], jnp.int32), zeros(), zeros())
 
     def update(
         grads: optax.Updates,

@@ -86,6 +86,15 @@ def test_init_and_update_are_pure(optimizer):
     jax.tree.map(np.testing.assert_array_equal, state, before)
 
 
+def test_a_fresh_state_may_be_donated(optimizer):
+    """No two buffers of it are one: XLA would refuse to reuse that twice."""
+    tx = transformation(optimizer)
+    grads = jax.tree.map(lambda g: g[0], gradients())
+    state = tx.init(params())
+    jax.jit(tx.update, donate_argnums=1)(grads, state, params())
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+
+
 def test_compiled_equals_eager(optimizer):
     assert_same(run(transformation(optimizer), params(), gradients()), expected(optimizer))
 
