@@ -107,3 +107,8 @@ CHAOTIC_RATE = 0.4
 
 # Blocks sum the same terms in another order; 64 to 203 updates in f32 measured up to 4e-6.
 BLOCKED_F32 = 5e-5
+
+# A gradient in the learning rate through six updates against central differences, h = 1e-6:
+# measured up to 4e-9. ASGD rounds its rate to f32, in steps that the differences see: 1.3e-5.
+HYPERGRADIENT = 1e-7
+HYPERGRADIENT_OF_ROUNDED_RATE = 1e-4

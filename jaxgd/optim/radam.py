@@ -110,6 +110,9 @@ _BERNOULLI = (1 / 47900160, -1 / 1209600, 1 / 30240, -1 / 720, 1 / 12)
 
 
 def rectification(beta2: Scalar, rho: Float[Array, ""]) -> Float[Array, ""]:
-    """The factor r on the step of `radam`; of no meaning where rho ≤ 5."""
-    rho_inf = 2 / (1 - beta2) - 1
+    """The factor r on the step of `radam`; of no meaning where rho ≤ 5.
+
+    There both lengths count as 5: a NaN would go unused, but not unfelt by a gradient.
+    """
+    rho, rho_inf = jnp.maximum(rho, 5.0), jnp.maximum(2 / (1 - beta2) - 1, 5.0)
     return jnp.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))

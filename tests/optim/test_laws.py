@@ -106,6 +106,17 @@ def test_a_batch_of_rates_equals_a_loop(optimizer):
     assert_same(batched, jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped))
 
 
+def test_the_gradient_in_the_rate_equals_a_difference_quotient(optimizer):
+    def outcome(lr):
+        return sum(jnp.sum(jnp.sin(leaf[-1])) for leaf in compiled(optimizer)(lr)[0].values())
+
+    h = 1e-6
+    quotient = (outcome(LR + h) - outcome(LR - h)) / (2 * h)
+    rounds = optimizer == "asgd"
+    bound = tolerances.HYPERGRADIENT_OF_ROUNDED_RATE if rounds else tolerances.HYPERGRADIENT
+    np.testing.assert_allclose(jax.grad(outcome)(LR), quotient, rtol=bound)
+
+
 def test_another_rate_compiles_nothing(optimizer):
     first, _ = compiled(optimizer)(LR)
     programs = compiled(optimizer)._cache_size()
