@@ -9,7 +9,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_lr
+from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_lr, check_params
 from jaxgd.optim.strong_wolfe import Point, strong_wolfe
 
 
@@ -91,6 +91,13 @@ def lbfgs(
         )
 
     def init(params: optax.Params) -> LBFGSState:
+        check_params(params)
+        dtypes = sorted({str(jnp.result_type(leaf)) for leaf in jax.tree.leaves(params)})
+        if len(dtypes) > 1:
+            raise TypeError(
+                f"params must have one dtype for lbfgs; got {', '.join(dtypes)}. "
+                "Convert all of them to the widest."
+            )
         flat = ravel_pytree(params)[0]
 
         def zeros(*shape: int) -> Array:
