@@ -102,6 +102,24 @@ def test_bad_options(build, message):
         build()
 
 
+@pytest.mark.usefixtures("x64")
+def test_a_sequence_of_a_traced_rate_sweeps():
+    def decayed(lr):
+        copies = jnp.copy(lr), jnp.copy(lr)  # two tracers of one rate
+        sequence = [schedules.constant_lr(copies[0], 0.5, 9), schedules.step_lr(copies[1], 1)]
+        return schedules.sequential_lr(sequence, [3])(jnp.int32(4))
+
+    np.testing.assert_allclose(jax.vmap(decayed)(jnp.array([1.0, 2.0])), [0.1, 0.2], rtol=1e-15)
+
+
+def test_a_chain_of_a_traced_rate_is_refused():
+    def chained(lr):
+        return schedules.chained_scheduler([schedules.step_lr(lr, 5)], total_steps=9)(0)
+
+    with pytest.raises(TypeError, match=r"lr must be a number, .* got a traced lr"):
+        jax.jit(chained)(0.1)
+
+
 @pytest.mark.parametrize("compose", [schedules.sequential_lr, schedules.chained_scheduler])
 def test_cycles_do_not_compose(compose):
     argument = {"milestones": []} if compose is schedules.sequential_lr else {"total_steps": 9}
