@@ -113,3 +113,8 @@ CHUNKED_F32 = 2e-5
 
 # Numbers below 1 in float16, whose eps is 1e-3: a few roundings.
 ROUNDED_F16 = 2e-3
+
+# A gradient in the learning rate through six updates against central differences, h = 1e-6:
+# measured up to 4e-9. ASGD rounds its rate to f32, in steps that the differences see: 1.3e-5.
+HYPERGRADIENT = 1e-7
+HYPERGRADIENT_OF_ROUNDED_RATE = 1e-4

@@ -9,6 +9,10 @@ Every optimizer is one chain: the gradient torch sees (`maximize`, coupled weigh
 rule, the learning rate (after decoupled weight decay). All of its state is reached by name:
 `optax.tree.get(state, "exp_avg")`, and `"step"` for the number of updates done.
 
+A run can be differentiated with respect to `lr` and the other numbers. As with optax.adam, the
+derivative is NaN where a root is taken of 0: for a parameter whose gradients have all been 0, in
+every optimizer that divides by √v.
+
 The promise holds for float32 and float64 parameters on the CPU. Complex ones are refused: torch
 takes their real and imaginary parts as two numbers, so give them as two leaves.
 """

@@ -15,6 +15,7 @@ from jaxgd.optim.options import (
     check,
     check_lr,
     check_non_negative,
+    check_pair,
 )
 from jaxgd.optim.precision import widest
 
@@ -64,6 +65,7 @@ def adafactor(
     """
     check_lr(lr)
     check_non_negative(weight_decay=weight_decay)
+    check_pair("eps", eps, "torch's default is eps=(None, 1e-3).")
     for index, value in enumerate(eps):
         if value is not None:
             check_non_negative(**{f"eps[{index}]": value})

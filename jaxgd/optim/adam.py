@@ -1,5 +1,6 @@
 """Adam, AMSGrad and AdamW, as torch.optim.Adam and torch.optim.AdamW."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -88,8 +89,8 @@ def scale_by_adam(
     beta1, beta2 = betas
 
     def init(params: optax.Params) -> AdamState:
-        zeros = optax.tree.zeros_like(params)
-        return AdamState(jnp.zeros([], jnp.int32), zeros, zeros, zeros if amsgrad else None)
+        zeros = partial(optax.tree.zeros_like, params)
+        return AdamState(jnp.zeros([], jnp.int32), zeros(), zeros(), zeros() if amsgrad else None)
 
     def update(
         grads: optax.Updates, state: AdamState, params: optax.Params | None = None

@@ -1,5 +1,6 @@
 """Adamax, as torch.optim.Adamax."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -59,8 +60,8 @@ def scale_by_adamax(betas: tuple[Scalar, Scalar], eps: Scalar) -> optax.Gradient
     beta1, beta2 = betas
 
     def init(params: optax.Params) -> AdamaxState:
-        zeros = optax.tree.zeros_like(params)
-        return AdamaxState(jnp.zeros([], jnp.int32), zeros, zeros)
+        zeros = partial(optax.tree.zeros_like, params)
+        return AdamaxState(jnp.zeros([], jnp.int32), zeros(), zeros())
 
     def update(
         grads: optax.Updates, state: AdamaxState, params: optax.Params | None = None

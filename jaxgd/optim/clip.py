@@ -1,10 +1,12 @@
 """Gradient clipping, as torch.nn.utils.clip_grad_norm_ and clip_grad_value_."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgd.optim.options import Scalar, check, check_non_negative
+from jaxgd.optim.options import Scalar, check
 
 
 def clip_grad_norm(max_norm: Scalar, norm_type: float = 2.0) -> optax.GradientTransformation:
@@ -14,19 +16,22 @@ def clip_grad_norm(max_norm: Scalar, norm_type: float = 2.0) -> optax.GradientTr
 
     The norm is that of the leaves' norms. A norm that is not finite makes every leaf NaN or 0, as
     torch does unless told `error_if_nonfinite`; `optax.apply_if_finite` skips such an update.
+    max_norm=math.inf clips nothing.
 
     Raises ValueError for a negative `max_norm`, or a norm type that is not positive.
 
     Departs from torch: nothing beyond rounding. optax.clip_by_global_norm lacks the 1e-6, and
     knows p = 2 only. torch also takes p = 0 and p < 0, which are no norms.
     """
-    check_non_negative(max_norm=max_norm)
-    if norm_type != jnp.inf:
+    _check_limit("max_norm", max_norm)
+    if norm_type != math.inf:
         remedy = "Use 2.0, the default, or math.inf for the largest entry."
         check("norm_type", norm_type, "positive", lambda value: value > 0, remedy)
 
     def clip(grads: optax.Updates, params: optax.Params | None) -> optax.Updates:
         del params
+        if not jax.tree.leaves(grads):
+            return grads
         norms = [jnp.linalg.norm(leaf.ravel(), norm_type) for leaf in jax.tree.leaves(grads)]
         widest = max((norm.dtype for norm in norms), key=lambda dtype: jnp.finfo(dtype).bits)
         total_norm = jnp.linalg.norm(jnp.stack([n.astype(widest) for n in norms]), norm_type)
@@ -43,5 +48,13 @@ def clip_grad_value(clip_value: Scalar) -> optax.GradientTransformation:
 
     Departs from torch.nn.utils.clip_grad_value_: nothing.
     """
-    check_non_negative(clip_value=clip_value)
+    _check_limit("clip_value", clip_value)
     return optax.clip(clip_value)
+
+
+def _check_limit(name: str, limit: Scalar) -> None:
+    """Raise unless the limit is a number that is not negative, or infinite."""
+    if isinstance(limit, float) and limit == math.inf:
+        return
+    remedy = "Leave the clip out, or use math.inf, for none."
+    check(name, limit, "at least 0", lambda value: value >= 0, remedy)

@@ -9,7 +9,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_lr
+from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_lr, check_params
 from jaxgd.optim.strong_wolfe import Point, strong_wolfe
 
 
@@ -91,22 +91,34 @@ def lbfgs(
         )
 
     def init(params: optax.Params) -> LBFGSState:
-        flat = jnp.zeros_like(ravel_pytree(params)[0])
-        history = jnp.zeros((history_size, flat.size), flat.dtype)
-        zero, none = jnp.zeros((), flat.dtype), jnp.zeros((), int)
+        check_params(params)
+        dtypes = sorted({str(jnp.result_type(leaf)) for leaf in jax.tree.leaves(params)})
+        if len(dtypes) > 1:
+            raise TypeError(
+                f"params must have one dtype for lbfgs; got {', '.join(dtypes)}. "
+                "Convert all of them to the widest."
+            )
+        flat = ravel_pytree(params)[0]
+
+        def zeros(*shape: int) -> Array:
+            return jnp.zeros(shape, flat.dtype)
+
+        def none() -> Int[Array, ""]:
+            return jnp.zeros((), int)
+
         return LBFGSState(
-            step=none,
-            func_evals=none,
-            n_iter=none,
-            d=flat,
-            t=zero,
-            old_dirs=history,
-            old_stps=history,
-            ro=history[:, 0],
-            num_old=none,
-            H_diag=zero + 1,
-            prev_flat_grad=flat,
-            prev_loss=zero,
+            step=none(),
+            func_evals=none(),
+            n_iter=none(),
+            d=zeros(flat.size),
+            t=zeros(),
+            old_dirs=zeros(history_size, flat.size),
+            old_stps=zeros(history_size, flat.size),
+            ro=zeros(history_size),
+            num_old=none(),
+            H_diag=zeros() + 1,
+            prev_flat_grad=zeros(flat.size),
+            prev_loss=zeros(),
         )
 
     def update(

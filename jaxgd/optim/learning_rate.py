@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, is_static_zero
+from jaxgd.optim.options import Scalar, ScalarOrSchedule, check_params, is_static_zero
 
 
 class LearningRateState(NamedTuple):
@@ -33,13 +33,7 @@ def scale_by_lr(
     """
 
     def init(params: optax.Params) -> LearningRateState:
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-            if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-                raise TypeError(
-                    f"params must be real and floating; got {jnp.result_type(leaf)} at params"
-                    f"{jax.tree_util.keystr(path)}. Convert integers to floats, and give the real "
-                    "and imaginary parts of a complex parameter as two leaves."
-                )
+        check_params(params)
         return LearningRateState(jnp.zeros([], jnp.int32))
 
     def update(

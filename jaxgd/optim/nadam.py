@@ -1,6 +1,7 @@
 """NAdam, as torch.optim.NAdam."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -76,8 +77,8 @@ def scale_by_nadam(
         return (1.0 - 0.5 * jnp.exp(step * momentum_decay * math.log(0.96))) * beta1
 
     def init(params: optax.Params) -> NAdamState:
-        zeros = optax.tree.zeros_like(params)
-        return NAdamState(jnp.zeros([], jnp.int32), zeros, zeros, jnp.ones([], jnp.float32))
+        zeros = partial(optax.tree.zeros_like, params)
+        return NAdamState(jnp.zeros([], jnp.int32), zeros(), zeros(), jnp.ones([], jnp.float32))
 
     def update(
         grads: optax.Updates, state: NAdamState, params: optax.Params | None = None

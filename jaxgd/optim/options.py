@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 Scalar: TypeAlias = int | float | np.number | np.ndarray | jax.Array
 ScalarOrSchedule: TypeAlias = Scalar | Callable[[Any], Any]
@@ -54,6 +56,24 @@ def check_non_negative(**options: object) -> None:
 
 def check_betas(betas: tuple[Scalar, Scalar]) -> None:
     """Raise unless both averages forget: each beta in [0, 1)."""
+    remedy = "torch's default is betas=(0.9, 0.999)."
+    check_pair("betas", betas, remedy)
     for index, beta in enumerate(betas):
-        remedy = "torch's default is betas=(0.9, 0.999)."
         check(f"betas[{index}]", beta, "in [0, 1)", lambda value: 0 <= value < 1, remedy)
+
+
+def check_pair(name: str, pair: object, remedy: str) -> None:
+    """Raise unless the option is a tuple or a list of two."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(f"{name} must be two numbers; got {name}={pair}. {remedy}")
+
+
+def check_params(params: PyTree) -> None:
+    """Raise unless every parameter is real and floating."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise TypeError(
+                f"params must be real and floating; got {jnp.result_type(leaf)} at params"
+                f"{jax.tree_util.keystr(path)}. Convert integers to floats, and give the real "
+                "and imaginary parts of a complex parameter as two leaves."
+            )

@@ -1,5 +1,6 @@
 """RAdam, as torch.optim.RAdam."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -66,8 +67,8 @@ def scale_by_radam(betas: tuple[Scalar, Scalar], eps: Scalar) -> optax.GradientT
     beta1, beta2 = betas
 
     def init(params: optax.Params) -> RAdamState:
-        zeros = optax.tree.zeros_like(params)
-        return RAdamState(jnp.zeros([], jnp.int32), zeros, zeros)
+        zeros = partial(optax.tree.zeros_like, params)
+        return RAdamState(jnp.zeros([], jnp.int32), zeros(), zeros())
 
     def update(
         grads: optax.Updates, state: RAdamState, params: optax.Params | None = None
@@ -109,6 +110,9 @@ _BERNOULLI = (1 / 47900160, -1 / 1209600, 1 / 30240, -1 / 720, 1 / 12)
 
 
 def rectification(beta2: Scalar, rho: Float[Array, ""]) -> Float[Array, ""]:
-    """The factor r on the step of `radam`; of no meaning where rho ≤ 5."""
-    rho_inf = 2 / (1 - beta2) - 1
+    """The factor r on the step of `radam`; of no meaning where rho ≤ 5.
+
+    There both lengths count as 5: a NaN would go unused, but not unfelt by a gradient.
+    """
+    rho, rho_inf = jnp.maximum(rho, 5.0), jnp.maximum(2 / (1 - beta2) - 1, 5.0)
     return jnp.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))

@@ -7,6 +7,7 @@ from jaxgd.optim.learning_rate import scale_by_lr
 from jaxgd.optim.options import (
     Scalar,
     ScalarOrSchedule,
+    check,
     check_lr,
     check_non_negative,
     is_static_zero,
@@ -42,7 +43,9 @@ def rmsprop(
     optax.rmsprop puts eps under the root and the learning rate before the momentum.
     """
     check_lr(lr)
-    check_non_negative(eps=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha)
+    check_non_negative(eps=eps, momentum=momentum, weight_decay=weight_decay)
+    remedy = "torch's default is alpha=0.99."
+    check("alpha", alpha, "finite and at least 0", lambda value: value >= 0, remedy)
     scale_by = optax.scale_by_stddev if centered else optax.scale_by_rms
     return optax.chain(
         torch_gradient(weight_decay, maximize),

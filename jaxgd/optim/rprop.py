@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxgd.optim.gradient import torch_gradient
 from jaxgd.optim.learning_rate import scale_by_lr
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_lr
+from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_lr, check_pair
 
 
 class RpropState(NamedTuple):
@@ -42,6 +42,8 @@ def rprop(
     """
     check_lr(lr)
     remedy = "torch's default is etas=(0.5, 1.2)."
+    check_pair("etas", etas, remedy)
+    check_pair("step_sizes", step_sizes, "torch's default is step_sizes=(1e-6, 50).")
     check("etas[0]", etas[0], "in (0, 1)", lambda value: 0 < value < 1, remedy)
     check("etas[1]", etas[1], "above 1", lambda value: value > 1, remedy)
     return optax.chain(

@@ -34,7 +34,7 @@ def sgd(
 
     Raises ValueError for a negative option, or nesterov without momentum or with dampening.
 
-    Departs from torch: nothing.
+    Departs from torch: nothing beyond rounding.
     """
     check_lr(lr)
     check_non_negative(momentum=momentum, weight_decay=weight_decay)

@@ -50,7 +50,8 @@ def sparse_adam(
     gradient, and not in a dense one without `touched`.
     """
     if not callable(lr):
-        check("lr", lr, "positive", lambda value: value > 0, "Use maximize=True to ascend.")
+        remedy = "torch's default is 1e-3; use maximize=True to ascend."
+        check("lr", lr, "positive", lambda value: value > 0, remedy)
     check("eps", eps, "positive", lambda value: value > 0, "torch's default is 1e-8.")
     check_betas(betas)
     return optax.chain(
@@ -65,8 +66,8 @@ def scale_by_sparse_adam(
     beta1, beta2 = betas
 
     def init(params: optax.Params) -> SparseAdamState:
-        zeros = optax.tree.zeros_like(params)
-        return SparseAdamState(jnp.zeros([], jnp.int32), zeros, zeros)
+        zeros = partial(optax.tree.zeros_like, params)
+        return SparseAdamState(jnp.zeros([], jnp.int32), zeros(), zeros())
 
     def update(
         grads: optax.Updates,

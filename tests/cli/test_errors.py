@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
         ("--seed 4294967296", "seed must be an integer in [0, 2**32); got seed=4294967296."),
         ("--optimizer adm", "optimizer must be one of adadelta, adafactor, adagrad, adam, "),
         ("--epochs 0", "epochs must be an integer of at least 1; got epochs=0."),
-        ("--batch-size 0", "batch_size must be in [1, n]; got batch_size=0. Full gradient descent is gd"),
+        ("--batch-size 0", "batch_size must be in [1, n]; got batch_size=0."),
         ("--batch-size 456", "batch_size must be in [1, n]; got batch_size=456 with n=455."),
         ("--hidden 8 0", "every width in hidden must be an integer of at least 1; got"),
         ("--held-out 1", "held_out must be a fraction in [0, 1); got held_out=1."),

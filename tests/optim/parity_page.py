@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from string import Template
 from typing import Any, TypeAlias
 
 import jax
@@ -135,7 +136,7 @@ def page() -> str:
         double, single = (rows(dtype) for dtype in DTYPES)
         return {name: (*double[name], *single[name]) for name in double}
 
-    return PROSE.read_text().format(
+    return Template(PROSE.read_text()).substitute(
         versions=", ".join(f"{name} {version(name)}" for name in ("torch", "optax", "jax")),
         optimizers=table("torch.optim", both(optimizer_rows)),
         schedules=table("torch.optim.lr_scheduler", both(schedule_rows)),

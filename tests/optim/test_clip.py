@@ -49,12 +49,12 @@ def assert_same(transform, function, grads, dtype, *args):
 def test_clip_grad_norm(norm_type, scale, dtype):
     grads = gradients(scale)
     function = torch.nn.utils.clip_grad_norm_
-    for max_norm in (0.0, 1e-6, 1.0):
+    for max_norm in (0.0, 1e-6, 1.0, math.inf):
         args = max_norm, float(norm_type)
         assert_same(clip_grad_norm(*args), function, grads, dtype, *args)
 
 
-@pytest.mark.parametrize("clip_value", [0.0, 0.3, 10.0])
+@pytest.mark.parametrize("clip_value", [0.0, 0.3, 10.0, math.inf])
 def test_clip_grad_value(clip_value, dtype):
     function = torch.nn.utils.clip_grad_value_
     assert_same(clip_grad_value(clip_value), function, gradients(1.0), dtype, clip_value)
@@ -109,12 +109,17 @@ def test_leaves_of_two_precisions():
     np.testing.assert_allclose(ours["b"], 4 / (5 + 1e-6), rtol=1e-15)
 
 
+def test_a_group_without_leaves():
+    for transform in (clip_grad_norm(1.0), clip_grad_value(1.0)):
+        assert transform.update({}, transform.init({}))[0] == {}
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: clip_grad_norm(-1.0), "max_norm must be finite and at least 0"),
+        (lambda: clip_grad_norm(-1.0), "max_norm must be at least 0.*Leave the clip out"),
         (lambda: clip_grad_norm(1.0, 0.0), "norm_type must be positive; got norm_type=0"),
-        (lambda: clip_grad_value(-1.0), "clip_value must be finite and at least 0"),
+        (lambda: clip_grad_value(-1.0), "clip_value must be at least 0; got clip_value=-1"),
     ],
 )
 def test_bad_options(build, message):

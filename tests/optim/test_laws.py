@@ -86,6 +86,15 @@ def test_init_and_update_are_pure(optimizer):
     jax.tree.map(np.testing.assert_array_equal, state, before)
 
 
+def test_a_fresh_state_may_be_donated(optimizer):
+    """No two buffers of it are one: XLA would refuse to reuse that twice."""
+    tx = transformation(optimizer)
+    grads = jax.tree.map(lambda g: g[0], gradients())
+    state = tx.init(params())
+    jax.jit(tx.update, donate_argnums=1)(grads, state, params())
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+
+
 def test_compiled_equals_eager(optimizer):
     assert_same(run(transformation(optimizer), params(), gradients()), expected(optimizer))
 
@@ -95,6 +104,17 @@ def test_a_batch_of_rates_equals_a_loop(optimizer):
     batched = jax.jit(jax.vmap(compiled(optimizer)))(jnp.array(rates))
     looped = [expected(optimizer, lr) for lr in rates]
     assert_same(batched, jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped))
+
+
+def test_the_gradient_in_the_rate_equals_a_difference_quotient(optimizer):
+    def outcome(lr):
+        return sum(jnp.sum(jnp.sin(leaf[-1])) for leaf in compiled(optimizer)(lr)[0].values())
+
+    h = 1e-6
+    quotient = (outcome(LR + h) - outcome(LR - h)) / (2 * h)
+    rounds = optimizer == "asgd"
+    bound = tolerances.HYPERGRADIENT_OF_ROUNDED_RATE if rounds else tolerances.HYPERGRADIENT
+    np.testing.assert_allclose(jax.grad(outcome)(LR), quotient, rtol=bound)
 
 
 def test_another_rate_compiles_nothing(optimizer):

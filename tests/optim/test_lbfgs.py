@@ -168,6 +168,26 @@ def test_a_batch_of_runs_is_a_loop_of_runs():
         np.testing.assert_allclose(one, alone(weight), rtol=0, atol=tolerances.LBFGS_F32)
 
 
+def test_a_second_call_compiles_nothing_and_the_state_may_be_donated():
+    optimizer = lbfgs()
+
+    def step(params, state):
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(grads, state, params, value=value, value_fn=loss)
+        return optax.apply_updates(params, updates), state
+
+    def loss(params):
+        return jnp.sum(jnp.square(params["w"] - 1.0))
+
+    compiled = jax.jit(step, donate_argnums=(0, 1))
+    params = {"w": jnp.zeros(3)}
+    params, state = compiled(params, optimizer.init(params))
+    params, state = compiled(params, state)
+    assert compiled._cache_size() == 1
+    assert state.step == 2
+    np.testing.assert_allclose(params["w"], 1.0, rtol=tolerances.LBFGS_F32)
+
+
 def test_without_a_closure():
     optimizer = lbfgs()
     params = {"w": jnp.ones(2)}

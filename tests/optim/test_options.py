@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxgd import optim
+from jaxgd.optim.options import check_pair
 
 BAD = [
     ("sgd", {"lr": -1.0}, "lr must be finite and at least 0; got lr=-1. Use maximize=True"),
@@ -26,7 +27,7 @@ BAD = [
     ("adagrad", {"lr_decay": -0.5}, "lr_decay must be finite and at least 0; got lr_decay=-0.5."),
     ("adagrad", {"initial_accumulator_value": -1.0}, "initial_accumulator_value must be finite"),
     ("adadelta", {"rho": 1.1}, r"rho must be in \[0, 1\]; got rho=1.1."),
-    ("rmsprop", {"alpha": -1.0}, "alpha must be finite and at least 0"),
+    ("rmsprop", {"alpha": -1.0}, "got alpha=-1. torch's default is alpha=0.99."),
     ("rmsprop", {"momentum": -1.0}, "momentum must be finite and at least 0"),
     ("rprop", {"etas": (1.0, 1.2)}, r"etas\[0\] must be in \(0, 1\); got etas\[0\]=1."),
     ("rprop", {"etas": (0.5, 1.0)}, r"etas\[1\] must be above 1; got etas\[1\]=1."),
@@ -59,12 +60,24 @@ def test_a_string_for_a_number_is_refused():
         optim.sgd(lr="0.1")
 
 
+@pytest.mark.parametrize("pair", [0.9, (0.9,), "ab", jnp.ones(2)])
+def test_a_pair_must_be_two(pair):
+    with pytest.raises(TypeError, match=r"betas must be two numbers; got betas=.*torch's default"):
+        check_pair("betas", pair, "torch's default is betas=(0.9, 0.999).")
+
+
+@pytest.mark.parametrize("optimizer", [optim.adam, optim.lbfgs])
 @pytest.mark.parametrize("leaf", [jnp.ones(2, jnp.int32), jnp.ones(2, jnp.complex64)])
-def test_integer_and_complex_parameters_are_refused(leaf):
+def test_integer_and_complex_parameters_are_refused(leaf, optimizer):
     with pytest.raises(
         TypeError, match=r"params must be real and floating; got .* at params\['w'\]"
     ):
-        optim.adam().init({"w": leaf})
+        optimizer().init({"w": leaf})
+
+
+def test_lbfgs_refuses_two_precisions():
+    with pytest.raises(TypeError, match=r"one dtype for lbfgs; got bfloat16, float32\. Convert"):
+        optim.lbfgs().init({"a": jnp.ones(2), "b": jnp.ones(2, jnp.bfloat16)})
 
 
 def test_decoupled_decay_asks_for_the_parameters():

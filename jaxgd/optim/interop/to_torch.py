@@ -43,9 +43,10 @@ def to_torch_state_dict(
 
     Departs from torch: nothing; but torch's own load_state_dict turns NAdam's mu_product from its
     default dtype into the parameters': in double, a NAdam that is loaded, from torch or from here,
-    parts by 1e-9 from one that never stopped.
+    parts from one that never stopped: by 3e-9 in 100 updates with momentum_decay=4.
     """
     source = read(torch_optimizer, params, name, param_names)
+    _check_kind(state)
     if source.name == "lbfgs":
         step = int(state.step)
         states = {source.order[0]: curvature.to_torch(source, state)} if int(state.n_iter) else {}
@@ -59,6 +60,17 @@ def to_torch_state_dict(
             for i, group in enumerate(source.groups)
         ],
     }
+
+
+def _check_kind(state: optax.OptState) -> None:
+    """Raise unless the state, or each group's, counts updates as all of jaxgd.optim's do."""
+    for part in parts(state):
+        found = fields(part)
+        if found and "step" not in found:
+            raise ValueError(
+                "state must be one of jaxgd.optim's, in a chain or a partition; got the fields "
+                f"{sorted(found)} of {type(part).__name__}. Give what it wraps: state.inner_state."
+            )
 
 
 def _at(lr: ScalarOrSchedule, step: int) -> float:

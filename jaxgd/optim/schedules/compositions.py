@@ -67,6 +67,11 @@ def chained_scheduler(schedulers: Sequence[Callable], *, total_steps: int) -> Of
     schedules = _checked(schedulers)
     remedy = "Use the number of updates of the run."
     check("total_steps", total_steps, "at least 1", lambda value: value >= 1, remedy)
+    if any(isinstance(schedule.lr, jax.core.Tracer) for schedule in schedules):
+        raise TypeError(
+            "lr must be a number, as the chain is run when it is made; got a traced lr. "
+            "Make the chain outside jit and vmap, or of lr=1.0 and multiply its rate."
+        )
     alone = [_own_rates(schedule, total_steps) for schedule in schedules]
     rates = np.empty(total_steps)
     rate = base = float(schedules[0].lr)
@@ -95,7 +100,10 @@ def _own_rates(schedule: Schedule, total_steps: int) -> Float[np.ndarray, " tota
 
 
 def _checked(schedulers: Sequence[Callable]) -> list[Schedule]:
-    """The schedules, if each is a single one and all share a learning rate, as in torch."""
+    """The schedules, if each is a single one and all share a learning rate, as in torch.
+
+    A traced rate has no value to compare yet.
+    """
     singles = [schedule for schedule in schedulers if isinstance(schedule, Schedule)]
     if not singles or len(singles) < len(schedulers):
         raise TypeError(
@@ -103,8 +111,8 @@ def _checked(schedulers: Sequence[Callable]) -> list[Schedule]:
             f"{[type(schedule).__name__ for schedule in schedulers]}. "
             "Use optax.join_schedules for a sequence of others."
         )
-    lr = singles[0].lr
-    if any(schedule.lr is not lr and schedule.lr != lr for schedule in singles):
+    known = [s.lr for s in singles if not isinstance(s.lr, jax.core.Tracer)]
+    if any(lr != known[0] for lr in known):
         raise ValueError(
             "schedulers must share one lr, as they share torch's optimizer; "
             f"got {[schedule.lr for schedule in singles]}. Give all of them the same lr."

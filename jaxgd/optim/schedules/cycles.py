@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxgd.optim.options import Scalar, check
-from jaxgd.optim.precision import widest
+from jaxgd.optim.precision import power, widest
 from jaxgd.optim.schedules.schedule import OfCount, Real
 
 
@@ -150,7 +150,7 @@ def _named_scale(mode: str, gamma: float) -> tuple[Callable[[Any], Any], str]:
     scales: dict[str, tuple[Callable[[Any], Any], str]] = {
         "triangular": (jnp.ones_like, "cycle"),
         "triangular2": (lambda k: 0.5 ** (k - 1), "cycle"),
-        "exp_range": (lambda c: gamma**c, "iterations"),
+        "exp_range": (lambda c: power(gamma, c), "iterations"),
     }
     if mode not in scales:
         raise ValueError(

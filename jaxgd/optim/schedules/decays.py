@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgd.optim.options import Scalar, check
-from jaxgd.optim.precision import widest
+from jaxgd.optim.precision import power, widest
 from jaxgd.optim.schedules.schedule import Real, Schedule, tabulated
 
 
@@ -62,7 +62,7 @@ def step_lr(lr: Scalar, step_size: int, gamma: float = 0.1) -> Schedule:
     """
     remedy = "Use the number of updates between two decays."
     check("step_size", step_size, "at least 1", lambda value: value >= 1, remedy)
-    return Schedule(lr, lambda c: widest(lr) * gamma ** (c // step_size))
+    return Schedule(lr, lambda c: widest(lr) * power(gamma, c // step_size))
 
 
 def multi_step_lr(lr: Scalar, milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
@@ -76,7 +76,7 @@ def multi_step_lr(lr: Scalar, milestones: Sequence[int], gamma: float = 0.1) -> 
 
     def closed_form(c: Real) -> Real:
         decays = jnp.searchsorted(jnp.asarray(reached, c.dtype), c, side="right")
-        return widest(lr) * gamma ** decays.astype(c.dtype)
+        return widest(lr) * power(gamma, decays.astype(c.dtype))
 
     return Schedule(lr, closed_form)
 
@@ -124,7 +124,7 @@ def exponential_lr(lr: Scalar, gamma: float) -> Schedule:
 
     Departs from torch.optim.lr_scheduler.ExponentialLR: nothing.
     """
-    return Schedule(lr, lambda c: widest(lr) * gamma**c)
+    return Schedule(lr, lambda c: widest(lr) * power(gamma, c))
 
 
 def polynomial_lr(lr: Scalar, total_iters: int = 5, power: float = 1.0) -> Schedule:

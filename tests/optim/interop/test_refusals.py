@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 import torch
 
@@ -154,6 +155,16 @@ def test_other_buffers():
     template = trained(amsgrad=True).optimizer
     with pytest.raises(ValueError, match=r"state must hold .*'max_exp_avg_sq'"):
         to_torch_state_dict(state, params, template)
+
+
+@pytest.mark.parametrize("name", ["adam", "lbfgs"])
+def test_a_state_around_the_optimizers(name):
+    training = trained(CLASSES[name])
+    params = params_from_torch(training.module)
+    state = optax.inject_hyperparams(lambda lr: optim.by_name(name)(lr))(lr=0.1).init(params)
+    with pytest.raises(ValueError, match=r"state must be one of jaxgd.optim's, .*inner_state"):
+        to_torch_state_dict(state, params, training.optimizer)
+    to_torch_state_dict(state.inner_state, params, training.optimizer)
 
 
 def test_a_module_is_no_optimizer():

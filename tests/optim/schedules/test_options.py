@@ -20,6 +20,30 @@ def test_f32_rates_stay_near_the_f64_ones():
         assert_close(single, np.asarray(jax.vmap(schedule)(counts)), tolerances.SCHEDULE_F32)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("exponential_lr", {"lr": LR}),
+        ("step_lr", {"lr": LR, "step_size": 3}),
+        ("multi_step_lr", {"lr": LR, "milestones": range(100_000)}),
+        ("cyclic_lr", {"base_lr": 0.0, "max_lr": LR, "step_size_up": 1, "mode": "exp_range"}),
+    ],
+)
+def test_a_decay_near_1_keeps_its_digits_in_f32(name, options):
+    counts = np.array([0, 1, 99, 10_001, 29_999, 100_000])
+    schedule = getattr(schedules, name)(**options, gamma=0.9999)
+    single = jax.vmap(schedule)(jnp.asarray(counts, jnp.int32))
+    assert single.dtype == jnp.float32
+    with jax.enable_x64(True):
+        assert_close(single, np.asarray(jax.vmap(schedule)(counts)), tolerances.SCHEDULE_F32)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.9, 1.0, 1.1])
+def test_a_decay_by_any_number_that_torch_takes(gamma):
+    expected = LR * np.float64(gamma) ** np.arange(9)
+    assert_close(rates(schedules.exponential_lr(LR, gamma), 9), expected, tolerances.SCHEDULE_F32)
+
+
 def test_rates_past_a_table_are_nan():
     schedule = schedules.multiplicative_lr(LR, lambda c: 0.5, total_steps=3)
     np.testing.assert_allclose(rates(schedule, 4), [LR, LR / 2, LR / 4, np.nan], rtol=1e-6)
@@ -76,6 +100,24 @@ def test_a_schedule_of_a_traced_rate_sweeps():
 def test_bad_options(build, message):
     with pytest.raises((ValueError, TypeError), match=message):
         build()
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_sequence_of_a_traced_rate_sweeps():
+    def decayed(lr):
+        copies = jnp.copy(lr), jnp.copy(lr)  # two tracers of one rate
+        sequence = [schedules.constant_lr(copies[0], 0.5, 9), schedules.step_lr(copies[1], 1)]
+        return schedules.sequential_lr(sequence, [3])(jnp.int32(4))
+
+    np.testing.assert_allclose(jax.vmap(decayed)(jnp.array([1.0, 2.0])), [0.1, 0.2], rtol=1e-15)
+
+
+def test_a_chain_of_a_traced_rate_is_refused():
+    def chained(lr):
+        return schedules.chained_scheduler([schedules.step_lr(lr, 5)], total_steps=9)(0)
+
+    with pytest.raises(TypeError, match=r"lr must be a number, .* got a traced lr"):
+        jax.jit(chained)(0.1)
 
 
 @pytest.mark.parametrize("compose", [schedules.sequential_lr, schedules.chained_scheduler])
