@@ -36,10 +36,10 @@ def assert_equivalent(
     both runs are NaN, or when rounding may hide more than `resolves` (`Report.verdict`). By
     default (FixedTolerance) an honest pair in float32 or float64 that moves so far passes. A fault
     that shifts every leaf by `resolves` of its way never does, such as a learning rate off by that
-    much before the run converges. One off by 1e-4 does not where `Report.resolution` falls below that: in
-    float64, and in float32 if the leaves move by 7% of their scale within 10 updates, or by 9%
-    within 200. What rounding can do to an honest pair in float32, but hardly ever in float64: it
-    grows exponentially in a chaotic run (`calibrate` recognises that), and it decides on which
+    much before the run converges. One off by 1e-4 does not where `Report.resolution` falls below
+    that: in float64, and in float32 if the leaves move by 7% of their scale within 10 updates, or
+    by 9% within 200. What rounding can do to an honest pair in float32, but hardly ever in float64:
+    it grows exponentially in a chaotic run (`calibrate` recognises that), and it decides on which
     side of a kink (ReLU, max) a number falls. Arguments and other errors: `compare`.
     """
     report = compare(actual, expected, tolerance, until=until, resolves=resolves)
