@@ -24,6 +24,8 @@ import torch
 from sklearn.datasets import load_breast_cancer
 
 from jaxgd.equivalence import Recipe, Update, compare, dataloader_order, diagnose
+from jaxgd.optim import clip_grad_norm
+from jaxgd.optim.schedules import step_lr
 
 SEED, EPOCHS, BATCH = 0, 6, 64
 LR, WEIGHT_DECAY, MAX_NORM = 0.01, 0.01, 0.5
@@ -68,21 +70,14 @@ for _ in range(EPOCHS):
 
 # The port: pure functions, and an optax chain in the order in which torch does things.
 
-updates_per_epoch = len(loader)
-rates = [LR * 0.5 ** (epoch // 2) for epoch in range(EPOCHS) for _ in range(updates_per_epoch)]
+schedule = step_lr(LR, step_size=2 * len(loader), gamma=0.5)  # counted in updates, not in epochs
+rates = [float(schedule(count)) for count in range(EPOCHS * len(loader))]
 recipe = Recipe("adam", lr=rates, weight_decay=WEIGHT_DECAY, max_norm=MAX_NORM)
-step_lr = optax.scale_by_learning_rate(lambda count: jnp.asarray(rates)[count])
+clip, descend = clip_grad_norm(MAX_NORM), optax.scale_by_learning_rate(schedule)
+decay = optax.add_decayed_weights(WEIGHT_DECAY)
 
-
-@optax.stateless
-def clip(gradient, _):
-    """torch.nn.utils.clip_grad_norm_, with the 1e-6 that optax.clip_by_global_norm lacks."""
-    factor = jnp.minimum(1.0, MAX_NORM / (optax.tree.norm(gradient) + 1e-6))
-    return jax.tree.map(lambda g: factor * g, gradient)
-
-
-adam = optax.chain(clip, optax.add_decayed_weights(WEIGHT_DECAY), optax.scale_by_adam(), step_lr)
-adamw = optax.chain(clip, optax.scale_by_adam(), optax.add_decayed_weights(WEIGHT_DECAY), step_lr)
+adam = optax.chain(clip, decay, optax.scale_by_adam(), descend)
+adamw = optax.chain(clip, optax.scale_by_adam(), decay, descend)
 
 
 def train_in_jax(order, optimizer=adam, reduce=jnp.mean):

@@ -25,7 +25,8 @@ _PRECISION = "highest"
 _ROWS, _FEATURES, _BATCH, _EPOCHS = 50, 5, 8, 10
 
 # Our names and torch's, with options. Left out are those that take sparse gradients, search a line,
-# compute in bfloat16 or follow signs, which turn a rounding into a step.
+# compute in bfloat16 or follow signs, which turn a rounding into a step; and adafactor, for which
+# the line's weight is two different parameters: it would factor torch's [1, 5], but not our [5].
 _OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
     "adadelta": ("Adadelta", {"lr": 1.0}),

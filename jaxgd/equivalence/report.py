@@ -9,9 +9,6 @@ from jaxtyping import Float, Int, Shaped
 
 Series = Float[np.ndarray, " updates"]
 
-# A proof that allows a tenth of the way the run has gone proves nothing.
-PROVABLE = 0.1
-
 _JUMP = 10.0  # times what is allowed, at the very update at which the runs part
 _SHOWN = 5  # leaves in the short form
 _COLUMNS = ("error", "update error", "x allowed", "median ULP", "worst entry: actual, expected")
@@ -24,12 +21,12 @@ class LeafReport:
     path: str
     dtype: str
     shape: tuple[int, ...]
-    whole: bool  # the expected leaf holds whole numbers only, as a step counter does
+    whole: bool  # the expected leaf holds whole numbers in every update, as a step counter does
     median_ulp: Series  # of integers, the median difference
     error: Series  # largest |actual - expected|, in units of the leaf's scale
     update_error: Series  # largest difference of the two updates, in units of the update's scale
     excess: Series  # the larger of both errors, in units of what is allowed; above 1 they part
-    resolution: Series  # what is allowed, in units of the distance travelled
+    resolution: Series  # what is allowed, by the distance travelled; of one entry, by its scale
     worst: Int[np.ndarray, "updates ndim"]  # index of the entry with the largest error
     actual: Shaped[np.ndarray, " updates"]  # ... its value
     expected: Shaped[np.ndarray, " updates"]  # ... and what it should be
@@ -42,7 +39,7 @@ class LeafReport:
 
     @property
     def at_rest(self) -> bool:
-        """Whether the expected leaf never moves."""
+        """Whether the expected leaf never moves; of one entry, whether it is zero."""
         return bool(np.isinf(self.resolution).all())
 
     @property
@@ -69,8 +66,8 @@ class Report:
     Update t is entry t of the trajectories: the one after t updates, if they begin with the start.
 
     verdict "parted": at update `parted_at` the runs differ by more than is allowed.
-    verdict "unproven": they do not, but past update `provable_until` so much is allowed that it
-    proves nothing, or both runs are NaN.
+    verdict "unproven": they do not, but past update `provable_until` rounding may hide more than
+    `resolves` of the distance travelled, or both runs are NaN.
     verdict "equivalent": neither.
     """
 
@@ -80,6 +77,7 @@ class Report:
     allowed: str  # the tolerance in words
     growth: float | None  # the updates in which the difference grows tenfold, before they part
     rounding_growth: float | None  # ... and the reference's rounding, if calibrated and chaotic
+    resolves: float  # the largest resolution that proves something
 
     @property
     def parted_at(self) -> int | None:
@@ -115,9 +113,7 @@ class Report:
     @property
     def provable_until(self) -> int:
         """The last update at which the tolerance is fine enough to prove something."""
-        if self.entries == 1:
-            return 0
-        fine = np.flatnonzero(self.resolution <= PROVABLE)
+        fine = np.flatnonzero(self.resolution <= self.resolves)
         return min(int(fine[-1]) if fine.size else 0, self.finite_until)
 
     @property
@@ -130,7 +126,8 @@ class Report:
 
     @property
     def _proven(self) -> bool:
-        return self.provable_until == self.entries - 1
+        end = self.entries - 1
+        return self.finite_until == end and bool(self.resolution[end] <= self.resolves)
 
     def __str__(self) -> str:
         headline = {"parted": self._parted, "unproven": self._unproven, "equivalent": self._same}
@@ -188,19 +185,30 @@ class Report:
             every = f"{self.rounding_growth:.3g} updates"
             why = f"Rounding grows by 10x every {every}: the run is chaotic."
         elif all(leaf.at_rest for leaf in self.leaves):
-            why = "Nothing moves: every update of the expected run is zero."
+            what = "every update of the" if end else "the only entry of the"
+            why = f"Nothing moves: {what} expected run is zero."
         else:
-            why = "What rounding alone does is as large as the way the run goes."
+            why = self._hidden()
         remedy = (
             f"Compare until={self.provable_until}, or lower the learning rate."
             if self.provable_until > 0
-            else "Compare a run that moves farther, in a finer dtype."
+            else "Compare a run that moves farther, or in a finer dtype."
         )
         return [
             f"Nothing can be proven past update {self.provable_until} of {end}.",
             why,
             remedy,
         ]
+
+    def _hidden(self) -> str:
+        """Why the tolerance is too coarse to prove anything."""
+        hidden = self.resolution[-1]
+        if np.isinf(hidden):
+            return "Nothing moves but what holds whole numbers, as a step counter does."
+        return (
+            f"A difference of up to {hidden:.1g} of the distance travelled could hide in what is "
+            f"allowed, more than resolves={self.resolves:g}."
+        )
 
     def _same(self) -> list[str]:
         what = f"updates 0 to {self.entries - 1} of {_leaves(len(self.leaves))}"

@@ -54,7 +54,8 @@ class FixedTolerance:
     with the largest entry of the leaf on each side: distance is how far the expected run has got
     from its start, scale its largest value in the whole run, and t counts the updates. The first
     line sees a fault that adds up, such as a learning rate off by 1e-4, however small each update
-    is; the second sees a fault at the update at which it happens, late in a run too.
+    is, once the run has gone far enough (`Report.resolution`); the second sees a fault at the
+    update at which it happens, late in a run too.
 
     fraction: None is 1e-10 in float64, 4e-5 in float32, 0.02 in float16, 0.1 in bfloat16.
     Integers and booleans are compared exactly.

@@ -2,8 +2,10 @@
 
 from itertools import islice
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from jaxgd import optim
 from jaxgd.cli import check
@@ -26,6 +28,13 @@ def test_the_lesson_the_descents_and_an_optimizer_pass(dtype):
         assert each.passed, str(each.report)
         assert each.dtype == dtype
         assert {leaf.dtype for leaf in each.report.leaves} == {dtype}
+
+
+@pytest.mark.parametrize("name", check._OPTIMIZERS)
+def test_every_optimizer_is_made_on_both_sides(name):
+    torch_name, options = check._OPTIMIZERS[name]
+    optim.by_name(name)(**options).init(jnp.zeros(5))
+    getattr(torch.optim, torch_name)([torch.nn.Parameter(torch.zeros(5))], **options)
 
 
 def test_a_wrong_learning_rate_does_not_pass(monkeypatch):

@@ -31,6 +31,40 @@ def test_a_learning_rate_off_by_1e_4_does_not(dtype, learning_rate, sign):
         assert_equivalent(faulty, descent(dtype, learning_rate=learning_rate))
 
 
+def straight_walks(dtype, moved, fault):
+    """100 updates that move by that fraction of the scale, at a faulty and at the right rate."""
+    way = np.linspace(0, moved, 101)[:, None] * np.linspace(-1, 1, 6)
+    return tuple(((1 + factor * way).astype(dtype),) for factor in (1 + fault, 1))
+
+
+@pytest.mark.parametrize("fault", [1e-4, 1e-3, 1e-2, 1e-1])
+@pytest.mark.parametrize("moved", 10.0 ** np.arange(-6, 1))
+def test_a_faulty_learning_rate_that_is_to_be_resolved_never_passes(moved, fault):
+    actual, expected = straight_walks(np.float32, moved, 1.01 * fault)
+    assert compare(actual, expected, resolves=fault).verdict != "equivalent"
+
+
+@pytest.mark.parametrize(
+    ("moved", "verdicts"),
+    [
+        (1e-1, ["parted", "parted", "parted"]),
+        (1e-2, ["equivalent", "parted", "parted"]),
+        (1e-3, ["unproven", "unproven", "parted"]),
+        (1e-4, ["unproven", "unproven", "unproven"]),
+    ],
+)
+def test_a_faulty_learning_rate_shows_if_the_run_moves(moved, verdicts):
+    """The table of docs/equivalence.md."""
+    for fault, verdict in zip((1e-4, 1e-3, 1e-2), verdicts, strict=True):
+        assert compare(*straight_walks(np.float32, moved, fault)).verdict == verdict
+        assert compare(*straight_walks(np.float64, moved, fault)).verdict == "parted"
+
+
+def test_what_is_to_be_resolved_is_a_fraction():
+    with pytest.raises(ValueError, match=r"in \(0, 1\); got 1\.0\. Use 0\.001, or more"):
+        compare((np.arange(3.0),), (np.arange(3.0),), resolves=1.0)
+
+
 @DTYPES
 def test_a_large_learning_rate_off_by_1e_4_shows_at_the_first_update(dtype):
     report = compare(
@@ -125,6 +159,14 @@ def test_a_number_that_is_lost_on_one_side_parts(wrong):
 class TestProvesNothing:
     """A comparison that could not fail is not a proof, and does not pass."""
 
+    def test_one_entry_of_zeros(self):
+        zeros = {"w": np.zeros((1, 3), np.float32), "step": np.zeros(1, np.int32)}
+        with pytest.raises(AssertionError, match="the only entry of the expected run is zero"):
+            assert_equivalent(zeros, dict(zeros))
+        assert compare(zeros | {"w": zeros["w"] + 1}, dict(zeros)).verdict == "parted"
+        with_some = zeros | {"b": np.ones((1, 2), np.float32)}
+        assert_equivalent(with_some, dict(with_some))
+
     @pytest.mark.parametrize("step", [np.int32, np.float32])
     @pytest.mark.parametrize("value", [0.0, 0.3])
     def test_nothing_moves_but_the_step_counter(self, value, step):
@@ -140,7 +182,7 @@ class TestProvesNothing:
 
     def test_steps_are_smaller_than_rounding(self):
         w = np.float32(1) + np.arange(5, dtype=np.float32)[:, None] * np.float32(2e-7)
-        with pytest.raises(AssertionError, match="as large as the way the run goes"):
+        with pytest.raises(AssertionError, match=r"more than resolves=0\.001"):
             assert_equivalent({"w": w}, {"w": w.copy()})
 
 
@@ -153,7 +195,9 @@ def test_a_chaotic_pair_says_what_it_may_be():
 
 def test_float16_shows_what_it_can():
     expected = descent(np.float16, learning_rate=0.5)
-    assert_equivalent(descent(np.float16, learning_rate=0.5, jitter=1), expected)
+    honest = descent(np.float16, learning_rate=0.5, jitter=1)
+    assert compare(honest, expected).verdict == "unproven"
+    assert_equivalent(honest, expected, resolves=0.1)
     assert compare(descent(np.float16, learning_rate=0.55), expected).verdict == "parted"
 
 

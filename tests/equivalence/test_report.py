@@ -97,8 +97,19 @@ def test_a_run_that_does_not_move():
     assert str(compare(still, dict(still))) == text(
         "Nothing can be proven past update 0 of 4.",
         "Nothing moves: every update of the expected run is zero.",
-        "Compare a run that moves farther, in a finer dtype.",
+        "Compare a run that moves farther, or in a finer dtype.",
         ALLOWED.replace("4e-05", "1e-10"),
+    )
+
+
+def test_a_run_that_hardly_moves():
+    run = {"w": np.float32(1) + walk(5, 2) * np.float32(2**-10)}
+    assert str(compare(run, dict(run))) == text(
+        "Nothing can be proven past update 0 of 4.",
+        "A difference of up to 0.008 of the distance travelled could hide in what is allowed, "
+        "more than resolves=0.001.",
+        "Compare a run that moves farther, or in a finer dtype.",
+        ALLOWED,
     )
 
 
