@@ -9,9 +9,10 @@ import optax
 import pytest
 import torch
 
-from jaxgd.optim import asgd
+from jaxgd import optim
 from tests import tolerances
 from tests.optim.cases import schedule_factor
+from tests.optim.test_canaries import stale
 
 UPDATES = 120
 RNG = np.random.default_rng(0)
@@ -32,9 +33,9 @@ def averages_of_torch(dtype, scheduled, **options):
     return np.stack(trajectory)
 
 
-def averages(dtype, scheduled, **options):
+def averages(dtype, scheduled, build=optim.asgd, **options):
     lr = (lambda count: 0.1 * schedule_factor(count.astype(float))) if scheduled else 0.1
-    optimizer = asgd(lr=lr, **options)
+    optimizer = build(lr=lr, **options)
 
     def update(carry, gradient):
         param, state = carry
@@ -51,6 +52,14 @@ def test_the_averaged_iterate(options, scheduled, dtype):
     expected = averages_of_torch(getattr(torch, dtype.name), scheduled, **options)
     error = np.abs(averages(dtype, scheduled, **options) - expected).max() / np.abs(expected).max()
     assert error < (tolerances.PARITY_F64 if dtype == "float64" else tolerances.OPTIM_F32)
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_canary_of_a_stale_average():
+    """An average that misses every tenth update is felt."""
+    expected = averages_of_torch(torch.float64, False, t0=40)
+    ours = averages("float64", False, lambda **given: stale(optim.asgd(**given), "ax"), t0=40)
+    assert np.abs(ours - expected).max() > 1e-3
 
 
 @pytest.mark.usefixtures("x64")

@@ -100,6 +100,41 @@ def test_a_cancelling_bias_correction_is_caught_in_float32(monkeypatch):
     assert_caught(case, {"1 - beta**t": case.jaxgd()}, "float32")
 
 
+# The rule of each optimizer that adds eps, the line that does, and the line with eps elsewhere.
+EPS = {
+    "adam": (
+        "scale_by_adam",
+        "jnp.sqrt(v) / root_correction2.astype(v.dtype) + eps",
+        "(jnp.sqrt(v) + eps) / root_correction2.astype(v.dtype)",
+    ),
+    "adamax": (
+        "scale_by_adamax",
+        "update_infinity_moment(grads, state.exp_inf, beta2, eps)",
+        "update_infinity_moment(grads, jax.tree.map(lambda s: s + eps, state.exp_inf), beta2, 0.0)",
+    ),
+    "nadam": (
+        "scale_by_nadam",
+        "(jnp.sqrt(v / correction2.astype(v.dtype)) + eps)",
+        "jnp.sqrt(v / correction2.astype(v.dtype) + eps)",
+    ),
+    "adadelta": ("scale_by_adadelta", "jnp.sqrt(cur_e_g + eps)", "(jnp.sqrt(cur_e_g) + eps)"),
+}
+
+
+@pytest.mark.parametrize("optimizer", EPS)
+def test_an_eps_on_the_wrong_side_is_caught(optimizer, monkeypatch):
+    rule, right, wrong = EPS[optimizer]
+    own = importlib.import_module(f"jaxgd.optim.{optimizer}")
+    module = own if hasattr(own, rule) else optax
+    source = inspect.getsource(getattr(module, rule))
+    assert source.count(right) == 1
+    faulty = dict(inspect.unwrap(getattr(module, rule)).__globals__)
+    exec(source.replace(right, wrong), faulty)
+    monkeypatch.setattr(module, rule, faulty[rule])
+    case = Case(optimizer, {})
+    assert_caught(case, {wrong: case.jaxgd()}, "float64")
+
+
 def test_a_decay_contracted_to_a_fused_multiply_add_is_caught(monkeypatch):
     case = Case("adamw", {"weight_decay": 1e-3})
     replace(monkeypatch, "learning_rate", "_decay", lambda p, kept: p * kept - p)

@@ -9,7 +9,7 @@ import optax
 import pytest
 import torch
 
-from jaxgd.optim import muon
+from jaxgd.optim import adamw, muon
 from tests import tolerances
 
 SHAPES = {"tall": (7, 3), "wide": (3, 8), "square": (4, 4), "row": (1, 5)}
@@ -93,6 +93,19 @@ def test_one_update_in_torch_s_bfloat16(options):
     options = options | {"lr": 1e3, "weight_decay": 0.0}
     ours, theirs = run("float32", **options), run_torch(torch.float32, **options)
     assert worst_error(ours, theirs, updates=1) < tolerances.MUON_BF16
+
+
+@pytest.mark.optax_promotion
+def test_matrices_in_a_partition_with_adamw():
+    """Each leaf moves as with its own optimizer alone."""
+    params = {"matrix": jnp.ones((3, 2)), "bias": jnp.ones(2)}
+    grads = {"matrix": jnp.arange(6.0).reshape(3, 2), "bias": jnp.arange(2.0)}
+    own = {"matrix": muon(lr=0.1), "bias": adamw(lr=0.1)}
+    together = optax.partition(own, lambda tree: {name: name for name in tree})
+    updates, _ = together.update(grads, together.init(params), params)
+    for name, alone in own.items():
+        expected, _ = alone.update(grads[name], alone.init(params[name]), params[name])
+        np.testing.assert_array_equal(updates[name], expected)
 
 
 def test_a_zero_gradient_moves_nothing_but_the_decay():

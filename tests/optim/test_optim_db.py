@@ -13,6 +13,9 @@ from tests.optim.trajectories import run_jax
 
 INFOS = {name: info for name, cls in TORCH.items() for info in optim_db if info.optim_cls is cls}
 
+# Those too that are compared along runs of their own.
+ALL = TORCH | {"lbfgs": torch.optim.LBFGS, "muon": torch.optim.Muon}
+
 # They choose a kernel of torch's, and no number.
 KERNELS = {"foreach", "fused", "differentiable", "capturable"}
 
@@ -49,10 +52,11 @@ def test_every_configuration_equals_torch(optimizer):
 
 def bad_options():
     """Each of the table's errors that is about an option we have, rather than the parameters."""
-    for name, info in INFOS.items():
+    for name, cls in ALL.items():
+        (info,) = (info for info in optim_db if info.optim_cls is cls)
         for error in info.optim_error_inputs_func(device="cpu", dtype=torch.float64):
             entry = error.optimizer_error_input
-            if entry.params is None and not KERNELS & set(entry.kwargs):
+            if entry.kwargs and not KERNELS & set(entry.kwargs):
                 yield pytest.param(name, error, id=f"{name}: {entry.desc}")
 
 
@@ -60,6 +64,6 @@ def bad_options():
 def test_every_bad_option_is_refused_by_both(optimizer, error):
     options = error.optimizer_error_input.kwargs
     with pytest.raises(error.error_type, match=error.error_regex):
-        TORCH[optimizer]([torch.zeros(2, 2, requires_grad=True)], **options)
+        ALL[optimizer]([torch.zeros(2, 2, requires_grad=True)], **options)
     with pytest.raises((ValueError, TypeError)):
         optim.by_name(optimizer)(**options)

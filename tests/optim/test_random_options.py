@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,7 +55,8 @@ STRATEGIES = {
     "rmsprop": SHARED
     | DECAY
     | EPS
-    | {"alpha": fractions, "momentum": fractions, "centered": flags},
+    # Centered, an alpha near 0 leaves a variance of nothing but rounding.
+    | {"alpha": st.floats(0.1, 0.99), "momentum": fractions, "centered": flags},
     "rprop": SHARED
     | {
         "etas": st.tuples(st.floats(0.05, 0.95), st.floats(1.05, 2.0)),
@@ -66,8 +68,7 @@ STRATEGIES = {
 
 
 @st.composite
-def random_cases(draw):
-    optimizer = draw(st.sampled_from(sorted(STRATEGIES)))
+def random_cases(draw, optimizer):
     options = draw(st.fixed_dictionaries({}, optional=STRATEGIES[optimizer]))
     for name in list(options):
         options = NEEDS.get((optimizer, name), {}) | options
@@ -78,12 +79,17 @@ def random_cases(draw):
     return Case(optimizer, options)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, database=None)
-@given(case=random_cases())
-def test_random_options_equal_torch(case):
+@pytest.mark.parametrize("optimizer", STRATEGIES)
+def test_random_options_equal_torch(optimizer):
     """Along torch's parameters: some options (bang-bang steps across zero) are chaotic."""
     gradients = problems.gradients("float64")
-    expected = run_torch(case, "float64", gradients)
-    updates = updates_along(case, "float64", gradients, expected)
-    bound = 0.0 if case.is_exact else tolerances.OPTIM_RANDOM_F64
-    assert update_error(updates, expected, "float64") <= bound, case.id
+    bound = tolerances.OPTIM_RANDOM_F64.get(optimizer, tolerances.PARITY_F64)
+
+    @settings(max_examples=3, deadline=None, derandomize=True, database=None)
+    @given(case=random_cases(optimizer))
+    def compare(case):
+        expected = run_torch(case, "float64", gradients)
+        updates = updates_along(case, "float64", gradients, expected)
+        assert update_error(updates, expected, "float64") <= bound, case.id
+
+    compare()
