@@ -47,3 +47,5 @@ def test_the_counts_in_the_docs_are_these():
     named = len(FAULTS) - unknown
     assert f"| planted faults | {len(FAULTS)} | 0 | {named} | {unknown} | 0 |" in DOCS
     assert f"| honest pairs | {len(HONEST)} | {len(HONEST)} | – | – | 0 |" in DOCS
+    faults, honest = (len({pair.name for pair in pairs}) for pairs in (FAULTS, HONEST))
+    assert f"there are {faults} different faults and {honest} honest pairs" in DOCS
