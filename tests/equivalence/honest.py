@@ -1,6 +1,7 @@
 """Pairs that differ in nothing but rounding: other frameworks, kernels, sums, devices."""
 
 from functools import cache, partial
+from operator import itemgetter
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +10,21 @@ import optax
 import torch
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxgd.equivalence import Recipe
+from jaxgd import optim
+from jaxgd.equivalence import Recipe, Update
 from tests.equivalence.pairs import BOTH, Pair
 from tests.equivalence.trainings import (
+    BATCH,
+    EPOCHS,
+    ROWS,
     batches,
+    data,
+    epoch_orders,
     forward,
     gradient_of,
     jax_training,
     mean,
+    start,
     torch_training,
 )
 
@@ -103,6 +111,47 @@ def expected(name, dtype):
 
 def frameworks(name, dtype):
     return jax_training(dtype, OPTIMIZERS[name][1]()), expected(name, dtype)
+
+
+# jaxgd's name, torch's, the options of both; no recipe knows these rules.
+OWN = {
+    "adam": ("Adam", {"lr": 0.02, "weight_decay": 0.01}),
+    "nadam": ("NAdam", {"lr": 0.02}),
+    "radam": ("RAdam", {"lr": 0.02}),
+    "asgd": ("ASGD", {"lr": 0.1, "lambd": 0.01}),
+    "adagrad": ("Adagrad", {"lr": 0.05, "lr_decay": 0.01}),
+    "adafactor": ("Adafactor", {"lr": 0.1}),
+    "adamax": ("Adamax", {"lr": 0.02}),
+}
+
+
+def own_frameworks(name, dtype):
+    torch_name, options = OWN[name]
+    theirs = torch_training(dtype, partial(getattr(torch.optim, torch_name), **options))
+    return jax_training(dtype, optim.by_name(name)(**options)), theirs
+
+
+def scan_and_loop(dtype):
+    """JAX beside JAX: one compiled scan over the epochs, and a Python loop over the updates."""
+    optimizer = OPTIMIZERS["Adam"][1]()
+
+    def epoch(carry, order):
+        updates = []
+        for rows in jnp.split(order, [*range(BATCH, ROWS, BATCH)]):
+            params, opt_state = carry
+            (value, outputs), grad = gradient_of()(params, x[rows], y[rows])
+            steps, opt_state = optimizer.update(grad, opt_state, params)
+            carry = optax.apply_updates(params, steps), opt_state
+            updates.append(Update(params, grad, carry[0], (x[rows], y[rows]), outputs, value))
+        return carry, updates
+
+    with jax.enable_x64(dtype == np.float64), jax.numpy_dtype_promotion("standard"):
+        x, y = map(jnp.asarray, data(dtype))
+        params = jax.tree.map(jnp.asarray, start(dtype))
+        carry = params, optimizer.init(params)
+        _, epochs = jax.lax.scan(epoch, carry, jnp.asarray(np.stack(epoch_orders())))
+        recorded = [jax.tree.map(itemgetter(e), epochs) for e in range(EPOCHS)]
+    return [update for updates in recorded for update in updates], jax_training(dtype, optimizer)
 
 
 def against_torch(dtype, name="SGD with momentum", **options):
@@ -197,6 +246,7 @@ _WAYS = [
     ("rows spread over 8 devices", sharded, SGD),
     ("other order within each batch", other_order_in_the_batch, SGD),
     ("clipping and a schedule", clipped_and_scheduled, CLIPPED),
+    ("one scan against a Python loop", scan_and_loop, ADAM),
     ("torch's foreach kernel", partial(kernels, optimizer=torch.optim.Adam, foreach=True), ADAM),
     ("torch's fused kernel", partial(kernels, optimizer=torch.optim.Adam, fused=True), ADAM),
 ]
@@ -205,6 +255,11 @@ HONEST = [
     *(
         Pair(f"{name}: optax against torch", dtype, partial(frameworks, name), recipe)
         for name, (_, _, recipe) in OPTIMIZERS.items()
+        for dtype in BOTH
+    ),
+    *(
+        Pair(f"{torch_name}: jaxgd.optim against torch", dtype, partial(own_frameworks, name))
+        for name, (torch_name, _) in OWN.items()
         for dtype in BOTH
     ),
     *(Pair(name, dtype, make, recipe) for name, make, recipe in _WAYS for dtype in BOTH),
