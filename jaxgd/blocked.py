@@ -85,8 +85,7 @@ def blocked_sgd(
         x, y = _check_data(data)
         w, b = _check_params(state.params, x)
         n, d = x.shape
-        order = jnp.arange(n) if order is None else check_order(jnp.asarray(order), n)
-        rows = order.astype(jnp.int32)
+        rows = check_order(order, n).astype(jnp.int32)
         rate = jnp.asarray(learning_rate, w.dtype)
         decay = 1 - rate * jnp.asarray(l2, w.dtype)
         k = block_size or _default_block(d)

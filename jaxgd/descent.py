@@ -98,7 +98,7 @@ def minibatch(loss: Loss, optimizer: Optimizer, batch_size: int) -> Epoch:
     def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Losses]:
         n = count_examples(data)
         check_batch_size(b, n)
-        order = jnp.arange(n) if order is None else check_order(jnp.asarray(order), n)
+        order = check_order(order, n)
         full = n - n % b
 
         def update_rows(state: State, rows: Int[Array, "b"]) -> tuple[State, Array]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, ArrayLike, PyTree
 
 Optimizer: TypeAlias = optax.GradientTransformation | optax.MultiSteps
 
@@ -56,8 +56,14 @@ def check_batch_size(batch_size: Any, n: int | None = None) -> int:
     return size
 
 
-def check_order(order: Array, n: int) -> Array:
-    """The order, if it holds n row numbers; ValueError otherwise. Its values are not checked."""
+def check_order(order: ArrayLike | None, n: int) -> Array:
+    """The order as an array, the rows as they lie for None; ValueError unless it holds n integers.
+
+    Its values are not checked.
+    """
+    if order is None:
+        return jnp.arange(n)
+    order = jnp.asarray(order)
     if order.shape != (n,) or not jnp.issubdtype(order.dtype, jnp.integer):
         raise ValueError(
             f"order must hold n={n} row numbers; got {order.dtype}{list(order.shape)}. "

@@ -1,6 +1,5 @@
 """What a user sets for a run, checked before any data are read."""
 
-import difflib
 import math
 import os
 from pathlib import Path
@@ -12,10 +11,9 @@ from jaxtyping import Array
 
 from jaxgd.blocked import blocked_sgd
 from jaxgd.descent import Epoch
-from jaxgd.optim.names import OPTIMIZERS
+from jaxgd.optim.names import OPTIMIZERS, by_name
 from jaxgd.predictor import Predictor
 
-_WHY_NOT_MUON = "Muon takes matrices only; every model here has a vector."
 _OFFERED = sorted(OPTIMIZERS.keys() - {"muon"})
 
 
@@ -36,16 +34,18 @@ def keys(seed: int) -> Keys:
 
 def optimizer_named(name: str, learning_rate: float) -> optax.GradientTransformation:
     """torch.optim's optimizer of that name; ValueError for another or a bad learning rate."""
-    if name not in _OFFERED:
-        nearest = difflib.get_close_matches(name.lower(), _OFFERED, n=1, cutoff=0.0)[0]
-        hint = _WHY_NOT_MUON if name.lower() == "muon" else f"Use {nearest!r}?"
-        raise ValueError(f"optimizer must be one of {', '.join(_OFFERED)}; got {name!r}. {hint}")
+    if name.lower() == "muon":
+        raise ValueError(
+            f"optimizer must be one of {', '.join(_OFFERED)}; got {name!r}. "
+            "Muon takes matrices only; every model here has a vector."
+        )
+    optimizer = by_name(name, _OFFERED)
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(
             "learning_rate must be finite and greater than 0; "
             f"got learning_rate={learning_rate:g}. Use 0.05 or so."
         )
-    return OPTIMIZERS[name](lr=learning_rate)
+    return optimizer(lr=learning_rate)
 
 
 def exact_sgd(

@@ -1,7 +1,7 @@
 """The optimizers by name, for the command line and for `fit`."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import optax
@@ -40,13 +40,15 @@ OPTIMIZERS: Final[dict[str, Callable[..., optax.GradientTransformation]]] = {
 }
 
 
-def by_name(name: str) -> Callable[..., optax.GradientTransformation]:
+def by_name(
+    name: str, among: Collection[str] = OPTIMIZERS.keys()
+) -> Callable[..., optax.GradientTransformation]:
     """The optimizer of that name, such as `adam`: a function of torch's options.
 
-    Raises ValueError for an unknown name, and offers the nearest.
+    Raises ValueError for a name that is not `among` those on offer, and names the nearest.
     """
-    if name not in OPTIMIZERS:
-        known = ", ".join(sorted(OPTIMIZERS))
-        nearest = difflib.get_close_matches(name.lower(), OPTIMIZERS, n=1, cutoff=0.0)[0]
+    if name not in among:
+        known = ", ".join(sorted(among))
+        nearest = difflib.get_close_matches(name.lower(), among, n=1, cutoff=0.0)[0]
         raise ValueError(f"optimizer must be one of {known}; got {name!r}. Use {nearest!r}?")
     return OPTIMIZERS[name]

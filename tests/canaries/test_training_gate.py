@@ -1,5 +1,7 @@
 """The gate of the parity tests must fail on every fault planted here, in both precisions."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,7 +95,7 @@ def torch_reference(problem, data, order=None):
 
 
 def ours(problem, data, optimizer, key=KEY):
-    epoch_of = lambda *a: jaxgd.minibatch(*a, B)  # noqa: E731
+    epoch_of = partial(jaxgd.minibatch, batch_size=B)
     return jax_side(problem, epoch_of, optimizer, data, EPOCHS, PER_EPOCH, key)
 
 

@@ -1,5 +1,7 @@
 """jaxgd against torch_ref at every update: three descents × ragged cases × models × precisions."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import optax
@@ -66,7 +68,7 @@ def test_the_optimizer_remembers_across_batches_and_epochs(algorithm, dtype):
 def test_chunked_gd_equals_torch(chunk, dtype):
     problem, data = PROBLEMS["mlp"](dtype), rows(25, dtype)
     ours, theirs = OPTIMIZERS["sgd"]
-    epoch_of = lambda *a: jaxgd.gd(*a, chunk=chunk)  # noqa: E731
+    epoch_of = partial(jaxgd.gd, chunk=chunk)
     assert_same_training(
         jax_side(problem, epoch_of, ours, data, 60, 1, jax.random.key(0)),
         torch_side(problem, "gd", theirs, data, 60),
@@ -90,7 +92,7 @@ def test_batch_of_one_and_of_all_rows_are_sgd_and_gd(batch, dtype):
 def test_rows_as_they_lie(dtype):
     problem, data, key = PROBLEMS["logistic"](dtype), rows(25, dtype), jax.random.key(3)
     ours, theirs = OPTIMIZERS["sgd"]
-    epoch_of = lambda *a: jaxgd.minibatch(*a, BATCH)  # noqa: E731
+    epoch_of = partial(jaxgd.minibatch, batch_size=BATCH)
     straight = torch.arange(25).expand(5, 25)
     assert_same_training(
         jax_side(problem, epoch_of, ours, data, 5, 4, key, shuffle=False),
