@@ -20,6 +20,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree, Real
 
+from jaxgd.batches import scan_batches
 from jaxgd.descent import Epoch, Losses, Order, State
 from jaxgd.inputs import check_count, check_order, count_examples
 
@@ -27,17 +28,20 @@ LinkLoss = Callable[[Any, Any], Array]
 Slope = Callable[[Array, Array], Array]
 
 # Measured by `python -m benchmarks sgd`. XLA's CPU compiler makes one kernel of a loop whose body
-# touches less than about a kilobyte and dispatches every operation of any other, ten times slower:
-# features are taken this many bytes at a time to stay below it. Where there are so many features
-# that the dispatch no longer counts, short blocks win.
-_CPU_CHUNK_BYTES = 100
+# touches less than about a kilobyte and dispatches every operation of any other, ten times slower.
+# So many features in 32 and in 64 bits still fit; more are taken in parts by loops inside, and with
+# those there is room for fewer. Where dispatching no longer counts for much, short blocks win.
+_CPU_ROW = (36, 16)
+_CPU_PART = (25, 8)
 _CPU_FEATURES_IN_ORDER = 256
 _CPU_BLOCK = 8
 
-# Rows in order are gathered this many at a time, ahead of their use: one by one each would wait for
-# memory, since a processor cannot look a whole row ahead. Rows of a cache line are not worth it.
-_ROWS_AHEAD = 256
-_CACHE_LINE = 64
+# A sum waits for each addition before the next: this many sums side by side do not.
+_LANES = 4
+
+# Rows in order are gathered ahead of their use: one by one each would wait for memory. XLA gathers
+# on all cores, and waking one costs as much as some hundred updates, so many rows are taken at once.
+_BYTES_AHEAD = 2**22
 
 # An accelerator's step costs microseconds whatever is in it; a Gram matrix of this size is nothing.
 _ACCELERATOR_BLOCK = 64
@@ -89,13 +93,10 @@ def blocked_sgd(
         rate = jnp.asarray(learning_rate, w.dtype)
         decay = 1 - rate * jnp.asarray(l2, w.dtype)
         k = block_size or _default_block(d)
-        solve: Solve = partial(_in_order if k == 1 else _block, slope, rate, decay)
-        if k == 1 and d * x.dtype.itemsize <= _CACHE_LINE:
-            (w, b), logits = solve((w, b), (x, y), rows)
-        else:
-            k = min(n, _ROWS_AHEAD if k == 1 else k)
-            (w, b), logits = _in_groups(solve, k, (w, b), (x, y), rows)
-        losses = jax.vmap(link_loss)(logits, _take(y, rows))
+        solve = partial(_in_order if k == 1 else _block, slope, rate, decay)
+        group = max(1, _BYTES_AHEAD // max(1, d * x.dtype.itemsize)) if k == 1 else k
+        (w, b), logits = scan_batches(solve, (w, b), (x, y), rows, min(n, group))
+        losses = jax.vmap(link_loss)(logits, jnp.take(y, rows, mode="clip"))
         params = jax.tree.unflatten(jax.tree.structure(state.params), (w, b))
         return state._replace(params=params, epoch=state.epoch + 1), losses
 
@@ -104,42 +105,17 @@ def blocked_sgd(
 
 Weights = tuple[Float[Array, "d"], Float[Array, ""]]
 Data = tuple[Float[Array, "n d"], Array]
-Rows = Int[Array, "rows"]
-Solve = Callable[..., tuple[Weights, Array]]
 Index = Array | np.int32
 
 
-def _in_groups(
-    solve: Solve, k: int, weights: Weights, data: Data, rows: Rows
-) -> tuple[Weights, Float[Array, "rows"]]:
-    """The rows k at a time, the last group with as many as remain."""
-    full = rows.size - rows.size % k
-    x, y = data
-
-    def group(weights: Weights, rows: Rows) -> tuple[Weights, Array]:
-        return solve(weights, (_take(x, rows), _take(y, rows)))
-
-    weights, logits = jax.lax.scan(group, weights, rows[:full].reshape(-1, k))
-    logits = logits.reshape(-1)
-    if full < rows.size:
-        weights, last = group(weights, rows[full:])
-        logits = jnp.append(logits, last)
-    return weights, logits
-
-
 def _in_order(
-    slope: Slope,
-    rate: Array,
-    decay: Array,
-    weights: Weights,
-    data: Data,
-    rows: Rows | None = None,
-) -> tuple[Weights, Float[Array, "rows"]]:
-    """The rows one after another, in a loop small enough for XLA to make one kernel of it."""
+    slope: Slope, rate: Array, decay: Array, weights: Weights, data: Data
+) -> tuple[Weights, Float[Array, "k"]]:
+    """The k rows one after another, in a loop small enough for XLA to make one kernel of it."""
     x, y = data
     k, d = x.shape
-    rows = jnp.arange(k, dtype=jnp.int32) if rows is None else rows
-    parts = -(-d * x.dtype.itemsize // _CPU_CHUNK_BYTES)
+    wide = x.dtype.itemsize > 4
+    parts = 1 if d <= _CPU_ROW[wide] else -(-d // _CPU_PART[wide])
     size = -(-d // parts)
     # Columns of zeros make the parts equal: a smaller last one would be too much for one kernel.
     padding = parts * size - d
@@ -159,7 +135,7 @@ def _in_order(
             return _slice(x, (row, start), (1, size))[0]
 
         def add_dot(z: Array, start: Index) -> Array:
-            return z + jnp.dot(x_part(start), _slice(w, (start,), (size,)))
+            return z + _dot_in_lanes(x_part(start), _slice(w, (start,), (size,)))
 
         z = over_parts(add_dot, b)
         g = rate * slope(z, _slice(y, (row,), (1,))[0])
@@ -171,8 +147,18 @@ def _in_order(
         return (over_parts(move, w), decay * b - g), z
 
     w, b = weights
+    rows = jnp.arange(k, dtype=jnp.int32)
     (w, b), logits = jax.lax.scan(update, (jnp.pad(w, (0, padding)), b), rows)
     return (w[:d], b), logits
+
+
+def _dot_in_lanes(a: Float[Array, "d"], b: Float[Array, "d"]) -> Float[Array, ""]:
+    """A dot product as a few sums side by side, none of which waits for the others."""
+    products = jnp.pad(a * b, (0, -a.size % _LANES))
+    sums = list(jnp.sum(products.reshape(-1, _LANES), axis=0))
+    while len(sums) > 1:
+        sums = [left + right for left, right in zip(sums[::2], sums[1::2], strict=True)]
+    return sums[0]
 
 
 def _block(
@@ -223,16 +209,6 @@ def _standstill(
 def _dot(a: Array, b: Array) -> Array:
     """A product in the arrays' own precision; accelerators would round its terms to fewer bits."""
     return jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
-def _take(array: Array, rows: Rows) -> Array:
-    """The rows of an array; a few of them as slices, on the CPU twice as fast as a gather."""
-    if rows.size > _CPU_BLOCK:
-        return jnp.take(array, rows, axis=0, mode="clip")
-    slices = [
-        jax.lax.dynamic_slice_in_dim(array, row, 1, allow_negative_indices=False) for row in rows
-    ]
-    return jnp.concatenate(slices)
 
 
 def _slice(array: Array, start: tuple[Index, ...], sizes: tuple[int, ...]) -> Array:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree, UInt32
 
+from jaxgd.batches import scan_batches
 from jaxgd.inputs import Optimizer, check_batch_size, check_count, check_order, count_examples
 from jaxgd.objective import Loss, mean_loss, rows_in_cache, value_and_grad
 from jaxgd.order import shuffle as shuffled_order
@@ -95,19 +96,15 @@ def minibatch(loss: Loss, optimizer: Optimizer, batch_size: int) -> Epoch:
     b = check_batch_size(batch_size)
     update = step(loss, optimizer)
 
+    def update_with(state: State, batch: PyTree) -> tuple[State, Losses]:
+        state, value = update(state, batch)
+        return state, value[None]
+
     def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Losses]:
         n = count_examples(data)
         check_batch_size(b, n)
         order = check_order(order, n)
-        full = n - n % b
-
-        def update_rows(state: State, rows: Int[Array, "b"]) -> tuple[State, Array]:
-            return update(state, jax.tree.map(lambda a: _gather(a, rows), data))
-
-        state, losses = jax.lax.scan(update_rows, state, order[:full].reshape(-1, b))
-        if full < n:
-            state, last = update_rows(state, order[full:])
-            losses = jnp.append(losses, last)
+        state, losses = scan_batches(update_with, state, data, order, b)
         return _finished(state), losses
 
     return epoch
@@ -151,13 +148,6 @@ def _step(loss: Loss, optimizer: Optimizer, chunk: int | None) -> Update:
         return State(optax.apply_updates(params, updates), opt_state, state.epoch), value
 
     return update
-
-
-def _gather(array: Array, rows: Int[Array, "b"]) -> Array:
-    """The rows of an array; one row as a slice, which XLA fuses where it would copy a gather."""
-    if rows.shape == (1,):
-        return jax.lax.dynamic_slice_in_dim(array, rows[0], 1, allow_negative_indices=False)
-    return jnp.take(array, rows, axis=0, mode="clip")
 
 
 def _strong(leaf: ArrayLike) -> Array:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"inputs"},
     {"losses", "models", "order", "optim", "equivalence", "plot", "verified_file"},
-    {"objective", "torch_params"},
+    {"objective", "batches", "torch_params"},
     {"descent"},
     {"blocked"},
     {"fit", "data"},

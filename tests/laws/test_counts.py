@@ -30,11 +30,15 @@ def logistic(params, example):
     return binary_cross_entropy_with_logits(linear(params, x), y)
 
 
-def shapes(n, d, optimizer=OPTIMIZER):
+def smooth_hinge(logit, label):
+    margin = (2 * label - 1) * logit
+    return jnp.where(margin < 0, 0.5 - margin, jnp.where(margin < 1, (1 - margin) ** 2 / 2, 0))
+
+
+def shapes(n, d, optimizer=OPTIMIZER, dtype="float32"):
     """A state and data as shapes only: nothing is run."""
-    state = jax.eval_shape(lambda: init(init_linear(d), optimizer))
-    x, y = jax.ShapeDtypeStruct((n, d), jnp.float32), jax.ShapeDtypeStruct((n,), jnp.float32)
-    return state, (x, y)
+    state = jax.eval_shape(lambda: init(init_linear(d, dtype=dtype), optimizer))
+    return state, (jax.ShapeDtypeStruct((n, d), dtype), jax.ShapeDtypeStruct((n,), dtype))
 
 
 def compiled(run, n, d):
@@ -46,22 +50,38 @@ def count(text, operation):
     return sum(f" {operation}(" in line for line in text.splitlines())
 
 
+def bodies(equation):
+    """The programs inside one operation of a program."""
+    inner = jax.tree.leaves(
+        list(equation.params.values()), is_leaf=lambda p: isinstance(p, core.ClosedJaxpr)
+    )
+    return [program.jaxpr for program in inner if isinstance(program, core.ClosedJaxpr)]
+
+
 def scans(jaxpr):
     """Every scan of a program, outermost first."""
     for equation in jaxpr.eqns:
         if equation.primitive.name == "scan":
             yield equation
-        for inner in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda p: isinstance(p, core.ClosedJaxpr)
-        ):
-            if isinstance(inner, core.ClosedJaxpr):
-                yield from scans(inner.jaxpr)
+        for body in bodies(equation):
+            yield from scans(body)
 
 
-def epoch_scans(epoch, n, d, optimizer=OPTIMIZER):
+def epoch_jaxpr(epoch, n, d, optimizer=OPTIMIZER):
     state, data = shapes(n, d, optimizer)
     order = jax.ShapeDtypeStruct((n,), jnp.int32)
-    return list(scans(jax.make_jaxpr(epoch)(state, data, order).jaxpr))
+    return jax.make_jaxpr(epoch)(state, data, order).jaxpr
+
+
+def dependent_steps(jaxpr):
+    """How many trips all innermost loops take, one after another."""
+    steps = 0
+    for equation in jaxpr.eqns:
+        inner = sum(dependent_steps(body) for body in bodies(equation))
+        if equation.primitive.name == "scan":
+            inner = equation.params["length"] * max(1, inner)
+        steps += inner
+    return steps
 
 
 EPOCHS = {
@@ -91,44 +111,39 @@ def test_gd_gathers_no_rows():
     assert count(compiled(train(EPOCHS["gd"], 3), 1024, 30).as_text(), "gather") == 0
 
 
-@pytest.mark.parametrize("d", [10, 30, 59, 100, 251])
-def test_rows_in_order_are_one_kernel(d):
+@pytest.mark.parametrize(
+    ("d", "dtype"), [(d, "float32") for d in (10, 30, 36, 59, 100, 251)] + [(16, "float64")]
+)
+def test_rows_in_order_are_one_kernel(d, dtype):
     """XLA hoists a small loop into a single kernel and marks the call; ten times slower without."""
-    text = compiled(train(EPOCHS["blocked in order"], 2), 4096, d).as_text()
-    trips = 4096 if d == 10 else 256
-    [loop] = [p for p in text.split("\n\n") if f'"known_trip_count":{{"n":"{trips}"}}' in p]
+    n = 1000
+    with jax.enable_x64(dtype == "float64"):
+        run = train(blocked_sgd(smooth_hinge, 0.1, l2=0.01, block_size=1), 2)
+        text = jax.jit(run).lower(*shapes(n, d, dtype=dtype), KEY).compile().as_text()
+    [loop] = [p for p in text.split("\n\n") if f'"known_trip_count":{{"n":"{n}"}}' in p]
     name = re.match(r"%([\w.-]+) ", loop)[1]
     assert f'to_apply=%{name}, frontend_attributes={{xla_cpu_small_call="true"}}' in text
 
 
 @pytest.mark.parametrize("d", [10, 784])
-@pytest.mark.parametrize(("block_size", "blocks"), [(8, 125), (64, 15)])
-def test_dependent_steps_an_epoch(d, block_size, blocks):
+@pytest.mark.parametrize(("block_size", "steps"), [(1, 1000), (8, 125), (64, 15)])
+def test_dependent_steps_an_epoch(d, block_size, steps):
     """⌊n/k⌋ steps of a scan; the last, smaller block is one more and stands outside it."""
     epoch = blocked_sgd(binary_cross_entropy_with_logits, 0.1, block_size=block_size)
-    assert [loop.params["length"] for loop in epoch_scans(epoch, 1000, d)] == [blocks]
-
-
-def test_rows_in_order_are_gathered_ahead_of_their_use():
-    """1000 dependent steps: three groups of 256 rows, and the 232 that remain."""
-
-    def lengths(d):
-        loops = epoch_scans(EPOCHS["blocked in order"], 1000, d)
-        over_rows = [loop for loop in loops if loop.params["length"] != 2]  # d = 30 is two parts
-        return [loop.params["length"] for loop in over_rows]
-
-    assert lengths(30) == [3, 256, 232]
-    assert lengths(10) == [1000], "a row of one cache line is read where it lies"
+    if (d, block_size) == (784, 1):
+        steps *= 2 * -(-784 // 25)  # both loops over the parts of a row
+    assert dependent_steps(epoch_jaxpr(epoch, 1000, d)) == steps
 
 
 @pytest.mark.optax_promotion
-def test_the_loop_carries_params_and_optimizer_state_only():
-    """Weights and bias: no counters, no copies of data, not even the number of the epoch."""
-    [loop] = epoch_scans(EPOCHS["minibatch"], 1024, 30)
-    assert loop.params["num_carry"] == 2
-    adam = optax.adam(0.1)
-    [loop] = epoch_scans(minibatch(logistic, adam, 32), 1024, 30, adam)
-    assert loop.params["num_carry"] == 2 + 1 + 2 * 2
+@pytest.mark.parametrize("optimizer", [OPTIMIZER, optax.adam(0.1)], ids=["sgd", "adam"])
+def test_the_loops_carry_params_and_optimizer_state_only(optimizer):
+    """No counters of ours, no copies of data, not even the number of the epoch."""
+    state, _ = shapes(1024, 30, optimizer)
+    loops = list(scans(epoch_jaxpr(minibatch(logistic, optimizer, 32), 1024, 30, optimizer)))
+    assert loops
+    for loop in loops:
+        assert loop.params["num_carry"] == len(jax.tree.leaves((state.params, state.opt_state)))
 
 
 def test_chunks_bound_the_working_set_of_gd():

@@ -1,0 +1,61 @@
+"""Rows visited in an order, a batch at a time."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PyTree
+
+from jaxgd.inputs import count_examples
+
+Carry = TypeVar("Carry")
+
+# Measured by `python -m benchmarks.experiments`: small batches share one gather of this many bytes,
+# which stay in a core's cache until their turn. Fewer and the gathers cost more than the updates.
+_BYTES_AHEAD = 2**17
+
+
+def scan_batches(
+    update: Callable[[Carry, PyTree], tuple[Carry, Array]],
+    carry: Carry,
+    data: PyTree,
+    rows: Int[Array, "n"],
+    batch_size: int,
+) -> tuple[Carry, Array]:
+    """Fold `update(carry, batch) -> (carry, out[k])` over batches of rows, one after another.
+
+    Batch j is data[rows[j b : (j+1) b]]; the last is the n mod b rows that remain, if any. Row
+    numbers past either end are clamped. Returns the carry and all outs joined.
+    """
+    b, n = batch_size, rows.size
+    full = n // b
+    ahead = _batches_ahead(full, b * _row_bytes(data))
+    grouped = full - full % ahead
+
+    def gather(rows: Int[Array, "..."]) -> PyTree:
+        return jax.tree.map(lambda a: jnp.take(a, rows, axis=0, mode="clip"), data)
+
+    def group(carry: Carry, rows: Int[Array, "batches b"]) -> tuple[Carry, Array]:
+        return jax.lax.scan(update, carry, gather(rows))
+
+    batches = rows[: full * b].reshape(full, b)
+    carry, out = jax.lax.scan(group, carry, batches[:grouped].reshape(-1, ahead, b))
+    outs = [out]
+    if grouped < full:
+        carry, out = group(carry, batches[grouped:])
+        outs.append(out)
+    if full * b < n:
+        carry, out = update(carry, gather(rows[full * b :]))
+        outs.append(out)
+    return carry, jnp.concatenate([out.reshape(-1) for out in outs])
+
+
+def _batches_ahead(full: int, batch_bytes: int) -> int:
+    """How many batches to gather at once: if one will do, a number that leaves no odd group."""
+    most = min(full, max(1, _BYTES_AHEAD // max(1, batch_bytes)))
+    return next((k for k in range(most, most // 4, -1) if full % k == 0), most)
+
+
+def _row_bytes(data: PyTree) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(data)) // count_examples(data)

@@ -1,0 +1,52 @@
+"""Batches of rows: the right ones, in order, however many are gathered at once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgd import batches
+from jaxgd.batches import scan_batches
+
+# Rows, batch size, batches of 12 bytes a row gathered at once: groups that come out even, that
+# leave a batch over, that hold them all, that hold one; a last batch that is full or is not.
+CASES = [(24, 3, 4), (23, 3, 3), (22, 3, 100), (25, 3, 0), (29, 1, 7), (7, 7, 1), (37, 2, 5)]
+
+
+def visited(n, b, rows):
+    """What each batch holds and how many batches came before it, by `scan_batches`."""
+
+    def update(count, batch):
+        x, y = batch
+        assert x.shape == (y.size, 2)
+        return count + 1, jnp.stack([y, x[:, 0], x[:, 1], jnp.full(y.shape, count)], axis=1)
+
+    y = jnp.arange(n, dtype=jnp.float32)
+    count, out = jax.jit(lambda data, rows: scan_batches(update, 0.0, data, rows, b))(
+        (jnp.stack([2 * y, 3 * y], axis=1), y), rows
+    )
+    return count, np.asarray(out).reshape(n, 4)
+
+
+@pytest.mark.parametrize(("n", "b", "ahead"), CASES)
+def test_every_batch_holds_its_rows_in_order(monkeypatch, n, b, ahead):
+    monkeypatch.setattr(batches, "_BYTES_AHEAD", ahead * b * 12)
+    rows = np.random.default_rng(0).permutation(n)
+    count, out = visited(n, b, jnp.asarray(rows))
+    assert count == -(-n // b)
+    np.testing.assert_array_equal(out[:, :3], rows[:, None] * np.array([1, 2, 3]))
+    np.testing.assert_array_equal(out[:, 3], np.arange(n) // b)
+
+
+def test_rows_past_the_ends_are_clamped():
+    _, out = visited(4, 2, jnp.asarray([-5, 3, 9, 0]))
+    np.testing.assert_array_equal(out[:, 0], [0, 3, 3, 0])
+
+
+def test_groups_come_out_even_where_they_can(monkeypatch):
+    monkeypatch.setattr(batches, "_BYTES_AHEAD", 100)
+    assert batches._batches_ahead(full=24, batch_bytes=10) == 8
+    assert batches._batches_ahead(full=23, batch_bytes=10) == 10, "a prime: one group is odd"
+    assert batches._batches_ahead(full=5, batch_bytes=10) == 5
+    assert batches._batches_ahead(full=5, batch_bytes=1000) == 1
+    assert batches._batches_ahead(full=5, batch_bytes=0) == 5
