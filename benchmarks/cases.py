@@ -62,7 +62,7 @@ def all_cases(quick: bool) -> list[Case]:
         return [
             Case("sgd", "sgd", 10_000, 30, epochs=2),
             Case("minibatch", "minibatch", 4096, 30, 32),
-            Case("gd", "gd", 2000, 784),
+            Case("gd", "gd", 2000, 784, epochs=20),
             Case("sweep", "sweep", 569, 30, 32, epochs=5),
             Case("table", "table", 569, 30, epochs=20),
         ]
@@ -74,8 +74,8 @@ def all_cases(quick: bool) -> list[Case]:
         replace(sgd, kind="squares"),
         *(replace(batch, d=d, batch=b) for d in (30, 784) for b in (8, 32, 256, 2048)),
         replace(batch, kind="mlp"),
-        Case("gd", "gd", 2000, 784),
-        Case("gd", "gd", 60_000, 784),
+        Case("gd", "gd", 2000, 784, epochs=20),
+        Case("gd", "gd", 60_000, 784, epochs=2),
         Case("sweep", "sweep", 569, 30, 32, epochs=5),
         Case("table", "table", 569, 30, epochs=20),
         *(replace(scaling, n=n) for n in (1000, 10_000, 100_000)),

@@ -39,8 +39,8 @@ _CPU_BLOCK = 8
 # A sum waits for each addition before the next: this many sums side by side do not.
 _LANES = 4
 
-# Rows in order are gathered ahead of their use: one by one each would wait for memory. XLA gathers
-# on all cores, and waking one costs as much as some hundred updates, so many rows are taken at once.
+# Rows in order are gathered ahead of their use: one by one each would wait for memory. XLA does it
+# on all cores, and waking one costs as much as hundreds of updates: many rows are taken at once.
 _BYTES_AHEAD = 2**22
 
 # An accelerator's step costs microseconds whatever is in it; a Gram matrix of this size is nothing.
