@@ -1,16 +1,26 @@
-"""What was tried and what it gave: `python -m benchmarks.experiments`, all in one process."""
+"""What was tried and what it gave: `python -m benchmarks.experiments`, all in one process.
 
+Save the last, which needs a device a core: it runs in a process of its own.
+"""
+
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxgd
 from benchmarks.cases import LEARNING_RATE, Case, problem
 from benchmarks.peers.ours import logistic_loss
+from jaxgd import batches, blocked
 from jaxgd.blocked import blocked_sgd
 from jaxgd.objective import value_and_grad
 
@@ -19,20 +29,22 @@ ROUNDS = 15
 
 
 def main() -> None:
-    for title, unit, per_second, candidates in (
-        ravelled_carry(),
-        block_size(100),
-        block_size(784),
-        gathering_ahead(30),
-        gathering_ahead(784),
-        chunk_of_rows(),
-        shuffled_order(10**6),
-        shuffled_order(999_983),
-    ):
-        print(f"| {title} | least {unit} |\n|---|---:|")
-        for name, cost in _alternate(candidates).items():
-            print(f"| {name} | {cost * per_second:.3g} |")
-        print(flush=True)
+    if sys.argv[1:] == ["devices"]:
+        _print(gd_on_two_devices())
+        return
+    for experiment in EXPERIMENTS:
+        _print(experiment())
+    own_process = [sys.executable, "-m", "benchmarks.experiments", "devices"]
+    subprocess.run(own_process, env=os.environ | {"JAX_NUM_CPU_DEVICES": "2"}, check=True)
+
+
+def _print(experiment: tuple[str, str, float, dict[str, Callable]]) -> None:
+    title, unit, per_second, candidates = experiment
+    print(f"| {title} | least {unit} | median |\n|---|---:|---:|")
+    for name, costs in _alternate(candidates).items():
+        least, median = costs[0] * per_second, costs[len(costs) // 2] * per_second
+        print(f"| {name} | {least:.3g} | {median:.3g} |")
+    print(flush=True)
 
 
 def ravelled_carry():
@@ -69,22 +81,40 @@ def block_size(d: int):
     return f"per-example SGD, d={d}", "ns/example", 1e9 / 8192, candidates
 
 
-def gathering_ahead(d: int, b: int = 32):
+def sums_side_by_side(d: int):
+    """The dot product of a row and the weights as one sum or as several, rows as they lie."""
+    state, data, order = _start(20_000, d)
+    link = jaxgd.binary_cross_entropy_with_logits
+    candidates = {}
+    for lanes in (1, 2, 4, 8):
+        with patch.object(blocked, "_LANES", lanes):
+            epoch = blocked_sgd(link, LEARNING_RATE, block_size=1)
+            candidates[f"{lanes} sums"] = _compiled(epoch, state, data, jnp.sort(order))
+    return f"rows in order, d={d}", "ns/example", 1e9 / 20_000, candidates
+
+
+def rows_ahead(d: int):
+    """How many bytes of rows in order are gathered at once."""
+    state, data, order = _start(50_000, d)
+    link = jaxgd.binary_cross_entropy_with_logits
+    candidates = {}
+    for exponent in (12, 15, 18, 20, 22, 24):
+        with patch.object(blocked, "_BYTES_AHEAD", 2**exponent):
+            epoch = blocked_sgd(link, LEARNING_RATE, block_size=1)
+            name = f"{2**exponent // 1024} KB ahead"
+            candidates[name] = _compiled(epoch, state, data, order)
+    return f"rows in shuffled order, d={d}", "ns/example", 1e9 / 50_000, candidates
+
+
+def batches_ahead(d: int, b: int):
     """Each batch's rows in its own step, or those of several batches at once."""
     state, data, order = _start(8192, d)
-    update = jaxgd.step(logistic_loss, OPTIMIZER)
-
-    def ahead(batches):
-        def epoch(state, data, order):
-            def group(state, rows):
-                examples = jax.tree.map(lambda a: jnp.take(a, rows, axis=0, mode="clip"), data)
-                return jax.lax.scan(update, state, examples)
-
-            return jax.lax.scan(group, state, order.reshape(-1, batches, b))
-
-        return _compiled(epoch, state, data, order)
-
-    candidates = {f"{k} at once": ahead(k) for k in (1, 8, 64)}
+    candidates = {}
+    for exponent in (0, 14, 16, 17, 18, 20):
+        with patch.object(batches, "_BYTES_AHEAD", 2**exponent):
+            epoch = jaxgd.minibatch(logistic_loss, OPTIMIZER, b)
+            name = f"{2**exponent // 1024} KB ahead" if exponent else "each its own"
+            candidates[name] = _compiled(epoch, state, data, order)
     return f"rows of mini-batches of {b}, d={d}", "µs/update", 1e6 / (8192 / b), candidates
 
 
@@ -93,13 +123,52 @@ def chunk_of_rows(n: int = 60_000, d: int = 784):
     state, data, _ = _start(n, d)
     x, _ = data
     candidates = {"one read (sum)": _compiled(jnp.sum, x)}
-    for chunk in (None, 100, 300, 600, 1200, 5000):
+    for chunk in (None, 300, 600, 1200, 2000, 5000):
         candidates[f"chunk={chunk}"] = _compiled(
             lambda params, data, chunk=chunk: value_and_grad(logistic_loss, params, data, chunk),
             state.params,
             data,
         )
-    return f"GD, n={n} d={d}", "s per GB of rows", 1e9 / x.nbytes, candidates
+    return f"GD, n={n} d={d}", "ms", 1e3, candidates
+
+
+def several_chunks_in_flight(n: int = 60_000, d: int = 784):
+    """A loop over chunks one by one, or over several that do not wait for each other."""
+    state, data, _ = _start(n, d)
+    candidates = {"one read (sum)": _compiled(jnp.sum, data[0])}
+    for rows, chunks in ((2000, 1), (1000, 2), (500, 4), (250, 8), (125, 16)):
+
+        def loop(params, data, rows=rows, chunks=chunks):
+            def add(i, sums):
+                part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * rows, rows), data)
+                return jax.tree.map(jnp.add, sums, value_and_grad(logistic_loss, params, part))
+
+            zeros = (0.0, jax.tree.map(jnp.zeros_like, params))
+            return jax.lax.fori_loop(0, n // rows, add, zeros, unroll=chunks)
+
+        candidates[f"{chunks} of {rows} rows"] = _compiled(loop, state.params, data)
+    return f"GD, n={n} d={d}, chunks at a time", "ms", 1e3, candidates
+
+
+def gd_on_two_devices(n: int = 60_000, d: int = 784):
+    """A device a core, each with its half of the rows in chunks of its own."""
+    mesh = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
+    split, same = PartitionSpec("rows"), PartitionSpec()
+    state, data, _ = _start(n, d)
+    params = jax.device_put(state.params, NamedSharding(mesh, same))
+    data = jax.device_put(data, NamedSharding(mesh, split))
+    candidates = {"one read (sum)": _compiled(jnp.sum, data[0])}
+    for chunk in (None, 75, 300, 600):
+
+        def half(params, data, chunk=chunk):
+            value = value_and_grad(logistic_loss, params, data, chunk)
+            return jax.tree.map(lambda a: jax.lax.pmean(a, "rows"), value)
+
+        both = jax.shard_map(
+            half, mesh=mesh, in_specs=(same, split), out_specs=same, check_vma=False
+        )
+        candidates[f"chunk={chunk}"] = _compiled(both, params, data)
+    return f"GD on two CPU devices, n={n} d={d}", "ms", 1e3, candidates
 
 
 def shuffled_order(n: int):
@@ -123,16 +192,28 @@ def _compiled(fn: Callable, *arguments) -> Callable[[], object]:
     return lambda: program(*arguments)
 
 
-def _alternate(candidates: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """The least seconds of each over alternating rounds, the first of which warms up."""
-    least = dict.fromkeys(candidates, float("inf"))
+def _alternate(candidates: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """The sorted seconds of each over alternating rounds, the first of which warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for done in range(ROUNDS + 1):
         for name, candidate in candidates.items():
             start = time.perf_counter()
             jax.block_until_ready(candidate())
             if done:
-                least[name] = min(least[name], time.perf_counter() - start)
-    return least
+                seconds[name].append(time.perf_counter() - start)
+    return {name: sorted(costs) for name, costs in seconds.items()}
+
+
+EXPERIMENTS = [
+    ravelled_carry,
+    *(partial(sums_side_by_side, d) for d in (10, 30, 100)),
+    *(partial(rows_ahead, d) for d in (10, 30, 100)),
+    *(partial(block_size, d) for d in (100, 300, 784)),
+    *(partial(batches_ahead, *of) for of in ((30, 8), (30, 32), (100, 32), (784, 2), (784, 32))),
+    chunk_of_rows,
+    several_chunks_in_flight,
+    *(partial(shuffled_order, n) for n in (10**6, 999_983)),
+]
 
 
 if __name__ == "__main__":

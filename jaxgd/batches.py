@@ -30,7 +30,7 @@ def scan_batches(
     """
     b, n = batch_size, rows.size
     full = n // b
-    ahead = _batches_ahead(full, b * _row_bytes(data))
+    ahead = even_size(full, _BYTES_AHEAD // max(1, b * _row_bytes(data)))
     grouped = full - full % ahead
 
     def gather(rows: Int[Array, "..."]) -> PyTree:
@@ -51,10 +51,13 @@ def scan_batches(
     return carry, jnp.concatenate([out.reshape(-1) for out in outs])
 
 
-def _batches_ahead(full: int, batch_bytes: int) -> int:
-    """How many batches to gather at once: if one will do, a number that leaves no odd group."""
-    most = min(full, max(1, _BYTES_AHEAD // max(1, batch_bytes)))
-    return next((k for k in range(most, most // 4, -1) if full % k == 0), most)
+def even_size(n: int, most: int) -> int:
+    """The size of pieces of n, about `most` each: if one will do, a size that leaves no odd piece.
+
+    An odd piece is a program of its own to compile.
+    """
+    most = min(n, max(1, most))
+    return next((size for size in range(most, most // 4, -1) if n % size == 0), most)
 
 
 def _row_bytes(data: PyTree) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree, Real
 
-from jaxgd.batches import scan_batches
+from jaxgd.batches import even_size, scan_batches
 from jaxgd.descent import Epoch, Losses, Order, State
 from jaxgd.inputs import check_count, check_order, count_examples
 
@@ -33,7 +33,7 @@ Slope = Callable[[Array, Array], Array]
 # those there is room for fewer. Where dispatching no longer counts for much, short blocks win.
 _CPU_ROW = (36, 16)
 _CPU_PART = (25, 8)
-_CPU_FEATURES_IN_ORDER = 256
+_CPU_FEATURES_IN_ORDER = 400
 _CPU_BLOCK = 8
 
 # A sum waits for each addition before the next: this many sums side by side do not.
@@ -67,9 +67,8 @@ def blocked_sgd(
 
     A block's logits are iterated, all at once, until they stand still: at most block_size times,
     because each pass settles at least one more row, and far fewer as a rule (6 for 8 rows, 13 for
-    64, by `python -m benchmarks depth`). `block_size=1`
-    takes the rows in order; the default is what measured fastest: 1 for few features on a CPU,
-    8 for many, 64 on accelerators.
+    64, by `python -m benchmarks depth`). `block_size=1` takes the rows in order. The default is what
+    measured fastest on a CPU, 1 for up to 400 features and 8 for more, and 64 on accelerators.
 
     Raises TypeError or ValueError while tracing for a schedule, other params or other data.
     Departs from optax.chain(add_decayed_weights(l2), sgd(learning_rate)) in `jaxgd.sgd`, and from
@@ -94,8 +93,9 @@ def blocked_sgd(
         decay = 1 - rate * jnp.asarray(l2, w.dtype)
         k = block_size or _default_block(d)
         solve = partial(_in_order if k == 1 else _block, slope, rate, decay)
-        group = max(1, _BYTES_AHEAD // max(1, d * x.dtype.itemsize)) if k == 1 else k
-        (w, b), logits = scan_batches(solve, (w, b), (x, y), rows, min(n, group))
+        rows_ahead = even_size(n, _BYTES_AHEAD // max(1, d * x.dtype.itemsize))
+        group = rows_ahead if k == 1 else min(k, n)
+        (w, b), logits = scan_batches(solve, (w, b), (x, y), rows, group)
         losses = jax.vmap(link_loss)(logits, jnp.take(y, rows, mode="clip"))
         params = jax.tree.unflatten(jax.tree.structure(state.params), (w, b))
         return state._replace(params=params, epoch=state.epoch + 1), losses
@@ -114,9 +114,8 @@ def _in_order(
     """The k rows one after another, in a loop small enough for XLA to make one kernel of it."""
     x, y = data
     k, d = x.shape
-    wide = x.dtype.itemsize > 4
-    parts = 1 if d <= _CPU_ROW[wide] else -(-d // _CPU_PART[wide])
-    size = -(-d // parts)
+    size = _part_of_a_row(d, x.dtype)
+    parts = -(-d // size)
     # Columns of zeros make the parts equal: a smaller last one would be too much for one kernel.
     padding = parts * size - d
     x = jnp.pad(x, ((0, 0), (0, padding))) if padding else x
@@ -150,6 +149,15 @@ def _in_order(
     rows = jnp.arange(k, dtype=jnp.int32)
     (w, b), logits = jax.lax.scan(update, (jnp.pad(w, (0, padding)), b), rows)
     return (w[:d], b), logits
+
+
+def _part_of_a_row(d: int, dtype: Any) -> int:
+    """How many features to take at a time: equal parts if there are any, as padding is a copy."""
+    wide = dtype.itemsize > 4
+    if d <= _CPU_ROW[wide]:
+        return d
+    size = even_size(d, _CPU_PART[wide])
+    return size if d % size == 0 else -(-d // -(-d // size))
 
 
 def _dot_in_lanes(a: Float[Array, "d"], b: Float[Array, "d"]) -> Float[Array, ""]:

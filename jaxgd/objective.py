@@ -7,17 +7,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from jaxgd.batches import even_size
 from jaxgd.inputs import count_examples
 
 Loss = Callable[[Any, Any], Array]
 
 # Measured by `python -m benchmarks.experiments`: data of this size stay in cache from one epoch to
-# the next, and of others this much is worked on at a time, to be read from memory once.
-_CACHE_BYTES = 2**24
+# the next, and chunks of this size are read from memory once.
+_CACHE_BYTES = 16 * 2**20
 _CHUNK_BYTES = 6 * 2**20
-
-# XLA's CPU runtime takes to several cores what need not wait for each other: parts of a chunk.
-_CPU_PARTS = 4
 
 
 def mean_loss(loss: Loss, params: PyTree, data: PyTree) -> Float[Array, ""]:
@@ -40,26 +38,23 @@ def value_and_grad(
     if chunk is None or chunk >= n:
         return jax.value_and_grad(lambda p: mean_loss(loss, p, data))(params)
 
-    parts = min(_CPU_PARTS, chunk) if jax.default_backend() == "cpu" else 1
-    size = chunk // parts
-    steps = n // (parts * size) * parts
-
-    def share_of(rows: PyTree) -> tuple[Array, PyTree]:
+    def part(rows: PyTree) -> tuple[Array, PyTree]:
         """These rows' share of the result: their mean, times their fraction of all rows."""
         share = count_examples(rows) / n
         value = jax.value_and_grad(lambda p: mean_loss(loss, p, rows))(params)
         return jax.tree.map(lambda a: share * _wide(a), value)
 
-    def add_part(i: Array, sums: PyTree) -> PyTree:
-        rows = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * size, size), data)
-        return jax.tree.map(jnp.add, sums, share_of(rows))
+    def add_chunk(i: Array, sums: PyTree) -> PyTree:
+        rows = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * chunk, chunk), data)
+        return jax.tree.map(jnp.add, sums, part(rows))
 
+    full, rest = divmod(n, chunk)
     like = jax.eval_shape(jax.value_and_grad(lambda p: mean_loss(loss, p, data)), params)
     zeros = jax.tree.map(lambda a: _wide(jnp.zeros(a.shape, a.dtype)), like)
-    sums = jax.lax.fori_loop(0, steps, add_part, zeros, unroll=parts)
-    if steps * size < n:
-        rest = jax.tree.map(lambda a: a[steps * size :], data)
-        sums = jax.tree.map(jnp.add, sums, share_of(rest))
+    sums = jax.lax.fori_loop(0, full, add_chunk, zeros)
+    if rest:
+        last = jax.tree.map(lambda a: a[full * chunk :], data)
+        sums = jax.tree.map(jnp.add, sums, part(last))
     return jax.tree.map(lambda s, a: s.astype(a.dtype), sums, like)
 
 
@@ -78,7 +73,9 @@ def rows_in_cache(data: PyTree) -> int | None:
         return None
     n = count_examples(data)
     row_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(data)) // n
-    return None if n * row_bytes <= _CACHE_BYTES else max(1, _CHUNK_BYTES // max(1, row_bytes))
+    if n * row_bytes <= _CACHE_BYTES:
+        return None
+    return even_size(n, _CHUNK_BYTES // row_bytes)
 
 
 def _losses(loss: Loss, params: PyTree, data: PyTree) -> Float[Array, "n"]:

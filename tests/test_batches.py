@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgd import batches
-from jaxgd.batches import scan_batches
+from jaxgd.batches import even_size, scan_batches
 
 # Rows, batch size, batches of 12 bytes a row gathered at once: groups that come out even, that
 # leave a batch over, that hold them all, that hold one; a last batch that is full or is not.
@@ -43,10 +43,8 @@ def test_rows_past_the_ends_are_clamped():
     np.testing.assert_array_equal(out[:, 0], [0, 3, 3, 0])
 
 
-def test_groups_come_out_even_where_they_can(monkeypatch):
-    monkeypatch.setattr(batches, "_BYTES_AHEAD", 100)
-    assert batches._batches_ahead(full=24, batch_bytes=10) == 8
-    assert batches._batches_ahead(full=23, batch_bytes=10) == 10, "a prime: one group is odd"
-    assert batches._batches_ahead(full=5, batch_bytes=10) == 5
-    assert batches._batches_ahead(full=5, batch_bytes=1000) == 1
-    assert batches._batches_ahead(full=5, batch_bytes=0) == 5
+def test_pieces_come_out_even_where_they_can():
+    assert even_size(24, most=10) == 8
+    assert even_size(23, most=10) == 10, "a prime: one piece is odd"
+    assert even_size(5, most=10) == 5
+    assert even_size(5, most=0) == 1

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 # From the ground up. A room may import rooms of lower floors only, never its own floor's.
 FLOORS = [
     {"inputs"},
-    {"losses", "models", "order", "optim", "equivalence", "plot", "verified_file"},
-    {"objective", "batches", "torch_params"},
+    {"losses", "models", "order", "batches", "optim", "equivalence", "plot", "verified_file"},
+    {"objective", "torch_params"},
     {"descent"},
     {"blocked"},
     {"fit", "data"},
