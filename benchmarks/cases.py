@@ -67,7 +67,7 @@ def all_cases(quick: bool) -> list[Case]:
             Case("table", "table", 569, 30, epochs=20),
         ]
     sgd = Case("sgd", "sgd", 50_000, 30, epochs=2)
-    batch = Case("minibatch", "minibatch", 16_384, 30, 32)
+    batch = Case("minibatch", "minibatch", 16_384, 30, 32, epochs=4)
     scaling = replace(sgd, group="scaling", epochs=1)
     return [
         *(replace(sgd, d=d) for d in (10, 30, 100, 784)),

@@ -67,8 +67,8 @@ def blocked_sgd(
 
     A block's logits are iterated, all at once, until they stand still: at most block_size times,
     because each pass settles at least one more row, and far fewer as a rule (6 for 8 rows, 13 for
-    64, by `python -m benchmarks depth`). `block_size=1` takes the rows in order. The default is what
-    measured fastest on a CPU, 1 for up to 400 features and 8 for more, and 64 on accelerators.
+    64, by `python -m benchmarks depth`). `block_size=1` takes the rows in order. The default is
+    what measured fastest on a CPU, 1 for up to 400 features and 8 for more; elsewhere it is 64.
 
     Raises TypeError or ValueError while tracing for a schedule, other params or other data.
     Departs from optax.chain(add_decayed_weights(l2), sgd(learning_rate)) in `jaxgd.sgd`, and from
@@ -162,11 +162,12 @@ def _part_of_a_row(d: int, dtype: Any) -> int:
 
 def _dot_in_lanes(a: Float[Array, "d"], b: Float[Array, "d"]) -> Float[Array, ""]:
     """A dot product as a few sums side by side, none of which waits for the others."""
-    products = jnp.pad(a * b, (0, -a.size % _LANES))
+    wide = jnp.float32 if a.dtype.itemsize < 4 else a.dtype
+    products = jnp.pad(a.astype(wide) * b.astype(wide), (0, -a.size % _LANES))
     sums = list(jnp.sum(products.reshape(-1, _LANES), axis=0))
     while len(sums) > 1:
         sums = [left + right for left, right in zip(sums[::2], sums[1::2], strict=True)]
-    return sums[0]
+    return sums[0].astype(a.dtype)
 
 
 def _block(

@@ -10,10 +10,10 @@ import pytest
 import torch
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 
-from jaxgd import Linear, State, init, init_linear, linear, sgd, shuffle, train
+from jaxgd import Linear, State, blocked, init, init_linear, linear, sgd, shuffle, train
 from jaxgd import binary_cross_entropy_with_logits as logistic_loss
 from jaxgd.blocked import _standstill, blocked_sgd
-from tests.tolerances import BLOCKED_F32, PARITY_F64
+from tests.tolerances import BLOCKED_F32, HALF_OF_SGDS_OWN, PARITY_F64
 
 
 def half_square(logit, label):
@@ -94,6 +94,33 @@ def test_features_are_all_used_whatever_their_number(dtype, d):
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("rows", [1, 7, 29, 203])
+def test_rows_gathered_ahead_are_those_of_the_order(monkeypatch, rows):
+    """203 = 7 · 29 rows: groups that come out even, and one that does not."""
+    params, data = problem()
+    monkeypatch.setattr(blocked, "_BYTES_AHEAD", (rows + 1) * 5 * 8)
+    order = shuffle(jax.random.key(3), 203)
+    ours = jax.jit(blocked_sgd(logistic_loss, 0.1, block_size=1))(fresh(params), data, order)
+    theirs = one_by_one(logistic_loss, 0.1)(fresh(params), data, order)
+    assert_equal_descents((ours[0].params, ours[1]), (theirs[0].params, theirs[1]), PARITY_F64)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_loses_no_more_than_in_sgd(dtype):
+    params, data = problem(n=64, d=60, dtype=np.float32)
+    half = jax.tree.map(lambda a: a.astype(dtype), (params, data))
+    exact, _ = jax.jit(one_by_one(logistic_loss, 0.1))(fresh(params), data)
+
+    def error(epoch):
+        state, _ = jax.jit(epoch)(fresh(half[0]), half[1])
+        assert state.params.w.dtype == dtype
+        return np.abs(state.params.w.astype(np.float32) - exact.params.w).max()
+
+    ours = error(blocked_sgd(logistic_loss, 0.1, block_size=1))
+    assert 0 < ours < HALF_OF_SGDS_OWN * error(one_by_one(logistic_loss, 0.1))
+
+
+@pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("block_size", [1, 16])
 def test_equals_torch_with_weight_decay(block_size):
     params, (x, y) = problem()
@@ -151,11 +178,12 @@ def test_a_huge_learning_rate_is_iterated_to_the_end(rate):
     assert_equal_descents((ours.params, losses), (theirs.params, expected), PARITY_F64)
 
 
-def test_divergence_stays_in_the_rows_it_began_in(dtype):
+@pytest.mark.parametrize(("d", "block_size"), [(5, 32), (5, 1), (59, 1)])
+def test_divergence_stays_in_the_rows_it_began_in(dtype, d, block_size):
     """Squared loss at a learning rate of 1e8: every row multiplies the logits, up to infinity."""
-    params, data = problem(n=64, dtype=dtype)
+    params, data = problem(n=64, d=d, dtype=dtype)
     state = fresh(params)
-    ours, losses = jax.jit(blocked_sgd(half_square, 1e8, block_size=32))(state, data)
+    ours, losses = jax.jit(blocked_sgd(half_square, 1e8, block_size=block_size))(state, data)
     theirs, expected = jax.jit(one_by_one(half_square, 1e8))(state, data)
     settled = np.isfinite(expected)
     assert 2 <= settled.sum() < 60

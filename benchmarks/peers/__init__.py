@@ -32,6 +32,6 @@ PEERS = [
     _peer("scikit-learn MLPClassifier", "scikit:perceptron", "mlp"),
     _peer("Vowpal Wabbit", "vowpal:run", "sgd"),
     _peer("limit: the dependent chain", "limits:dependent_chain", "sgd squares"),
-    _peer("limit: shuffling the rows", "limits:gather", "sgd minibatch"),
+    _peer("a shuffled copy of the rows", "limits:gather", "sgd minibatch"),
     _peer("limit: one read of the rows", "limits:one_read", "gd"),
 ]

@@ -20,7 +20,7 @@ def run(case: Case) -> Callable[[], int]:
     )
 
     def work() -> int:
-        model.fit(x, y, batch_size=case.batch, epochs=1, shuffle=True, verbose=0)
-        return -(-case.n // case.batch)
+        model.fit(x, y, batch_size=case.batch, epochs=case.epochs, shuffle=True, verbose=0)
+        return case.epochs * -(-case.n // case.batch)
 
     return work
