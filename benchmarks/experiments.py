@@ -99,9 +99,10 @@ def rows_ahead(d: int):
     link = jaxgd.binary_cross_entropy_with_logits
     candidates = {}
     for exponent in (12, 15, 18, 20, 22, 24):
-        with patch.object(blocked, "_BYTES_AHEAD", 2**exponent):
+        name = f"{2**exponent // 1024} KB ahead"
+        alone = patch.object(batches, "_GATHER_BYTES", 1)
+        with alone, patch.object(blocked, "_GATHER_BYTES", 2**exponent):
             epoch = blocked_sgd(link, LEARNING_RATE, block_size=1)
-            name = f"{2**exponent // 1024} KB ahead"
             candidates[name] = _compiled(epoch, state, data, order)
     return f"rows in shuffled order, d={d}", "ns/example", 1e9 / 50_000, candidates
 
@@ -111,7 +112,7 @@ def batches_ahead(d: int, b: int):
     state, data, order = _start(8192, d)
     candidates = {}
     for exponent in (0, 14, 16, 17, 18, 20):
-        with patch.object(batches, "_BYTES_AHEAD", 2**exponent):
+        with patch.object(batches, "_GATHER_BYTES", 2**exponent):
             epoch = jaxgd.minibatch(logistic_loss, OPTIMIZER, b)
             name = f"{2**exponent // 1024} KB ahead" if exponent else "each its own"
             candidates[name] = _compiled(epoch, state, data, order)
@@ -148,6 +149,65 @@ def several_chunks_in_flight(n: int = 60_000, d: int = 784):
 
         candidates[f"{chunks} of {rows} rows"] = _compiled(loop, state.params, data)
     return f"GD, n={n} d={d}, chunks at a time", "ms", 1e3, candidates
+
+
+def other_forms_of_gd(n: int = 60_000, d: int = 784):
+    """What might keep both cores reading: two loops, reading a chunk ahead, no copy of a chunk."""
+    state, data, _ = _start(n, d)
+    link = jaxgd.binary_cross_entropy_with_logits
+
+    def take(data, start, rows):
+        return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, rows), data)
+
+    def total(sums, params, part):
+        return jax.tree.map(jnp.add, sums, value_and_grad(logistic_loss, params, part))
+
+    def zeros(params):
+        return 0.0, jax.tree.map(jnp.zeros_like, params)
+
+    def two_loops(params, data, rows=300):
+        def over(first):
+            def add(i, sums):
+                return total(sums, params, take(data, first + i * rows, rows))
+
+            return jax.lax.fori_loop(0, n // 2 // rows, add, zeros(params))
+
+        return jax.tree.map(jnp.add, over(0), over(n // 2))
+
+    def read_ahead(params, data, rows=500):
+        def add(i, carry):
+            sums, (first, second) = carry
+            start = jnp.minimum(2 * (i + 1) * rows, n - 2 * rows)
+            sums = total(sums, params, first)
+            first = take(data, start, rows)
+            sums = total(sums, params, second)
+            return sums, (first, take(data, start + rows, rows))
+
+        ahead = take(data, 0, rows), take(data, rows, rows)
+        return jax.lax.fori_loop(0, n // rows // 2, add, (zeros(params), ahead))[0]
+
+    def no_dot_products(params, data, rows=2000, lanes=16):
+        """Sums of products, which XLA fuses with the slice they read."""
+
+        def add(i, sums):
+            x, y = take(data, i * rows, rows)
+            parts = jnp.sum((x * params.w).reshape(rows, -1, lanes), axis=1)
+            z = jnp.sum(jax.lax.optimization_barrier(parts), axis=1) + params.b
+            values, slopes = jax.vmap(jax.value_and_grad(link))(z, y)
+            g = jax.lax.optimization_barrier(slopes)
+            part = jnp.sum(values), jaxgd.Linear(jnp.sum(g[:, None] * x, axis=0), jnp.sum(g))
+            return jax.tree.map(jnp.add, sums, part)
+
+        return jax.lax.fori_loop(0, n // rows, add, zeros(params))
+
+    forms = {
+        "chunks of 2000 rows": partial(value_and_grad, logistic_loss, chunk=2000),
+        "two loops, each over half the rows": two_loops,
+        "the next chunk read ahead": read_ahead,
+        "sums of products, no dot products": no_dot_products,
+    }
+    candidates = {name: _compiled(form, state.params, data) for name, form in forms.items()}
+    return f"forms of GD, n={n} d={d}", "ms", 1e3, candidates
 
 
 def gd_on_two_devices(n: int = 60_000, d: int = 784):
@@ -204,14 +264,17 @@ def _alternate(candidates: dict[str, Callable[[], object]]) -> dict[str, list[fl
     return {name: sorted(costs) for name, costs in seconds.items()}
 
 
+BATCHES = ((30, 1), (784, 1), (784, 2), (30, 8), (30, 32), (100, 32), (784, 32))
+
 EXPERIMENTS = [
     ravelled_carry,
     *(partial(sums_side_by_side, d) for d in (10, 30, 100)),
     *(partial(rows_ahead, d) for d in (10, 30, 100)),
     *(partial(block_size, d) for d in (100, 300, 784)),
-    *(partial(batches_ahead, *of) for of in ((30, 8), (30, 32), (100, 32), (784, 2), (784, 32))),
+    *(partial(batches_ahead, *of) for of in BATCHES),
     chunk_of_rows,
     several_chunks_in_flight,
+    other_forms_of_gd,
     *(partial(shuffled_order, n) for n in (10**6, 999_983)),
 ]
 

@@ -13,7 +13,7 @@ Carry = TypeVar("Carry")
 
 # Measured by `python -m benchmarks.experiments`: small batches share one gather of this many bytes,
 # which stay in a core's cache until their turn. Fewer and the gathers cost more than the updates.
-_BYTES_AHEAD = 2**17
+_GATHER_BYTES = 2**17
 
 
 def scan_batches(
@@ -30,7 +30,7 @@ def scan_batches(
     """
     b, n = batch_size, rows.size
     full = n // b
-    ahead = even_size(full, _BYTES_AHEAD // max(1, b * _row_bytes(data)))
+    ahead = even_size(full, _GATHER_BYTES // max(1, b * _row_bytes(data)))
     grouped = full - full % ahead
 
     def gather(rows: Int[Array, "..."]) -> PyTree:
@@ -52,12 +52,13 @@ def scan_batches(
 
 
 def even_size(n: int, most: int) -> int:
-    """The size of pieces of n, about `most` each: if one will do, a size that leaves no odd piece.
+    """The size of pieces of n, at most `most`, that leaves no odd piece at the end if one can.
 
-    An odd piece is a program of its own to compile.
+    The largest divisor of n above a quarter of `most`, or `most` itself: an odd piece is a program
+    of its own to compile, but small pieces are slow.
     """
-    most = min(n, max(1, most))
-    return next((size for size in range(most, most // 4, -1) if n % size == 0), most)
+    most = max(1, min(n, most))
+    return next((size for size in range(most, max(1, most // 4), -1) if n % size == 0), most)
 
 
 def _row_bytes(data: PyTree) -> int:

@@ -29,19 +29,19 @@ Slope = Callable[[Array, Array], Array]
 
 # Measured by `python -m benchmarks sgd`. XLA's CPU compiler makes one kernel of a loop whose body
 # touches less than about a kilobyte and dispatches every operation of any other, ten times slower.
-# So many features in 32 and in 64 bits still fit; more are taken in parts by loops inside, and with
+# By itemsize, so many features still fit; a longer row is taken in parts by loops inside, and with
 # those there is room for fewer. Where dispatching no longer counts for much, short blocks win.
-_CPU_ROW = (36, 16)
-_CPU_PART = (25, 8)
+_CPU_ROW = {4: 36, 8: 16}
+_CPU_PART = {4: 25, 8: 8}
 _CPU_FEATURES_IN_ORDER = 400
 _CPU_BLOCK = 8
 
-# A sum waits for each addition before the next: this many sums side by side do not.
+# A sum waits for each addition before the next: a few sums side by side, a power of two, do not.
 _LANES = 4
 
 # Rows in order are gathered ahead of their use: one by one each would wait for memory. XLA does it
-# on all cores, and waking one costs as much as hundreds of updates: many rows are taken at once.
-_BYTES_AHEAD = 2**22
+# on all cores, and waking one costs as much as a hundred updates: many rows are taken at once.
+_GATHER_BYTES = 2**22
 
 # An accelerator's step costs microseconds whatever is in it; a Gram matrix of this size is nothing.
 _ACCELERATOR_BLOCK = 64
@@ -69,6 +69,7 @@ def blocked_sgd(
     because each pass settles at least one more row, and far fewer as a rule (6 for 8 rows, 13 for
     64, by `python -m benchmarks depth`). `block_size=1` takes the rows in order. The default is
     what measured fastest on a CPU, 1 for up to 400 features and 8 for more; elsewhere it is 64.
+    Rows in order are copied 4 MB at a time, for every order anew where orders are vmapped.
 
     Raises TypeError or ValueError while tracing for a schedule, other params or other data.
     Departs from optax.chain(add_decayed_weights(l2), sgd(learning_rate)) in `jaxgd.sgd`, and from
@@ -93,7 +94,7 @@ def blocked_sgd(
         decay = 1 - rate * jnp.asarray(l2, w.dtype)
         k = block_size or _default_block(d)
         solve = partial(_in_order if k == 1 else _block, slope, rate, decay)
-        rows_ahead = even_size(n, _BYTES_AHEAD // max(1, d * x.dtype.itemsize))
+        rows_ahead = even_size(n, _GATHER_BYTES // max(1, d * x.dtype.itemsize))
         group = rows_ahead if k == 1 else min(k, n)
         (w, b), logits = scan_batches(solve, (w, b), (x, y), rows, group)
         losses = jax.vmap(link_loss)(logits, jnp.take(y, rows, mode="clip"))
@@ -153,10 +154,10 @@ def _in_order(
 
 def _part_of_a_row(d: int, dtype: Any) -> int:
     """How many features to take at a time: equal parts if there are any, as padding is a copy."""
-    wide = dtype.itemsize > 4
-    if d <= _CPU_ROW[wide]:
+    itemsize = max(4, dtype.itemsize)
+    if d <= _CPU_ROW[itemsize]:
         return d
-    size = even_size(d, _CPU_PART[wide])
+    size = even_size(d, _CPU_PART[itemsize])
     return size if d % size == 0 else -(-d // -(-d // size))
 
 

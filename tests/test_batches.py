@@ -8,9 +8,10 @@ import pytest
 from jaxgd import batches
 from jaxgd.batches import even_size, scan_batches
 
-# Rows, batch size, batches of 12 bytes a row gathered at once: groups that come out even, that
-# leave a batch over, that hold them all, that hold one; a last batch that is full or is not.
-CASES = [(24, 3, 4), (23, 3, 3), (22, 3, 100), (25, 3, 0), (29, 1, 7), (7, 7, 1), (37, 2, 5)]
+# Rows, batch size, batches of 12 bytes a row gathered at once: groups that come out even (8 batches
+# by 4), that leave batches over (23 by 7), that hold them all, that hold one; a last batch that is
+# full or is not.
+CASES = [(24, 3, 4), (70, 3, 7), (69, 3, 7), (22, 3, 100), (25, 3, 0), (29, 1, 7), (7, 7, 1)]
 
 
 def visited(n, b, rows):
@@ -30,7 +31,7 @@ def visited(n, b, rows):
 
 @pytest.mark.parametrize(("n", "b", "ahead"), CASES)
 def test_every_batch_holds_its_rows_in_order(monkeypatch, n, b, ahead):
-    monkeypatch.setattr(batches, "_BYTES_AHEAD", ahead * b * 12)
+    monkeypatch.setattr(batches, "_GATHER_BYTES", ahead * b * 12)
     rows = np.random.default_rng(0).permutation(n)
     count, out = visited(n, b, jnp.asarray(rows))
     assert count == -(-n // b)
@@ -48,3 +49,5 @@ def test_pieces_come_out_even_where_they_can():
     assert even_size(23, most=10) == 10, "a prime: one piece is odd"
     assert even_size(5, most=10) == 5
     assert even_size(5, most=0) == 1
+    assert even_size(7, most=3) == 3, "pieces of 1 are not worth it"
+    assert even_size(8, most=3) == 2

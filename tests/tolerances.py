@@ -112,7 +112,7 @@ BLOCKED_F32 = 5e-5
 
 # 64 updates in half precision: the error of blocked rows against that of sgd. Both round the
 # weights after every update; measured 0.6 to 1.8 over ten runs.
-HALF_OF_SGDS_OWN = 3.0
+HALF_PRECISION_TO_SGD = 3.0
 
 # A mean over a million float32 rows, in one sum or in chunks: measured 2e-6 of the largest entry.
 CHUNKED_F32 = 2e-5
