@@ -40,7 +40,7 @@ _CPU_BLOCK = 8
 _LANES = 4
 
 # Rows in order are gathered ahead of their use: one by one each would wait for memory. XLA does it
-# on all cores, and waking one costs as much as a hundred updates: many rows are taken at once.
+# on all cores, and handing over to them costs as much as fifty updates: many are taken at once.
 _GATHER_BYTES = 2**22
 
 # An accelerator's step costs microseconds whatever is in it; a Gram matrix of this size is nothing.
