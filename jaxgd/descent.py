@@ -115,7 +115,9 @@ def train(epoch: Epoch, epochs: int, *, shuffle: bool = True) -> Run:
 
     Epoch e visits the rows in the order `shuffle(fold_in(key, e), n)`, where e counts from
     `state.epoch`: a run continued from a state equals one that was never interrupted. With
-    `shuffle=False` every epoch takes the rows as they lie. Building a run is free; jit it.
+    `shuffle=False` every epoch takes the rows as they lie. Building a run is free; jit it, with
+    `donate_argnums=0` to have the state updated in place (it is gone then, and with it params that
+    `init` was given as arrays).
     """
     epochs = check_count("epochs", epochs)
 

@@ -123,6 +123,7 @@ def fit(
 
     record = _Record(count_examples(data), batch_size, _dtype_of(state.params))
     start = time.perf_counter()
+    # The state is not donated: should an epoch diverge, the state before it is handed back.
     lowered = jax.jit(segment).lower(state, data, validation, key)
     record.check_updates(lowered.out_info[1].shape[0])
     run_segment = lowered.compile()

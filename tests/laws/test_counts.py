@@ -107,6 +107,16 @@ def test_a_second_run_compiles_nothing():
     assert run._cache_size() == 1
 
 
+@pytest.mark.parametrize("epoch", EPOCHS.values(), ids=EPOCHS)
+def test_a_donated_state_is_updated_in_place(epoch):
+    """Every byte of the new state lies where the old one did."""
+    state, data = shapes(1000, 30)
+    run = jax.jit(train(epoch, 2), donate_argnums=0)
+    memory = run.lower(state, data, KEY).compile().memory_analysis()
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    assert memory.alias_size_in_bytes == size
+
+
 def test_gd_gathers_no_rows():
     assert count(compiled(train(EPOCHS["gd"], 3), 1024, 30).as_text(), "gather") == 0
 
@@ -158,3 +168,17 @@ def test_chunks_bound_the_working_set_of_gd():
 
     assert working_set(500) < 2 * 500 * d * 4
     assert working_set(None) > n * 4
+
+
+def test_gd_touches_rows_no_more_often_than_it_must():
+    """Two products read every row; a chunk, of which XLA counts one, is copied first as well."""
+    n, d, chunk = 20_000, 100, 500
+    row = (d + 1) * 4
+
+    def bytes_accessed(**options):
+        state, data = shapes(n, d)
+        epoch = jax.jit(gd(logistic, OPTIMIZER, **options))
+        return epoch.lower(state, data).compile().cost_analysis()["bytes accessed"]
+
+    assert 2 < bytes_accessed(chunk=n) / (n * row) < 2.2
+    assert 4 < bytes_accessed(chunk=chunk) / (chunk * row) < 4.4
