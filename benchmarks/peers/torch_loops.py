@@ -81,7 +81,7 @@ def _autograd(case: Case):
 
 def _tensors(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
     # Two threads only help where there is work for two: tiny operations would wait for each other.
-    torch.set_num_threads(2 if case.kind == "gd" else 1)
+    torch.set_num_threads(2 if _batch(case) * case.d > 2**14 else 1)
     x, y = problem(case)
     return torch.from_numpy(x), torch.from_numpy(y)
 
@@ -95,7 +95,9 @@ def _batches(case: Case, data):
         yield data
         return
     x, y = data
-    for rows in torch.randperm(case.n).split(case.batch):
+    order = torch.randperm(case.n)
+    for start in range(0, case.n, case.batch):
+        rows = order[start : start + case.batch]
         yield x[rows], y[rows]
 
 
