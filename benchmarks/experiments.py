@@ -143,11 +143,9 @@ def several_chunks_in_flight(n: int = 60_000, d: int = 784):
 
         def loop(params, data, rows=rows, chunks=chunks):
             def add(i, sums):
-                part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * rows, rows), data)
-                return jax.tree.map(jnp.add, sums, value_and_grad(logistic_loss, params, part))
+                return _add(sums, params, _take(data, i * rows, rows))
 
-            zeros = (0.0, jax.tree.map(jnp.zeros_like, params))
-            return jax.lax.fori_loop(0, n // rows, add, zeros, unroll=chunks)
+            return jax.lax.fori_loop(0, n // rows, add, _zeros(params), unroll=chunks)
 
         candidates[f"{chunks} of {rows} rows"] = _compiled(loop, state.params, data)
     return f"GD, n={n} d={d}, chunks at a time", "ms", 1e3, candidates
@@ -158,21 +156,12 @@ def other_forms_of_gd(n: int = 60_000, d: int = 784):
     state, data, _ = _start(n, d)
     link = jaxgd.binary_cross_entropy_with_logits
 
-    def take(data, start, rows):
-        return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, rows), data)
-
-    def total(sums, params, part):
-        return jax.tree.map(jnp.add, sums, value_and_grad(logistic_loss, params, part))
-
-    def zeros(params):
-        return 0.0, jax.tree.map(jnp.zeros_like, params)
-
     def two_loops(params, data, rows=300):
         def over(first):
             def add(i, sums):
-                return total(sums, params, take(data, first + i * rows, rows))
+                return _add(sums, params, _take(data, first + i * rows, rows))
 
-            return jax.lax.fori_loop(0, n // 2 // rows, add, zeros(params))
+            return jax.lax.fori_loop(0, n // 2 // rows, add, _zeros(params))
 
         return jax.tree.map(jnp.add, over(0), over(n // 2))
 
@@ -180,19 +169,19 @@ def other_forms_of_gd(n: int = 60_000, d: int = 784):
         def add(i, carry):
             sums, (first, second) = carry
             start = jnp.minimum(2 * (i + 1) * rows, n - 2 * rows)
-            sums = total(sums, params, first)
-            first = take(data, start, rows)
-            sums = total(sums, params, second)
-            return sums, (first, take(data, start + rows, rows))
+            sums = _add(sums, params, first)
+            first = _take(data, start, rows)
+            sums = _add(sums, params, second)
+            return sums, (first, _take(data, start + rows, rows))
 
-        ahead = take(data, 0, rows), take(data, rows, rows)
-        return jax.lax.fori_loop(0, n // rows // 2, add, (zeros(params), ahead))[0]
+        ahead = _take(data, 0, rows), _take(data, rows, rows)
+        return jax.lax.fori_loop(0, n // rows // 2, add, (_zeros(params), ahead))[0]
 
     def no_dot_products(params, data, rows=2000, lanes=16):
         """Sums of products, which XLA fuses with the slice they read."""
 
         def add(i, sums):
-            x, y = take(data, i * rows, rows)
+            x, y = _take(data, i * rows, rows)
             parts = jnp.sum((x * params.w).reshape(rows, -1, lanes), axis=1)
             z = jnp.sum(jax.lax.optimization_barrier(parts), axis=1) + params.b
             values, slopes = jax.vmap(jax.value_and_grad(link))(z, y)
@@ -200,7 +189,7 @@ def other_forms_of_gd(n: int = 60_000, d: int = 784):
             part = jnp.sum(values), jaxgd.Linear(jnp.sum(g[:, None] * x, axis=0), jnp.sum(g))
             return jax.tree.map(jnp.add, sums, part)
 
-        return jax.lax.fori_loop(0, n // rows, add, zeros(params))
+        return jax.lax.fori_loop(0, n // rows, add, _zeros(params))
 
     forms = {
         "chunks of 2000 rows": partial(value_and_grad, logistic_loss, chunk=2000),
@@ -241,6 +230,18 @@ def shuffled_order(n: int):
         "jax.random.permutation": _compiled(lambda key: jax.random.permutation(key, n), key),
     }
     return f"order of n={n} rows", "ms", 1e3, candidates
+
+
+def _take(data, start, rows: int):
+    return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, rows), data)
+
+
+def _add(sums, params, part):
+    return jax.tree.map(jnp.add, sums, value_and_grad(logistic_loss, params, part))
+
+
+def _zeros(params):
+    return 0.0, jax.tree.map(jnp.zeros_like, params)
 
 
 def _start(n: int, d: int):

@@ -30,7 +30,7 @@ def scan_batches(
     """
     b, n = batch_size, rows.size
     full = n // b
-    ahead = even_size(full, _GATHER_BYTES // max(1, b * _row_bytes(data)))
+    ahead = even_size(full, _GATHER_BYTES // max(1, b * row_bytes(data)))
     grouped = full - full % ahead
 
     def gather(rows: Int[Array, "..."]) -> PyTree:
@@ -61,5 +61,6 @@ def even_size(n: int, most: int) -> int:
     return next((size for size in range(most, max(1, most // 4), -1) if n % size == 0), most)
 
 
-def _row_bytes(data: PyTree) -> int:
+def row_bytes(data: PyTree) -> int:
+    """How many bytes one example of the data takes."""
     return sum(leaf.nbytes for leaf in jax.tree.leaves(data)) // count_examples(data)

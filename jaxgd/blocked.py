@@ -23,6 +23,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PyTree, Real
 from jaxgd.batches import even_size, scan_batches
 from jaxgd.descent import Epoch, Losses, Order, State
 from jaxgd.inputs import check_count, check_order, count_examples
+from jaxgd.objective import wide
 
 LinkLoss = Callable[[Any, Any], Array]
 Slope = Callable[[Array, Array], Array]
@@ -163,8 +164,7 @@ def _part_of_a_row(d: int, dtype: Any) -> int:
 
 def _dot_in_lanes(a: Float[Array, "d"], b: Float[Array, "d"]) -> Float[Array, ""]:
     """A dot product as a few sums side by side, none of which waits for the others."""
-    wide = jnp.float32 if a.dtype.itemsize < 4 else a.dtype
-    products = jnp.pad(a.astype(wide) * b.astype(wide), (0, -a.size % _LANES))
+    products = jnp.pad(wide(a) * wide(b), (0, -a.size % _LANES))
     sums = list(jnp.sum(products.reshape(-1, _LANES), axis=0))
     while len(sums) > 1:
         sums = [left + right for left, right in zip(sums[::2], sums[1::2], strict=True)]

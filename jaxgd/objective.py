@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jaxgd.batches import even_size
+from jaxgd.batches import even_size, row_bytes
 from jaxgd.inputs import count_examples
 
 Loss = Callable[[Any, Any], Array]
@@ -42,7 +42,7 @@ def value_and_grad(
         """These rows' share of the result: their mean, times their fraction of all rows."""
         share = count_examples(rows) / n
         value = jax.value_and_grad(lambda p: mean_loss(loss, p, rows))(params)
-        return jax.tree.map(lambda a: share * _wide(a), value)
+        return jax.tree.map(lambda a: share * wide(a), value)
 
     def add_chunk(i: Array, sums: PyTree) -> PyTree:
         rows = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * chunk, chunk), data)
@@ -50,7 +50,7 @@ def value_and_grad(
 
     full, rest = divmod(n, chunk)
     like = jax.eval_shape(jax.value_and_grad(lambda p: mean_loss(loss, p, data)), params)
-    zeros = jax.tree.map(lambda a: _wide(jnp.zeros(a.shape, a.dtype)), like)
+    zeros = jax.tree.map(lambda a: wide(jnp.zeros(a.shape, a.dtype)), like)
     sums = jax.lax.fori_loop(0, full, add_chunk, zeros)
     if rest:
         last = jax.tree.map(lambda a: a[full * chunk :], data)
@@ -58,7 +58,7 @@ def value_and_grad(
     return jax.tree.map(lambda s, a: s.astype(a.dtype), sums, like)
 
 
-def _wide(array: Array) -> Array:
+def wide(array: Array) -> Array:
     """The array in float32 at least: a sum over chunks must not lose what half precision holds."""
     return array.astype(jnp.float32) if jnp.finfo(array.dtype).bits < 32 else array
 
@@ -71,11 +71,8 @@ def rows_in_cache(data: PyTree) -> int | None:
     """
     if jax.default_backend() != "cpu" or jax.device_count() > 1:
         return None
-    n = count_examples(data)
-    row_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(data)) // n
-    if n * row_bytes <= _CACHE_BYTES:
-        return None
-    return even_size(n, _CHUNK_BYTES // row_bytes)
+    n, size = count_examples(data), row_bytes(data)
+    return None if n * size <= _CACHE_BYTES else even_size(n, _CHUNK_BYTES // size)
 
 
 def _losses(loss: Loss, params: PyTree, data: PyTree) -> Float[Array, "n"]:
