@@ -246,7 +246,7 @@ def _zeros(params):
 
 def _start(n: int, d: int):
     data = jax.tree.map(jnp.asarray, problem(Case("experiment", "sgd", n, d)))
-    state = jaxgd.init(jaxgd.init_linear(d), OPTIMIZER)
+    state = jaxgd.init_state(jaxgd.init_linear(d), OPTIMIZER)
     return state, data, jaxgd.shuffle(jax.random.key(0), n)
 
 

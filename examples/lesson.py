@@ -29,7 +29,7 @@ print(f"gradients {grad.w[0]:.4f} {grad.b:.4f}")
 optimizer = optax.sgd(learning_rate=1.0)
 update = jaxgd.step(loss, optimizer)
 batch = (x[None], y[None])  # a batch is a stack of examples; this one holds a single one
-state, _ = update(jaxgd.init(params, optimizer), batch)
+state, _ = update(jaxgd.init_state(params, optimizer), batch)
 w, b = state.params
 print(
     f"after one step with learning rate 1: w {w[0]:.4f}  b {b:.4f}  "

@@ -29,7 +29,7 @@ points = jnp.concatenate([circle, strays])
 params = {"centre": points.mean(axis=0), "radius": jnp.array(1.0)}
 optimizer = optax.adam(optax.exponential_decay(0.1, transition_steps=100, decay_rate=0.7))
 run = jax.jit(jaxgd.train(jaxgd.minibatch(loss, optimizer, batch_size=16), epochs=200))
-state, losses = run(jaxgd.init(params, optimizer), points, order_key)
+state, losses = run(jaxgd.init_state(params, optimizer), points, order_key)
 
 (x, y), radius = state.params["centre"], state.params["radius"]
 print(f"centre {x:.1f} {y:.1f}  radius {radius:.1f}")

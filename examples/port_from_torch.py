@@ -23,7 +23,8 @@ import optax
 import torch
 from sklearn.datasets import load_breast_cancer
 
-from jaxgd.equivalence import Recipe, Update, compare, dataloader_order, diagnose
+from jaxgd.equivalence import Recipe, Update, compare, diagnose
+from jaxgd.interop.torch import dataloader_order
 from jaxgd.optim import clip_grad_norm
 from jaxgd.optim.schedules import step_lr
 

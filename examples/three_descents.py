@@ -32,5 +32,5 @@ epochs = {
 }
 for name, epoch in epochs.items():
     run = jax.jit(jaxgd.train(epoch, epochs=20))
-    state, losses = run(jaxgd.init(jaxgd.init_linear(30), optimizer), data, jax.random.key(0))
+    state, losses = run(jaxgd.init_state(jaxgd.init_linear(30), optimizer), data, jax.random.key(0))
     print(f"{name:9} {losses.size:5} updates   loss {losses[-1].mean():.3f}")

@@ -29,14 +29,14 @@ def loss_of_run(log_rate, order_key):
     """The training loss that a run of three epochs ends with."""
     optimizer = optax.sgd(jnp.exp(log_rate))
     run = jaxgd.train(jaxgd.minibatch(loss, optimizer, batch_size=64), epochs=3)
-    state, _ = run(jaxgd.init(jaxgd.init_linear(30), optimizer), data, order_key)
+    state, _ = run(jaxgd.init_state(jaxgd.init_linear(30), optimizer), data, order_key)
     return jnp.mean(jax.vmap(loss, in_axes=(None, 0))(state.params, data))
 
 
 optimizer = optax.adam(0.2)
 orders = jax.random.split(jax.random.key(0), 16)  # an example of the outer run is one order
 outer = jax.jit(jaxgd.train(jaxgd.minibatch(loss_of_run, optimizer, batch_size=4), epochs=4))
-start = jaxgd.init(jnp.log(0.01), optimizer)
+start = jaxgd.init_state(jnp.log(0.01), optimizer)
 state, _ = outer(start, orders, jax.random.key(1))
 
 for log_rate in (start.params, state.params):

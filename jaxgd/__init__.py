@@ -1,45 +1,81 @@
 """Gradient descent as pure functions in JAX, checked against PyTorch at every update."""
 
-from jaxgd import equivalence, optim
+from jaxgd import equivalence, figures, interop, optim, storage, tabular
+from jaxgd.batches import plan
 from jaxgd.blocked import blocked_sgd
-from jaxgd.descent import State, gd, init, minibatch, sgd, step, train
-from jaxgd.fit import Diverged, Fit, History, fit
+from jaxgd.descent import (
+    Position,
+    State,
+    descend,
+    gd,
+    init_state,
+    keyed,
+    minibatch,
+    sgd,
+    step,
+    strong,
+    train,
+    visit,
+)
+from jaxgd.fitting import Diverged, Fit, History, Progressed, Stop, fit
+from jaxgd.host_loop import walk
 from jaxgd.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
-    softmax_cross_entropy,
+    cross_entropy,
     squared_error,
+    supervised,
 )
 from jaxgd.models import Linear, init_linear, init_mlp, linear, logistic, mlp
-from jaxgd.order import shuffle
-from jaxgd.torch_params import params_from_torch, params_to_torch
+from jaxgd.objective import mean
+from jaxgd.order import row_keys, shuffle, whole
 
 __all__ = [
     "Diverged",
     "Fit",
     "History",
     "Linear",
+    "Position",
+    "Progressed",
     "State",
+    "Stop",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "blocked_sgd",
+    "cross_entropy",
+    "descend",
     "equivalence",
+    "figures",
     "fit",
     "gd",
-    "init",
     "init_linear",
     "init_mlp",
+    "init_state",
+    "interop",
+    "keyed",
     "linear",
     "logistic",
+    "mean",
     "minibatch",
     "mlp",
     "optim",
-    "params_from_torch",
-    "params_to_torch",
+    "plan",
+    "row_keys",
     "sgd",
     "shuffle",
-    "softmax_cross_entropy",
     "squared_error",
     "step",
+    "storage",
+    "strong",
+    "supervised",
+    "tabular",
     "train",
+    "visit",
+    "walk",
+    "whole",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public names: the modules on the way to them are found by importing them."""
+    return __all__

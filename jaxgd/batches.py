@@ -1,54 +1,64 @@
-"""Rows visited in an order, a batch at a time."""
+"""Rows visited in an order, a batch at a time, and an epoch cut into segments."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
-from jaxgd.inputs import count_examples
+from jaxgd.inputs import check_batch_size, count_examples
+from jaxgd.machine import GATHER_BYTES, SEGMENT_BYTES, SEGMENT_ROWS
 
-Carry = TypeVar("Carry")
+Fold = Callable[[Any, PyTree], tuple[Any, PyTree]]
 
-# Measured by `python -m benchmarks.experiments`: small batches share one gather of this many bytes,
-# which stay in a core's cache until their turn. Fewer and the gathers cost more than the updates.
-_GATHER_BYTES = 2**17
+
+def gather(data: PyTree, rows: Int[Array, "..."]) -> PyTree:
+    """The rows of data with these numbers; numbers past either end are clamped."""
+    return jax.tree.map(lambda a: jnp.take(a, rows, axis=0, mode="clip"), data)
 
 
 def scan_batches(
-    update: Callable[[Carry, PyTree], tuple[Carry, Array]],
-    carry: Carry,
-    data: PyTree,
-    rows: Int[Array, "n"],
-    batch_size: int,
-) -> tuple[Carry, Array]:
-    """Fold `update(carry, batch) -> (carry, out[k])` over batches of rows, one after another.
+    update: Fold, carry: Any, data: PyTree, rows: Int[Array, "m"] | None, batch_size: int
+) -> tuple[Any, list[PyTree]]:
+    """Fold `update(carry, batch) -> (carry, out)` over batches of rows, one after another.
 
-    Batch j is data[rows[j b : (j+1) b]]; the last is the n mod b rows that remain, if any. Row
-    numbers past either end are clamped. Returns the carry and all outs joined.
+    Batch j is data[rows[j b : (j+1) b]], or for `rows=None` data[j b : (j+1) b], which is sliced
+    and never gathered. The last is the m mod b rows that remain, if any. Returns the carry and the
+    outs of the full batches and of the short one, each part stacked along an axis of updates.
     """
-    b, n = batch_size, rows.size
-    full = n // b
-    ahead = even_size(full, _GATHER_BYTES // max(1, b * row_bytes(data)))
-    grouped = full - full % ahead
+    b, m = batch_size, count_examples(data) if rows is None else rows.size
+    full, parts = m // b, []
+    if full or not m:
+        if rows is None:
+            carry, parts = _scan_lying(update, carry, data, full, b)
+        else:
+            carry, parts = _scan_gathered(update, carry, data, rows[: full * b].reshape(full, b))
+    if full * b < m:
+        rest = full * b
+        short = (
+            jax.tree.map(lambda a: a[rest:], data) if rows is None else gather(data, rows[rest:])
+        )
+        carry, out = update(carry, short)
+        parts.append(jax.tree.map(lambda a: jnp.asarray(a)[None], out))
+    return carry, parts
 
-    def gather(rows: Int[Array, "..."]) -> PyTree:
-        return jax.tree.map(lambda a: jnp.take(a, rows, axis=0, mode="clip"), data)
 
-    def group(carry: Carry, rows: Int[Array, "batches b"]) -> tuple[Carry, Array]:
-        return jax.lax.scan(update, carry, gather(rows))
+def plan(data: PyTree, batch_size: int, length: int | None = None) -> tuple[slice, ...]:
+    """The segments of an epoch: slices of its order of `length` rows, by default all n.
 
-    batches = rows[: full * b].reshape(full, b)
-    carry, out = jax.lax.scan(group, carry, batches[:grouped].reshape(-1, ahead, b))
-    outs = [out]
-    if grouped < full:
-        carry, out = group(carry, batches[grouped:])
-        outs.append(out)
-    if full * b < n:
-        carry, out = update(carry, gather(rows[full * b :]))
-        outs.append(out)
-    return carry, jnp.concatenate([out.reshape(-1) for out in outs])
+    Bits belong to an executable: XLA compiles a loop of one trip otherwise than one of many. So a
+    run that is to end in the same bits, however often it was stopped, streamed or resumed, makes
+    its updates in these segments, `epoch(state, gather(data, order[segment]))`: all of one length,
+    but for a longer last one, and each of at least two full batches where there are two. Where
+    they lie is a function of the data's shape and of b alone, never of a clock.
+    """
+    b = check_batch_size(batch_size)
+    length = count_examples(data) if length is None else length
+    most = min(SEGMENT_ROWS, SEGMENT_BYTES // max(1, row_bytes(data)))
+    size = b * max(2, most // b)
+    borders = [i * size for i in range(max(1, length // size))]
+    return tuple(map(slice, borders, [*borders[1:], length]))
 
 
 def even_size(n: int, most: int) -> int:
@@ -64,3 +74,33 @@ def even_size(n: int, most: int) -> int:
 def row_bytes(data: PyTree) -> int:
     """How many bytes one example of the data takes."""
     return sum(leaf.nbytes for leaf in jax.tree.leaves(data)) // count_examples(data)
+
+
+def _scan_lying(
+    update: Fold, carry: Any, data: PyTree, batches: int, b: int
+) -> tuple[Any, list[PyTree]]:
+    def one(carry: Any, j: Array) -> tuple[Any, PyTree]:
+        batch = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, j * b, b), data)
+        return update(carry, batch)
+
+    carry, out = jax.lax.scan(one, carry, jnp.arange(batches, dtype=jnp.int32))
+    return carry, [out]
+
+
+def _scan_gathered(
+    update: Fold, carry: Any, data: PyTree, rows: Int[Array, "batches b"]
+) -> tuple[Any, list[PyTree]]:
+    """The rows of several small batches are gathered at once, which costs half as much."""
+    batches, b = rows.shape
+    ahead = even_size(batches, GATHER_BYTES // max(1, b * row_bytes(data)))
+    grouped = batches - batches % ahead
+
+    def group(carry: Any, rows: Int[Array, "ahead b"]) -> tuple[Any, PyTree]:
+        return jax.lax.scan(update, carry, gather(data, rows))
+
+    carry, out = jax.lax.scan(group, carry, rows[:grouped].reshape(-1, ahead, b))
+    parts = [jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), out)]
+    if grouped < batches:
+        carry, out = group(carry, rows[grouped:])
+        parts.append(out)
+    return carry, parts

@@ -1,5 +1,8 @@
 """Losses of one example. `vmap` makes the batch, the mean makes the objective."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +10,13 @@ import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
 
 Label = Real[ArrayLike, ""] | Bool[ArrayLike, ""]
+
+
+def supervised(
+    predict: Callable[[Any, Any], Array], loss: Callable[[Array, Any], Array]
+) -> Callable[[Any, Any], Array]:
+    """The loss of an example (x, y): `loss(predict(params, x), y)`."""
+    return lambda params, example: loss(predict(params, example[0]), example[1])
 
 
 @jax.custom_jvp
@@ -90,7 +100,7 @@ def squared_error(
     return jnp.mean(jnp.square(prediction - jnp.asarray(target, prediction.dtype)))
 
 
-def softmax_cross_entropy(logits: Float[Array, "k"], label: Int[ArrayLike, ""]) -> Float[Array, ""]:
+def cross_entropy(logits: Float[Array, "k"], label: Int[ArrayLike, ""]) -> Float[Array, ""]:
     """Cross entropy of one class index in [0, k) under the softmax of k logits, in nats.
 
         log Σ_j exp(z_j) - z_label

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float
 
 from jaxgd.inputs import check_count
-
-Key = PRNGKeyArray | UInt32[Array, "2"]
+from jaxgd.order import Key
 
 
 class Linear(NamedTuple):

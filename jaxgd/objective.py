@@ -7,20 +7,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jaxgd.batches import even_size, row_bytes
-from jaxgd.inputs import count_examples
+from jaxgd.chunks import in_chunks
 
 Loss = Callable[[Any, Any], Array]
-
-# Measured by `python -m benchmarks.experiments`: data of this size stay in cache from one epoch to
-# the next, and chunks of this size are read from memory once.
-_CACHE_BYTES = 16 * 2**20
-_CHUNK_BYTES = 6 * 2**20
+Objective = Callable[[Any, Any], Any]
 
 
-def mean_loss(loss: Loss, params: PyTree, data: PyTree) -> Float[Array, ""]:
-    """The objective of a batch: 1/n Σ_i loss(params, data_i)."""
-    return jnp.mean(_losses(loss, params, data))
+def mean(loss: Loss) -> Objective:
+    """The objective of a batch of b examples: `objective(params, batch) -> scalar`.
+
+        1/b Σ_i loss(params, batch_i)
+
+    Inside `shard_map` it is the mean over every device that holds rows, so that replicated params
+    descend on all of them; params that differ by device (`jax.lax.pcast`) see their own rows only.
+
+    Raises ValueError while tracing unless the loss of one example is a scalar.
+    """
+
+    def objective(params: PyTree, batch: PyTree) -> Float[Array, ""]:
+        losses = jax.vmap(loss, in_axes=(None, 0))(params, batch)
+        if jnp.ndim(losses) != 1:
+            raise ValueError(
+                "loss(params, example) must return a scalar for one example; got shape "
+                f"{jnp.shape(losses)[1:]}. Reduce it, or pass descend an objective of the batch."
+            )
+        value = jnp.mean(losses)
+        axes = _devices(value) - _devices(*jax.tree.leaves(params))
+        return jax.lax.pmean(value, tuple(sorted(axes))) if axes else value
+
+    return objective
 
 
 def value_and_grad(
@@ -34,46 +49,12 @@ def value_and_grad(
     cache) and the working set is that of `chunk` rows, not of n; the result is the same to
     rounding, half precision being added up in float32. `chunk=None` takes all rows at once.
     """
-    n = count_examples(data)
-    if chunk is None or chunk >= n:
-        return jax.value_and_grad(lambda p: mean_loss(loss, p, data))(params)
-
-    def part(rows: PyTree) -> tuple[Array, PyTree]:
-        """These rows' share of the result: their mean, times their fraction of all rows."""
-        share = count_examples(rows) / n
-        value = jax.value_and_grad(lambda p: mean_loss(loss, p, rows))(params)
-        return jax.tree.map(lambda a: share * wide(a), value)
-
-    def add_chunk(i: Array, sums: PyTree) -> PyTree:
-        rows = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * chunk, chunk), data)
-        return jax.tree.map(jnp.add, sums, part(rows))
-
-    full, rest = divmod(n, chunk)
-    like = jax.eval_shape(jax.value_and_grad(lambda p: mean_loss(loss, p, data)), params)
-    zeros = jax.tree.map(lambda a: wide(jnp.zeros(a.shape, a.dtype)), like)
-    sums = jax.lax.fori_loop(0, full, add_chunk, zeros)
-    if rest:
-        last = jax.tree.map(lambda a: a[full * chunk :], data)
-        sums = jax.tree.map(jnp.add, sums, part(last))
-    return jax.tree.map(lambda s, a: s.astype(a.dtype), sums, like)
+    of_rows = jax.value_and_grad(mean(loss))
+    return in_chunks(lambda rows: of_rows(params, rows), data, chunk)
 
 
-def wide(array: Array) -> Array:
-    """The array in float32 at least: a sum over chunks must not lose what half precision holds."""
-    return array.astype(jnp.float32) if jnp.finfo(array.dtype).bits < 32 else array
-
-
-def rows_in_cache(data: PyTree) -> int | None:
-    """How many rows to work on at a time: what a CPU core's cache holds, None for all at once.
-
-    Several devices may hold a part of the rows each, and slicing across parts would move them, so
-    there, and on accelerators, it is all at once.
-    """
-    if jax.default_backend() != "cpu" or jax.device_count() > 1:
-        return None
-    n, size = count_examples(data), row_bytes(data)
-    return None if n * size <= _CACHE_BYTES else even_size(n, _CHUNK_BYTES // size)
-
-
-def _losses(loss: Loss, params: PyTree, data: PyTree) -> Float[Array, "n"]:
-    return jax.vmap(loss, in_axes=(None, 0))(params, data)
+def _devices(*arrays: Array) -> frozenset:
+    """The axes of `shard_map` along which some of the arrays differ from device to device."""
+    types = [jax.typeof(array) for array in arrays]
+    # jax 0.9 has the field vma for what jax 0.10 calls mat.varying.
+    return frozenset().union(*(t.vma if hasattr(t, "vma") else t.mat.varying for t in types))

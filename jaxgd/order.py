@@ -1,39 +1,25 @@
-"""A stateless shuffle with random access: no sort, no memory, any position on its own."""
-
-import math
-from typing import NamedTuple
+"""Orders of rows: which comes when, and what is random about a row."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Int, PRNGKeyArray, UInt32
 
 from jaxgd.inputs import check_count
+from jaxgd.permutation import permuted
 
-# Below this many rows every position is ranked among n random words: O(n) a position, but every
-# one of the n! orders is equally likely. Feistel halves this small would not mix well enough.
-_RANKED = 256
-
-# Four rounds are the least that a Feistel network needs to look random; the halves of small n are
-# short, so we take twice that.
-_ROUNDS = 8
+Key = PRNGKeyArray | UInt32[Array, "2"]
 
 
-def shuffle(
-    key: PRNGKeyArray | UInt32[Array, "2"], n: int, positions: Int[ArrayLike, "*p"] | None = None
-) -> Int[Array, "..."]:
+def shuffle(key: Key, n: int, positions: Int[ArrayLike, "*p"] | None = None) -> Int[Array, "..."]:
     """Row numbers of a pseudo-random order of n rows, at the given positions or at all of them.
 
-        order = π_key(positions),   π_key a bijection of {0, …, n-1}
+        order = π_key(positions),   π_key a bijection of {0, …, n-1}: see `jaxgd.permutation`
 
-    For n > 256, π_key is a Feistel network over Z_a × Z_b with a·b ≥ n, walked along its cycle
-    until it lands below n; for fewer rows it is the rank of the position's random word. Neither
-    sorts, and either gives any position's row without the others:
-    `shuffle(key, n, p) == shuffle(key, n)[p]`.
+    Nothing is sorted, and any position's row comes without the others:
+    `shuffle(key, n, p) == shuffle(key, n)[p]`. Returns int32, in the shape of `positions`.
 
-    Returns int32, in the shape of `positions` (default `arange(n)`).
     Raises ValueError or TypeError unless n is an integer with 1 ≤ n < 2³¹. Positions outside
     [0, n) are not checked.
-    Source: Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002).
     Departs from jax.random.permutation: other orders for the same key, and for n > 256 not all n!
     orders can occur; `tests/test_order.py` says how uniform they are.
     """
@@ -41,94 +27,27 @@ def shuffle(
     if n >= 2**31:
         raise ValueError(f"n must be below 2**31; got n={n}. Rows are numbered in 32 bits.")
     if positions is not None:
-        return _order_at(key, n, jnp.asarray(positions))
+        return permuted(key, n, jnp.asarray(positions))
     every = jnp.arange(n, dtype=jnp.int32)
     if n % 2 == 0 or n == 1:
-        return _order_at(key, n, every)
+        return permuted(key, n, every)
     # XLA's CPU compiler vectorises loops of even length only: eight times faster, measured.
-    return jnp.concatenate([_order_at(key, n, every[:-1]), _order_at(key, n, every[-1:])])
+    return jnp.concatenate([permuted(key, n, every[:-1]), permuted(key, n, every[-1:])])
 
 
-def _order_at(key: Array, n: int, at: Array) -> Array:
-    order = _ranked if n <= _RANKED else _feistel
-    return order(key, n, at).astype(jnp.int32)
+def whole(order: Int[ArrayLike, "m"], batch_size: int) -> Int[Array, "s*b"]:
+    """The order without the short batch at its end, as a DataLoader's drop_last leaves it."""
+    order = jnp.asarray(order)
+    return order[: order.size - order.size % check_count("batch_size", batch_size)]
 
 
-def _ranked(key: Array, n: int, at: Array) -> Array:
-    """The rank of each position's word among n random words."""
-    return _rank(jax.random.bits(key, (n,), jnp.uint32), at)
+def row_keys(key: Key, rows: Int[ArrayLike, "m"]) -> PRNGKeyArray | UInt32[Array, "m 2"]:
+    """A random key for each row of an epoch with this key: a function of the key and row alone.
 
+        fold_in(fold_in(key, 2³² - 1), row),   key = fold_in(run's key, epoch)
 
-def _rank(words: Array, at: Array) -> Array:
-    """How many words are below the word at each position; ties go by position."""
-    index = jnp.arange(len(words), dtype=at.dtype)
-
-    def rank(position: Array) -> Array:
-        own = words[position]
-        return jnp.sum((words < own) | ((words == own) & (index < position)))
-
-    return jax.vmap(rank)(at.reshape(-1)).reshape(at.shape)
-
-
-def _feistel(key: Array, n: int, at: Array) -> Array:
-    """The position enciphered, in Z_a × Z_b, and walked on if it lands in the few rows past n."""
-    a, b = _factors(n)
-    cipher = _Cipher(
-        jax.random.bits(key, (_ROUNDS,), jnp.uint32), jnp.uint32(n), jnp.uint32(a), jnp.uint32(b)
-    )
-    return _walk(cipher, at.astype(jnp.uint32), overflow=a * b - n)
-
-
-class _Cipher(NamedTuple):
-    """The keys of the rounds, the number of rows n and the factors a, b with a·b ≥ n."""
-
-    round_keys: UInt32[Array, "rounds"]
-    n: UInt32[Array, ""]
-    a: UInt32[Array, ""]
-    b: UInt32[Array, ""]
-
-
-def _walk(cipher: _Cipher, position: Array, overflow: int) -> Array:
-    """The cycle walk, from every position at once.
-
-    Only the overflow rows [n, a·b) lead on, so we walk from those alone and look the others' up:
-    walking all positions until the last has landed would encipher every one of them again.
+    So what is drawn with it is the same whatever the batch size, the order, the devices or the
+    interruptions. The first fold keeps it apart from the words that `shuffle` draws from the key.
     """
-    row = _encipher(cipher, position)
-    if overflow == 0:
-        return row
-    landing = jax.lax.fori_loop(
-        1,
-        overflow,  # a walk of more steps would be going in a circle that no position leads into
-        lambda _, rows: jnp.where(rows < cipher.n, rows, _encipher(cipher, rows)),
-        _encipher(cipher, cipher.n + jnp.arange(overflow, dtype=jnp.uint32)),
-    )
-    return jnp.where(row < cipher.n, row, landing[jnp.maximum(row, cipher.n) - cipher.n])
-
-
-def _encipher(cipher: _Cipher, row: Array) -> Array:
-    """A Feistel network on (row // b, row mod b): every round adds a word of the other half."""
-    left, right = row // cipher.b, row % cipher.b
-    for i in range(0, _ROUNDS, 2):
-        left = (left + _word(cipher.round_keys[i], right)) % cipher.a
-        right = (right + _word(cipher.round_keys[i + 1], left)) % cipher.b
-    return left * cipher.b + right
-
-
-def _factors(n: int) -> tuple[int, int]:
-    """Two near-equal factors whose product exceeds n by the least, so that few rows must walk."""
-    root = math.isqrt(n - 1) + 1
-    return min(
-        ((a, -(-n // a)) for a in range(root, root + root // 2 + 1)), key=lambda ab: ab[0] * ab[1]
-    )
-
-
-def _word(key: Array, half: Array) -> Array:
-    """31 bits that look random: MurmurHash3's finalizer of the half, mixed with the round's key.
-
-    One bit short of 32 so that adding a half cannot wrap, which would break the bijection.
-    """
-    word = (half + key) * jnp.uint32(0x9E3779B1)
-    word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
-    word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
-    return (word ^ (word >> 16)) >> 1
+    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    return fold(jax.random.fold_in(key, jnp.uint32(2**32 - 1)), jnp.asarray(rows))

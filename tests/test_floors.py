@@ -7,20 +7,22 @@ from pathlib import Path
 
 import pytest
 
+import jaxgd
+
 ROOT = Path(__file__).parents[1]
 
 # From the ground up. A room may import rooms of lower floors only, never its own floor's.
 FLOORS = [
-    {"inputs"},
-    {"losses", "models", "order", "batches", "optim", "equivalence", "plot", "verified_file"},
-    {"objective", "torch_params"},
-    {"descent"},
-    {"blocked"},
-    {"fit", "data"},
-    {"predictor"},
-    {"model_file"},
+    {"inputs", "losses", "machine", "optim", "permutation", "storage", "figures"},
+    {"batches", "order", "equivalence"},
+    {"chunks", "models"},
+    {"objective"},
+    {"descent", "tabular"},
+    {"blocked", "host_loop", "interop"},
+    {"fitting"},
     {"cli"},
 ]
+CORE = ("losses", "models", "order", "batches", "objective", "descent")
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 UNNAMED = {"utils", "helpers", "common", "misc"}
 
@@ -79,6 +81,25 @@ def test_every_room_has_a_name_and_one_idea():
     for path in [*files("jaxgd"), *files("torch_ref")]:
         assert not UNNAMED & set(path.with_suffix("").parts), path
         assert len(path.read_text().splitlines()) <= 350, path
+
+
+def test_the_core_is_short():
+    """If an idea does not fit, it is not yet simple enough."""
+    assert sum(len((ROOT / f"jaxgd/{room}.py").read_text().splitlines()) for room in CORE) <= 600
+
+
+@pytest.mark.parametrize("path", files("jaxgd"), ids=named)
+def test_no_module_bears_the_name_of_what_it_holds(path):
+    """Or the one would hide the other."""
+    names = {path.stem, path.parent.name}
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            assert node.name not in names, f"{named(path)} holds {node.name}"
+
+
+def test_dir_shows_public_names_only():
+    assert set(dir(jaxgd)) == set(jaxgd.__all__)
+    assert all(hasattr(jaxgd, name) for name in jaxgd.__all__)
 
 
 def test_import_jaxgd_brings_no_extra():

@@ -122,9 +122,9 @@ def test_an_integer_prediction_is_refused(function):
 
 
 @pytest.mark.parametrize("label", range(4))
-def test_softmax_cross_entropy_equals_torch_and_optax(label):
+def test_cross_entropy_equals_torch_and_optax(label):
     logits = np.array([0.1, -3.0, 40.0, 2.0], np.float32)
-    got, slope = jax.value_and_grad(jaxgd.softmax_cross_entropy)(jnp.asarray(logits), label)
+    got, slope = jax.value_and_grad(jaxgd.cross_entropy)(jnp.asarray(logits), label)
     z = torch.tensor(logits, requires_grad=True)
     want = torch.nn.functional.cross_entropy(z, torch.tensor(label))
     want.backward()
@@ -136,4 +136,4 @@ def test_softmax_cross_entropy_equals_torch_and_optax(label):
 
 @pytest.mark.parametrize("label", [-1, 3, -100])
 def test_a_class_that_does_not_exist_costs_nan(label):
-    assert np.isnan(jaxgd.softmax_cross_entropy(jnp.zeros(3), label))
+    assert np.isnan(jaxgd.cross_entropy(jnp.zeros(3), label))

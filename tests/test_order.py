@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-import jaxgd.order
+import jaxgd.permutation
 from jaxgd.order import shuffle
 
 # Seeds are fixed, so these tests are deterministic: a p-value below this is a defect, not bad luck.
@@ -30,25 +30,27 @@ def orders(n, count, seed=0):
 
 
 def test_bijective_for_every_n_that_is_ranked():
-    rank = jax.jit(jaxgd.order._rank)
-    for n in range(1, jaxgd.order._RANKED + 1):
+    rank = jax.jit(jaxgd.permutation._rank)
+    for n in range(1, jaxgd.permutation._RANKED + 1):
         words = np.random.default_rng(n).integers(
             0, max(2, n // 2), n, dtype=np.uint32
         )  # with ties
         expected = np.argsort(np.argsort(words, kind="stable"))
         # The padding words are larger than all others, so one compilation serves every n.
-        padded = np.append(words, np.full(jaxgd.order._RANKED - n, 2**32 - 1, np.uint32))
-        got = np.asarray(rank(padded, np.arange(jaxgd.order._RANKED, dtype=np.int32)))
+        padded = np.append(words, np.full(jaxgd.permutation._RANKED - n, 2**32 - 1, np.uint32))
+        got = np.asarray(rank(padded, np.arange(jaxgd.permutation._RANKED, dtype=np.int32)))
         np.testing.assert_array_equal(got[:n], expected)
 
 
 def test_bijective_for_every_n_that_is_enciphered():
-    walk = jax.jit(jaxgd.order._walk, static_argnames="overflow")
+    walk = jax.jit(jaxgd.permutation._walk, static_argnames="overflow")
     positions = np.arange(2048, dtype=np.uint32)
-    for n in range(jaxgd.order._RANKED + 1, 2001):
-        a, b = jaxgd.order._factors(n)
-        keys = np.random.default_rng(n).integers(0, 2**32, jaxgd.order._ROUNDS, dtype=np.uint32)
-        cipher = jaxgd.order._Cipher(keys, np.uint32(n), np.uint32(a), np.uint32(b))
+    for n in range(jaxgd.permutation._RANKED + 1, 2001):
+        a, b = jaxgd.permutation._factors(n)
+        keys = np.random.default_rng(n).integers(
+            0, 2**32, jaxgd.permutation._ROUNDS, dtype=np.uint32
+        )
+        cipher = jaxgd.permutation._Cipher(keys, np.uint32(n), np.uint32(a), np.uint32(b))
         rows = np.asarray(walk(cipher, positions, overflow=a * b - n))
         assert is_permutation(rows[:n], n), n
 
@@ -83,7 +85,7 @@ def test_positions_of_huge_n_stay_below_n_and_apart(n, seed):
 
 def test_factors_cover_n_and_waste_little():
     for n in [*range(257, 5000), 999_983, 2**31 - 1]:
-        a, b = jaxgd.order._factors(n)
+        a, b = jaxgd.permutation._factors(n)
         assert n <= a * b < n + math.isqrt(n)
         assert max(a, b) <= 2.5 * min(a, b)
 
@@ -146,7 +148,7 @@ def test_epoch_keys_are_unrelated():
 
 
 def weak_orders(monkeypatch, name, value):
-    monkeypatch.setattr(jaxgd.order, name, value)
+    monkeypatch.setattr(jaxgd.permutation, name, value)
     return orders(300, 4000)
 
 

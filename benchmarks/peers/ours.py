@@ -76,7 +76,7 @@ def _run_at_rate(case: Case) -> Callable[[jax.Array], jax.Array]:
     def run(rate: jax.Array) -> jax.Array:
         optimizer = optax.sgd(rate)
         train = jaxgd.train(jaxgd.minibatch(logistic_loss, optimizer, case.batch), case.epochs)
-        return train(jaxgd.init(params, optimizer), data, jax.random.key(0))[1]
+        return train(jaxgd.init_state(params, optimizer), data, jax.random.key(0))[1]
 
     return run
 
@@ -89,7 +89,7 @@ def _train(case: Case, epoch, optimizer) -> Callable[[], int]:
         if case.kind == "mlp"
         else jaxgd.init_linear(d)
     )
-    state = jaxgd.init(params, optimizer)
+    state = jaxgd.init_state(params, optimizer)
     train = jax.jit(jaxgd.train(epoch, case.epochs))
 
     def work() -> int:

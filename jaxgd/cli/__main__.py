@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_subcommand(argv: list[str]) -> None:
     if argv == ["--version"]:
-        from jaxgd.model_file import jaxgd_version
+        from jaxgd.tabular.model_file import jaxgd_version
 
         print(f"jaxgd {jaxgd_version()}")
         return
@@ -38,11 +38,11 @@ def _run_subcommand(argv: list[str]) -> None:
         raise ModuleNotFoundError(
             f'the command needs {error.name}: pip install "jaxgd[cli]"'
         ) from None
-    from jaxgd.cli.check import check
-    from jaxgd.cli.compare import compare
-    from jaxgd.cli.fit import fit
-    from jaxgd.cli.notebook import notebook
-    from jaxgd.cli.predict import predict
+    from jaxgd.cli.check_command import check
+    from jaxgd.cli.compare_command import compare
+    from jaxgd.cli.fit_command import fit
+    from jaxgd.cli.notebook_command import notebook
+    from jaxgd.cli.predict_command import predict
 
     app = SubcommandApp()
     subcommands: tuple[Callable[..., None], ...] = (compare, fit, predict, notebook, check)

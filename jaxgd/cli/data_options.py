@@ -7,7 +7,7 @@ from typing import Annotated
 from jaxtyping import Array
 from tyro.conf import Positional, arg
 
-from jaxgd.data import Dataset, Table, Task, breast_cancer, prepare, read_table
+from jaxgd.tabular import Dataset, Table, Task, breast_cancer, prepare, read_table
 
 
 @dataclass(frozen=True)

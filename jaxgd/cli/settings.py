@@ -12,7 +12,7 @@ from jaxtyping import Array
 from jaxgd.blocked import blocked_sgd
 from jaxgd.descent import Epoch
 from jaxgd.optim.names import OPTIMIZERS, by_name
-from jaxgd.predictor import Predictor
+from jaxgd.tabular.predictor import Predictor
 
 _OFFERED = sorted(OPTIMIZERS.keys() - {"muon"})
 

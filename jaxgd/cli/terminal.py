@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from jaxgd.data import Dataset
-from jaxgd.fit import Progress as Report
-from jaxgd.fit import Progressed
+from jaxgd.fitting import Progressed
+from jaxgd.fitting.progress import Progress as Report
+from jaxgd.tabular import Dataset
 
 
 def console() -> Console:
@@ -29,14 +29,14 @@ def numbers_table(first: str, *columns: str) -> Table:
 
 def described(source: str, dataset: Dataset) -> str:
     """Two lines that say what is learned from what."""
-    target = dataset.target
+    target = dataset.schema.target
     held_out = f", {len(dataset.held_out.y)} held out" if dataset.held_out else ""
     classes = f" ({' or '.join(target.classes)})" if target.task == "binary" else ""
     if target.task == "multiclass":
         classes = f" ({len(target.classes)} classes)"
     return (
         f"{source}: {len(dataset.train.y)} rows to train on{held_out}\n"
-        f"{target.name}{classes} from {len(dataset.features)} features"
+        f"{target.name}{classes} from {len(dataset.schema.features)} features"
     )
 
 

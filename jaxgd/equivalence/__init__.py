@@ -1,11 +1,10 @@
 """Proves that two trainings are the same, or shows where they part. NumPy only."""
 
 from jaxgd.equivalence.calibration import Calibration, calibrate
-from jaxgd.equivalence.compare import NotEquivalent, assert_equivalent, compare
+from jaxgd.equivalence.comparison import NotEquivalent, assert_equivalent, compare
 from jaxgd.equivalence.diagnosis import Diagnosis, diagnose
-from jaxgd.equivalence.loader_order import OrderSampler, dataloader_order
-from jaxgd.equivalence.lockstep import lockstep
 from jaxgd.equivalence.recipe import Recipe
+from jaxgd.equivalence.replay import lockstep
 from jaxgd.equivalence.report import LeafReport, Report
 from jaxgd.equivalence.tolerance import FixedTolerance, Tolerance
 from jaxgd.equivalence.ulp import ulp_distance
@@ -17,7 +16,6 @@ __all__ = [
     "FixedTolerance",
     "LeafReport",
     "NotEquivalent",
-    "OrderSampler",
     "Recipe",
     "Report",
     "Tolerance",
@@ -25,7 +23,6 @@ __all__ = [
     "assert_equivalent",
     "calibrate",
     "compare",
-    "dataloader_order",
     "diagnose",
     "lockstep",
     "ulp_distance",

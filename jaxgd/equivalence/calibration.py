@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from ml_dtypes import finfo
 
-from jaxgd.equivalence.deviation import Deviation, Series, deviation
-from jaxgd.equivalence.growth import SATURATED, growth
+from jaxgd.equivalence.deviations import Deviation, Series, deviation
+from jaxgd.equivalence.growth_rate import SATURATED, growth
 from jaxgd.equivalence.tolerance import Allowed, with_rounding
 from jaxgd.equivalence.trajectory import read_trajectory
 

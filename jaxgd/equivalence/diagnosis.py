@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from jaxgd.equivalence.compare import compare
+from jaxgd.equivalence.comparison import compare
 from jaxgd.equivalence.explanation import AS_IT_IS, Explanation, explain, follows
 from jaxgd.equivalence.recipe import Recipe
 from jaxgd.equivalence.report import Series

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from jaxgd.equivalence.deviation import deviation, ratio
+from jaxgd.equivalence.deviations import deviation, ratio
 from jaxgd.equivalence.differences import variants
 from jaxgd.equivalence.recipe import Recipe, Series, steps
 from jaxgd.equivalence.tolerance import FixedTolerance

@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from ml_dtypes import finfo
 
-from jaxgd.equivalence.deviation import Deviation, Series
+from jaxgd.equivalence.deviations import Deviation, Series
 
 # What a run makes of the difference it has already: gradient descent that does not diverge changes
 # it by at most twice its size in one update (learning rate x curvature <= 2).

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgd.equivalence.compare import compare
+from jaxgd.equivalence.comparison import compare
 from jaxgd.equivalence.trajectory import as_numpy, read_trajectory
 from jaxgd.equivalence.update import Recording, Update, row_count, same_rows, stage
 

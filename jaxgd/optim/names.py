@@ -6,20 +6,20 @@ from typing import Final
 
 import optax
 
-from jaxgd.optim.adadelta import adadelta
-from jaxgd.optim.adafactor import adafactor
-from jaxgd.optim.adagrad import adagrad
-from jaxgd.optim.adam import adam, adamw
-from jaxgd.optim.adamax import adamax
-from jaxgd.optim.asgd import asgd
-from jaxgd.optim.lbfgs import lbfgs
-from jaxgd.optim.muon import muon
-from jaxgd.optim.nadam import nadam
-from jaxgd.optim.radam import radam
-from jaxgd.optim.rmsprop import rmsprop
-from jaxgd.optim.rprop import rprop
-from jaxgd.optim.sgd import sgd
-from jaxgd.optim.sparse_adam import sparse_adam
+from jaxgd.optim.adadelta_rule import adadelta
+from jaxgd.optim.adafactor_rule import adafactor
+from jaxgd.optim.adagrad_rule import adagrad
+from jaxgd.optim.adam_rule import adam, adamw
+from jaxgd.optim.adamax_rule import adamax
+from jaxgd.optim.asgd_rule import asgd
+from jaxgd.optim.lbfgs_rule import lbfgs
+from jaxgd.optim.muon_rule import muon
+from jaxgd.optim.nadam_rule import nadam
+from jaxgd.optim.radam_rule import radam
+from jaxgd.optim.rmsprop_rule import rmsprop
+from jaxgd.optim.rprop_rule import rprop
+from jaxgd.optim.sgd_rule import sgd
+from jaxgd.optim.sparse_adam_rule import sparse_adam
 
 OPTIMIZERS: Final[dict[str, Callable[..., optax.GradientTransformation]]] = {
     "adadelta": adadelta,

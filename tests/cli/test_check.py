@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from jaxgd import optim
-from jaxgd.cli import check
+from jaxgd.cli import check_command
 from jaxgd.equivalence import compare
+from jaxgd.interop.torch import conformance as check
 
 pytestmark = pytest.mark.optax_promotion
 
@@ -54,9 +55,9 @@ def test_the_exit_status_tells(monkeypatch, capsys, wrong):
     monkeypatch.setattr(check, "checks", lambda: [check.Checked("float32", "gd", report)])
     if wrong:
         with pytest.raises(SystemExit, match="1"):
-            check.check()
+            check_command.check()
     else:
-        check.check()
+        check_command.check()
     printed = capsys.readouterr().out
     assert 'jax.default_matmul_precision("highest")' in printed
     assert ("parted" if wrong else "equivalent") in printed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxgd.cli import compare as compare_command
+from jaxgd.cli import compare_command
 from jaxgd.cli.__main__ import main
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from jaxgd.model_file import load_model
+from jaxgd.tabular.model_file import load_model
 
 
 def predictions(path="predictions.csv"):
@@ -94,7 +94,7 @@ def test_gradient_descent_and_no_held_out_part(jaxgd, flowers):
 
 def test_without_standardizing_the_scaling_is_saved_as_none(jaxgd, tmp_path):
     jaxgd("fit", "--no-standardize", "--learning-rate", 1e-7, "--epochs", 1)
-    assert load_model(tmp_path / "model.safetensors").x_scaling.scale.tolist() == [1.0] * 30
+    assert load_model(tmp_path / "model.safetensors").schema.x_scaling.scale.tolist() == [1.0] * 30
 
 
 def test_a_run_that_diverges_saves_nothing(jaxgd, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgd.equivalence import assert_equivalent, calibrate, compare
-from jaxgd.equivalence.growth import growth
+from jaxgd.equivalence.growth_rate import growth
 from tests.equivalence.runs import DECADE_OF_CHAOS, chaos, descent
 from tests.tolerances import CHAOTIC_RATE
 

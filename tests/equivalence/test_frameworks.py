@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import torch_ref.descent
-from jaxgd.equivalence import assert_equivalent, calibrate, compare, dataloader_order
+from jaxgd.equivalence import assert_equivalent, calibrate, compare
+from jaxgd.interop.torch import dataloader_order
 
 N, BATCH, EPOCHS = 64, 8, 25
 ORDER = dataloader_order(0, N, EPOCHS)

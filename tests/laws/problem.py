@@ -33,7 +33,7 @@ def data(n=N, dtype=None, seed=0):
 
 def start(optimizer, scale=0.1):
     params = jaxgd.Linear(jnp.full(D, scale), jnp.asarray(scale))
-    return jaxgd.init(params, optimizer)
+    return jaxgd.init_state(params, optimizer)
 
 
 def leaves(tree):

@@ -11,8 +11,8 @@ from jax.extend import core
 from jaxgd import (
     binary_cross_entropy_with_logits,
     gd,
-    init,
     init_linear,
+    init_state,
     linear,
     minibatch,
     sgd,
@@ -37,7 +37,7 @@ def smooth_hinge(logit, label):
 
 def shapes(n, d, optimizer=OPTIMIZER, dtype="float32"):
     """A state and data as shapes only: nothing is run."""
-    state = jax.eval_shape(lambda: init(init_linear(d, dtype=dtype), optimizer))
+    state = jax.eval_shape(lambda: init_state(init_linear(d, dtype=dtype), optimizer))
     return state, (jax.ShapeDtypeStruct((n, d), dtype), jax.ShapeDtypeStruct((n,), dtype))
 
 
@@ -101,7 +101,7 @@ def test_a_run_sorts_nothing(epoch):
 def test_a_second_run_compiles_nothing():
     run = jax.jit(train(minibatch(logistic, OPTIMIZER, 32), 2))
     x, y = jnp.ones((100, 3)), jnp.ones(100)
-    state = init(init_linear(3), OPTIMIZER)
+    state = init_state(init_linear(3), OPTIMIZER)
     for seed in range(3):
         state, _ = run(state, (x + seed, y), jax.random.key(seed))
     assert run._cache_size() == 1

@@ -38,10 +38,9 @@ OPTIMIZERS = {
 def test_any_optax_optimizer_descends(optimizer, name):
     optimizer = OPTIMIZERS[optimizer]
     run = jax.jit(jaxgd.train(EPOCHS[name](loss, optimizer), 12))
-    state, losses = run(start(optimizer), data(), KEY)
+    _, losses = run(start(optimizer), data(), KEY)
     assert np.isfinite(losses).all()
     assert losses[-1].mean() < losses[0].mean()
-    assert state.epoch == 12
 
 
 @pytest.mark.parametrize("name", EPOCHS)
@@ -57,7 +56,7 @@ def test_own_pytree_own_loss_own_data(name):
     params = {"slope": jnp.float32(0), "offset": jnp.bfloat16(0)}
     optimizer = optax.sgd(0.1)
     run = jax.jit(jaxgd.train(EPOCHS[name](own, optimizer), 200))
-    state, _ = run(jaxgd.init(params, optimizer), table, KEY)
+    state, _ = run(jaxgd.init_state(params, optimizer), table, KEY)
     assert state.params["offset"].dtype == jnp.bfloat16
     np.testing.assert_allclose(state.params["slope"], 3, atol=0.05)
     np.testing.assert_allclose(state.params["offset"].astype(jnp.float32), 1, atol=0.05)

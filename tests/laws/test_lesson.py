@@ -59,7 +59,7 @@ def test_minibatch_needs_fewer_epochs_than_gd_on_real_data():
     x = (x - x.mean(0)) / x.std(0)
     table = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
     optimizer = optax.sgd(0.1)
-    state = jaxgd.init(jaxgd.init_linear(30), optimizer)
+    state = jaxgd.init_state(jaxgd.init_linear(30), optimizer)
     epochs_to_reach = {}
     for name, epoch in {
         "gd": jaxgd.gd(loss, optimizer),

@@ -12,7 +12,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxgd
-from jaxgd.objective import rows_in_cache
+from jaxgd.chunks import rows_in_cache
 from tests.laws.problem import EPOCHS, KEY, SGD, data, leaves, loss, start
 from tests.tolerances import CHUNKED_F32, FINITE_DIFFERENCE, REORDERED_F32, ROUNDED_F16
 

@@ -95,7 +95,7 @@ def test_rows_as_they_lie(dtype):
     epoch_of = partial(jaxgd.minibatch, batch_size=BATCH)
     straight = torch.arange(25).expand(5, 25)
     assert_same_training(
-        jax_side(problem, epoch_of, ours, data, 5, 4, key, shuffle=False),
+        jax_side(problem, epoch_of, ours, data, 5, 4, key, order=None),
         torch_side(problem, "minibatch", theirs, data, straight, BATCH),
     )
 

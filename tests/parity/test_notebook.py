@@ -63,7 +63,7 @@ def test_the_lesson_as_one_step_of_descent():
     params = jaxgd.Linear(jnp.asarray([0.23]), jnp.asarray(0.1))
     update = jaxgd.step(loss, optimizer)
     state, value = update(
-        jaxgd.init(params, optimizer), (jnp.asarray([[1.23]]), jnp.asarray([1.0]))
+        jaxgd.init_state(params, optimizer), (jnp.asarray([[1.23]]), jnp.asarray([1.0]))
     )
     assert f"{value:.4f}" == "0.5199"
     assert f"{state.params.w[0] - 0.23:.4f}" == "0.4987"

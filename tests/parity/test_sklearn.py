@@ -34,10 +34,10 @@ def table():
 
 def ours(epoch, params, table):
     optimizer = optax.sgd(LEARNING_RATE)
-    run = jax.jit(jaxgd.train(epoch(loss, optimizer), EPOCHS, shuffle=False))
+    run = jax.jit(jaxgd.train(epoch(loss, optimizer), EPOCHS, order=None))
     x, y = table
     data = (jnp.asarray(x), jnp.asarray(y, jnp.float64))
-    return run(jaxgd.init(params, optimizer), data, jax.random.key(0))
+    return run(jaxgd.init_state(params, optimizer), data, jax.random.key(0))
 
 
 def assert_coefficients(params, w, b):

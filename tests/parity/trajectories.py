@@ -40,7 +40,7 @@ def jax_side(problem, epoch_of, optimizer, data, epochs, updates_per_epoch, key,
     optimizer = recording(optimizer, epochs * updates_per_epoch)
     run = jax.jit(jaxgd.train(epoch_of(problem.loss, optimizer), epochs, **train))
     data = jax.tree.map(jnp.asarray, data)
-    state, losses = run(jaxgd.init(problem.params, optimizer), data, key)
+    state, losses = run(jaxgd.init_state(problem.params, optimizer), data, key)
     start = flat(problem.params)
     return Trajectory(*map(np.asarray, (losses.ravel(), state.opt_state[1], start)))
 

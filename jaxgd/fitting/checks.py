@@ -1,0 +1,156 @@
+"""What `fit` may be given. Each check names the rule, what was given and the remedy."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.extend.core import ClosedJaxpr
+from jaxtyping import Array, PyTree
+
+from jaxgd.descent import Position
+from jaxgd.inputs import Optimizer, check_params, check_updates, count_examples
+
+
+def check_key(key: Any) -> Array:
+    """The random key, if it is one; TypeError for a bare seed."""
+    if isinstance(key, jax.Array | np.ndarray) and (
+        (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ())
+        or (key.shape, key.dtype) == ((2,), np.uint32)
+    ):
+        return jnp.asarray(key)
+    raise TypeError(f"key must be one JAX random key; got {key!r}. Use jax.random.key(0).")
+
+
+def check_finite(params: PyTree) -> None:
+    """Raise TypeError for parameters that are not floating point, ValueError if not finite."""
+    check_params(params)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not jnp.isfinite(jnp.asarray(leaf)).all():
+            name = "params" + jax.tree_util.keystr(path)
+            raise ValueError(f"parameters must be finite; got {name} with NaN or inf.")
+
+
+def check_data(name: str, data: PyTree) -> PyTree:
+    """The data as arrays on the device.
+
+    Raises TypeError for strings, objects and complex numbers, ValueError for what
+    `count_examples` refuses and for NaN or inf, naming leaf and first row.
+    """
+    count_examples(data)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: _check_leaf(name + jax.tree_util.keystr(path), leaf), data
+    )
+
+
+def _check_leaf(name: str, leaf: Any) -> Array:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return leaf
+    array = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
+        raise TypeError(
+            f"data must be numbers; got {name} of {array.dtype}. Encode text as numbers first."
+        )
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(
+            f"data must be real; got {name} of {array.dtype}. Pass real and imaginary parts as "
+            "two features."
+        )
+    if 0 in array.shape[1:]:
+        raise ValueError(f"examples must not be empty; got {name} of shape {array.shape}.")
+    given, array = array, jnp.asarray(array)
+    if jnp.issubdtype(array.dtype, jnp.integer) and (np.asarray(array) != given).any():
+        raise ValueError(
+            f"integers must fit into {array.dtype}; got {name} of {given.dtype} with larger ones. "
+            "Convert them to floats, or use JAX's 64-bit mode."
+        )
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        finite = np.asarray(jnp.isfinite(array).reshape(len(array), -1).all(axis=1))
+        if not finite.all():
+            raise ValueError(
+                f"data must be finite; got NaN or inf in {len(finite) - finite.sum()} rows of "
+                f"{name}, first in row {np.argmin(finite)}. Remove or impute them."
+            )
+    return array
+
+
+def check_like(validation: PyTree, data: PyTree) -> PyTree:
+    """The validation data, if an example of it has the structure and shapes of one of data."""
+
+    def form(tree: PyTree) -> Any:
+        return jax.tree.map(lambda leaf: (leaf.shape[1:], str(leaf.dtype)), tree)
+
+    if form(validation) != form(data):
+        raise ValueError(
+            "validation must look like data but for its number of rows; got "
+            f"{form(validation)} with data {form(data)} (shapes of one example)."
+        )
+    return validation
+
+
+def check_loss(loss: Callable[[Any, Any], Any], params: PyTree, data: PyTree) -> ClosedJaxpr:
+    """The traced loss of one example; raises unless it is one real floating-point number."""
+    example = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), data)
+    traced, value = jax.make_jaxpr(loss, return_shape=True)(params, example)
+    if not isinstance(value, jax.ShapeDtypeStruct) or value.shape != ():
+        raise ValueError(
+            "loss(params, example) must return a scalar for one example; got "
+            f"{getattr(value, 'shape', type(value).__name__)} for an example of shapes "
+            f"{jax.tree.map(lambda a: a.shape, example)}. Reduce it, or give labels the shape (n,)."
+        )
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise TypeError(f"the loss must be floating point; got {value.dtype}. Convert its input.")
+    return traced
+
+
+def check_optimizer(optimizer: Optimizer, params: PyTree) -> None:
+    """Raise unless an update keeps the shape and dtype of every leaf of params and state."""
+
+    def update(params: PyTree) -> tuple[Any, Any]:
+        state = optimizer.init(params)
+        tx = optax.with_extra_args_support(optimizer)
+        value = jnp.zeros((), jax.tree.leaves(params)[0].dtype)
+        updates, new_state = tx.update(
+            params, state, params, value=value, grad=params, value_fn=lambda _: value
+        )
+        check_updates(updates, params)
+        return (params, state), (optax.apply_updates(params, updates), new_state)
+
+    before, after = jax.eval_shape(update, jax.tree.map(jnp.asarray, params))
+    if str(jax.tree.structure(before)) != str(jax.tree.structure(after)):
+        raise TypeError("an update must keep the structure of the optimizer's state; it does not.")
+    for (path, old), new in zip(
+        jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True
+    ):
+        if (old.shape, old.dtype) != (new.shape, new.dtype):
+            where = "params" if path[0].idx == 0 else "optimizer state"
+            raise TypeError(
+                f"an update must keep shapes and dtypes; {where}{jax.tree_util.keystr(path[1:])} "
+                f"went from {old.dtype}{list(old.shape)} to {new.dtype}{list(new.shape)}. "
+                "Give the learning rate as a Python float."
+            )
+
+
+def check_start(start: Any, segments: tuple[slice, ...], b: int) -> Position:
+    """The position to begin at; ValueError unless its update is where a segment begins."""
+    position = Position(*start) if isinstance(start, tuple) else Position(start)
+    borders = [segment.start // b for segment in segments]
+    if position.epoch < 0 or position.update not in borders:
+        raise ValueError(
+            f"start must be an epoch of at least 0 and an update of {borders}; got {position}. "
+            "Give the position of the fit to go on from, with its data and batch_size."
+        )
+    return position
+
+
+def check_updates_made(updates: int, length: int, b: int) -> None:
+    """ValueError if an epoch makes other updates of so many rows than batch_size says."""
+    wanted = -(-length // b)
+    if updates != wanted:
+        raise ValueError(
+            f"epoch must make the updates of batch_size; got {updates} of them for {length} rows "
+            f"in batches of {b}, which are {wanted}. Pass its batch_size, such as 1 for "
+            "blocked_sgd."
+        )

@@ -1,0 +1,72 @@
+"""What a fit leaves behind: the losses, the time it took, and the state to go on from."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxgd.descent import Position
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run recorded.
+
+    `loss` [epochs, updates] is each update's mean batch loss before the update, NaN for the updates
+    of a first or last epoch that this run did not make; `epoch_loss` [epochs] their mean over the
+    examples; `validation_loss` [epochs] the mean loss of the validation rows after the epoch (None
+    without any). Compiling and running are timed apart, in seconds. `dtype` is the precision the
+    params were trained in.
+    """
+
+    loss: np.ndarray
+    epoch_loss: np.ndarray
+    validation_loss: np.ndarray | None
+    compile_seconds: float
+    run_seconds: float
+    dtype: str
+
+
+class Fit(NamedTuple):
+    """A run: the trained params, the state and position to go on from, and the history."""
+
+    params: PyTree
+    state: Any
+    history: History
+    position: Position
+
+
+class Record:
+    """The history while it is being written."""
+
+    def __init__(self, n: int, batch_size: int, dtype: str) -> None:
+        self.batch_sizes = [batch_size] * (n // batch_size) + [n % batch_size] * (
+            n % batch_size > 0
+        )
+        self.dtype = dtype
+        self.compile_seconds = self.run_seconds = 0.0
+        self.loss: dict[int, np.ndarray] = {}
+        self.validation_loss: list[float] = []
+
+    def add(self, position: Position, losses: np.ndarray) -> None:
+        """Enter the losses of the updates from this position on, all of one epoch."""
+        epoch, update = position
+        nothing = np.full(len(self.batch_sizes), np.nan, losses.dtype)
+        self.loss.setdefault(epoch, nothing)[update : update + len(losses)] = losses
+
+    def epoch_loss(self, epoch: int) -> float:
+        """The mean loss over the examples of an epoch, as far as it was run."""
+        made = ~np.isnan(self.loss[epoch])
+        return float(np.average(self.loss[epoch][made], weights=np.array(self.batch_sizes)[made]))
+
+    def history(self) -> History:
+        """What was recorded so far."""
+        return History(
+            loss=np.array([*self.loss.values()]).reshape(-1, len(self.batch_sizes)),
+            epoch_loss=np.array([self.epoch_loss(epoch) for epoch in self.loss]),
+            validation_loss=np.array(self.validation_loss) if self.validation_loss else None,
+            compile_seconds=self.compile_seconds,
+            run_seconds=self.run_seconds,
+            dtype=self.dtype,
+        )

@@ -1,0 +1,100 @@
+"""What a fit runs on the device: the segments of an epoch, and the validation loss."""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr
+from jaxtyping import Array, PyTree
+
+from jaxgd.batches import gather
+from jaxgd.descent import Epoch, State, Update, gd, minibatch, step
+from jaxgd.fitting.checks import check_updates_made
+from jaxgd.host_loop import walk
+from jaxgd.inputs import Optimizer, count_examples
+from jaxgd.objective import Loss, mean
+
+Segment = Callable[[State, PyTree], tuple[State, Array]]
+
+_ALL_ROWS = 2**31
+
+
+class Program(NamedTuple):
+    """A fit's programs: `segment(state, rows) -> (state, losses)`, its rows as they lie.
+
+    `compile(state, rows)` compiles all that a segment of such rows runs, once it is known to make
+    the updates of its batch size; `validate(params, data)` is the mean loss.
+    """
+
+    segment: Segment
+    compile: Callable[[State, PyTree], None]
+    validate: jax.stages.Wrapped
+
+
+def program_of(
+    loss: Loss, optimizer: Optimizer, batch_size: int | None, epoch: Epoch | None, host: bool
+) -> Program:
+    """The program of these settings, the same one for the same settings: it stays compiled."""
+    try:
+        return _kept(loss, optimizer, batch_size, epoch, host)
+    except TypeError:  # something that cannot be hashed cannot be recognised
+        return _made(loss, optimizer, batch_size, epoch, host)
+
+
+def has_convolution(traced: ClosedJaxpr) -> bool:
+    """Whether a traced program convolves, in whatever it calls."""
+    return any(e.primitive.name == "conv_general_dilated" for e in _equations(traced.jaxpr))
+
+
+@jax.jit
+def all_finite(tree: PyTree) -> Array:
+    """Whether every number of a tree is finite."""
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
+
+
+def _made(
+    loss: Loss, optimizer: Optimizer, batch_size: int | None, epoch: Epoch | None, host: bool
+) -> Program:
+    validate = jax.jit(mean(loss))
+    if host and epoch is None and batch_size is not None:
+        return _walked(step(loss, optimizer), batch_size, validate)
+    if epoch is None:
+        # A chunk at a time is a loop too: for convolutions all rows are one chunk.
+        descent = gd(loss, optimizer, chunk=_ALL_ROWS if host else None)
+        epoch = minibatch(loss, optimizer, batch_size) if batch_size else descent
+    segment = jax.jit(epoch)
+
+    def compile(state: State, rows: PyTree) -> None:
+        lowered = segment.lower(state, rows)
+        n = count_examples(rows)
+        check_updates_made(lowered.out_info[1].shape[0], n, batch_size or n)
+        lowered.compile()
+
+    return Program(segment, compile, validate)
+
+
+def _walked(update: Update, b: int, validate: jax.stages.Wrapped) -> Program:
+    def compile(state: State, rows: PyTree) -> None:
+        n = count_examples(rows)
+        for size in {min(b, n), n % b} - {0}:
+            batch = jax.eval_shape(gather, rows, jnp.arange(size))
+            jax.jit(update).lower(state, batch).compile()
+
+    return Program(walk(update, b), compile, validate)
+
+
+# A program keeps its loss alive, and all that the loss closes over: only the latest few are kept.
+_kept = lru_cache(maxsize=16)(_made)
+
+
+def _equations(jaxpr: Jaxpr) -> Iterable[Any]:
+    """Every equation of a program, those of its inner programs too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda p: isinstance(p, ClosedJaxpr | Jaxpr)
+        ):
+            if isinstance(value, ClosedJaxpr | Jaxpr):
+                yield from _equations(getattr(value, "jaxpr", value))

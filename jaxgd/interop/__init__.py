@@ -1,0 +1,3 @@
+"""Other frameworks' trainings, to and from."""
+
+from jaxgd.interop import torch as torch

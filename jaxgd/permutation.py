@@ -1,0 +1,108 @@
+"""A keyed permutation with random access: no sort, no memory, any position on its own.
+
+For n > 256 it is a Feistel network over Z_a × Z_b with a·b ≥ n, walked along its cycle until it
+lands below n; for fewer rows it is the rank of the position's random word.
+
+Source: Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002).
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, UInt32
+
+# Below this many rows every position is ranked among n random words: O(n) a position, but every
+# one of the n! orders is equally likely. Feistel halves this small would not mix well enough.
+_RANKED = 256
+
+# Four rounds are the least that a Feistel network needs to look random; the halves of small n are
+# short, so we take twice that.
+_ROUNDS = 8
+
+
+def permuted(key: Array, n: int, at: Array) -> Array:
+    """The row at each position of a permutation of n rows, int32."""
+    order = _ranked if n <= _RANKED else _feistel
+    return order(key, n, at).astype(jnp.int32)
+
+
+def _ranked(key: Array, n: int, at: Array) -> Array:
+    """The rank of each position's word among n random words."""
+    return _rank(jax.random.bits(key, (n,), jnp.uint32), at)
+
+
+def _rank(words: Array, at: Array) -> Array:
+    """How many words are below the word at each position; ties go by position."""
+    index = jnp.arange(len(words), dtype=at.dtype)
+
+    def rank(position: Array) -> Array:
+        own = words[position]
+        return jnp.sum((words < own) | ((words == own) & (index < position)))
+
+    return jax.vmap(rank)(at.reshape(-1)).reshape(at.shape)
+
+
+def _feistel(key: Array, n: int, at: Array) -> Array:
+    """The position enciphered, in Z_a × Z_b, and walked on if it lands in the few rows past n."""
+    a, b = _factors(n)
+    cipher = _Cipher(
+        jax.random.bits(key, (_ROUNDS,), jnp.uint32), jnp.uint32(n), jnp.uint32(a), jnp.uint32(b)
+    )
+    return _walk(cipher, at.astype(jnp.uint32), overflow=a * b - n)
+
+
+class _Cipher(NamedTuple):
+    """The keys of the rounds, the number of rows n and the factors a, b with a·b ≥ n."""
+
+    round_keys: UInt32[Array, "rounds"]
+    n: UInt32[Array, ""]
+    a: UInt32[Array, ""]
+    b: UInt32[Array, ""]
+
+
+def _walk(cipher: _Cipher, position: Array, overflow: int) -> Array:
+    """The cycle walk, from every position at once.
+
+    Only the overflow rows [n, a·b) lead on, so we walk from those alone and look the others' up:
+    walking all positions until the last has landed would encipher every one of them again.
+    """
+    row = _encipher(cipher, position)
+    if overflow == 0:
+        return row
+    landing = jax.lax.fori_loop(
+        1,
+        overflow,  # a walk of more steps would be going in a circle that no position leads into
+        lambda _, rows: jnp.where(rows < cipher.n, rows, _encipher(cipher, rows)),
+        _encipher(cipher, cipher.n + jnp.arange(overflow, dtype=jnp.uint32)),
+    )
+    return jnp.where(row < cipher.n, row, landing[jnp.maximum(row, cipher.n) - cipher.n])
+
+
+def _encipher(cipher: _Cipher, row: Array) -> Array:
+    """A Feistel network on (row // b, row mod b): every round adds a word of the other half."""
+    left, right = row // cipher.b, row % cipher.b
+    for i in range(0, _ROUNDS, 2):
+        left = (left + _word(cipher.round_keys[i], right)) % cipher.a
+        right = (right + _word(cipher.round_keys[i + 1], left)) % cipher.b
+    return left * cipher.b + right
+
+
+def _factors(n: int) -> tuple[int, int]:
+    """Two near-equal factors whose product exceeds n by the least, so that few rows must walk."""
+    root = math.isqrt(n - 1) + 1
+    return min(
+        ((a, -(-n // a)) for a in range(root, root + root // 2 + 1)), key=lambda ab: ab[0] * ab[1]
+    )
+
+
+def _word(key: Array, half: Array) -> Array:
+    """31 bits that look random: MurmurHash3's finalizer of the half, mixed with the round's key.
+
+    One bit short of 32 so that adding a half cannot wrap, which would break the bijection.
+    """
+    word = (half + key) * jnp.uint32(0x9E3779B1)
+    word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
+    word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
+    return (word ^ (word >> 16)) >> 1

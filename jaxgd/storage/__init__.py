@@ -1,0 +1,1 @@
+"""Trees of arrays on disk; nothing here knows of descents."""

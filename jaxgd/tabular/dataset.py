@@ -1,0 +1,93 @@
+"""A table made ready to train on: a training part, a held-out part, and how they were scaled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
+
+from jaxgd.order import shuffle
+from jaxgd.tabular.scaling import standardizer, unscaled
+from jaxgd.tabular.schema import Schema, in_default_float
+from jaxgd.tabular.table import Table
+from jaxgd.tabular.target import Task, read_target
+
+
+class Part(NamedTuple):
+    """Some rows as jaxgd trains on them: scaled features, and class indices or scaled values."""
+
+    x: Float[np.ndarray, "n d"]
+    y: Float[np.ndarray, "n"] | Int[np.ndarray, "n"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows to train on and rows held out, in JAX's default float, and what they mean."""
+
+    schema: Schema
+    train: Part
+    held_out: Part | None
+
+
+def prepare(
+    table: Table,
+    *,
+    key: PRNGKeyArray | UInt32[Array, "2"],
+    target: str | None = None,
+    task: Task | None = None,
+    ignore: Sequence[str] = (),
+    held_out: float | int = 0.2,
+    standardize: bool = True,
+) -> Dataset:
+    """The dataset of a table: every column but the target and the ignored ones is a feature.
+
+    round(held_out · n) rows drawn with the key are held out; none with `held_out=0`. With
+    `standardize`, features and a regression's target are brought to mean 0 and standard
+    deviation 1.
+
+    Raises ValueError for a column that is missing, not complete or text, and for an empty part.
+    """
+    for name in ignore:
+        table.column(name)
+    goal, y = read_target(table, target, task)
+    features = tuple(name for name in table.columns if name not in (goal.name, *ignore))
+    x = table.matrix(features)
+    train_rows, held_rows = split(key, len(table), held_out)
+    scale_y = standardize and goal.task == "regression"
+    x_scaling = standardizer(x[train_rows]) if standardize else unscaled(len(features))
+    y_scaling = standardizer(y[train_rows]) if scale_y else unscaled()
+
+    def part(rows: np.ndarray) -> Part:
+        values = (
+            in_default_float(y_scaling.apply(y[rows])) if goal.task == "regression" else y[rows]
+        )
+        return Part(in_default_float(x_scaling.apply(x[rows])), values)
+
+    train = part(train_rows)
+    if goal.task == "binary" and len(np.unique(train.y)) == 1:
+        raise ValueError(
+            f"the training part must hold both classes; its {len(train_rows)} rows are all "
+            f"{goal.classes[train.y[0]]!r}. Use another seed or a smaller held-out part."
+        )
+    schema = Schema(features, goal, x_scaling, y_scaling)
+    return Dataset(schema, train, part(held_rows) if len(held_rows) else None)
+
+
+def split(
+    key: PRNGKeyArray | UInt32[Array, "2"], n: int, held_out: float | int
+) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "held_out"]]:
+    """The rows to train on and the rows held out, each in ascending order.
+
+    Raises ValueError unless 0 ≤ held_out < 1 leaves rows in every part that is asked for.
+    """
+    if not 0 <= held_out < 1:
+        raise ValueError(f"held_out must be a fraction in [0, 1); got held_out={held_out:g}.")
+    held = round(held_out * n)
+    if held == n or (held == 0 and held_out > 0):
+        raise ValueError(
+            f"both parts must hold at least one row; held_out={held_out:g} of n={n} leaves "
+            f"{n - held} to train on and {held} held out. Use held_out=0 to hold out none."
+        )
+    order = np.asarray(shuffle(key, n))
+    return np.sort(order[held:]), np.sort(order[:held])

@@ -1,0 +1,87 @@
+"""A trained model as one file: parameters, and what the columns and classes are."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxgd.storage.verified_file import load_arrays, save_arrays
+from jaxgd.tabular.model import Model
+from jaxgd.tabular.predictor import Predictor
+from jaxgd.tabular.scaling import Standardizer
+from jaxgd.tabular.schema import Schema
+from jaxgd.tabular.target import Target
+
+_KIND, _VERSION = "jaxgd model", 1
+
+
+class _Arrays(NamedTuple):
+    """What of a model is numbers; its leaves' paths are their names in the file."""
+
+    params: PyTree
+    x_scaling: Standardizer
+    y_scaling: Standardizer
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Write the model as a safetensors file with a JSON note: whole, or not at all."""
+    features, target, x_scaling, y_scaling = model.schema
+    note = {
+        "jaxgd": jaxgd_version(),
+        "features": features,
+        "target": target.name,
+        "task": target.task,
+        "classes": target.classes,
+        "hidden": model.predictor.hidden,
+        "training": dict(model.training),
+    }
+    arrays = _named(_Arrays(model.params, x_scaling, y_scaling))
+    save_arrays(
+        path,
+        {name: np.asarray(array) for name, array in arrays.items()},
+        note,
+        kind=_KIND,
+        version=_VERSION,
+    )
+
+
+def load_model(path: Path) -> Model:
+    """The model in a file that `save_model` wrote.
+
+    Raises ValueError for a file that is truncated, damaged, no model, of a newer version, or whose
+    arrays do not fit its note; OSError if it cannot be read. Nothing is unpickled.
+    """
+    arrays, note = load_arrays(path, kind=_KIND, version=_VERSION)
+    features = tuple(note["features"])
+    target = Target(note["target"], note["task"], tuple(note["classes"]))
+    predictor = Predictor(len(features), target, tuple(note["hidden"]))
+    row, scalar = np.zeros(len(features)), np.zeros(())
+    form = _Arrays(
+        jax.eval_shape(predictor.init, jax.random.key(0)),
+        Standardizer(row, row),
+        Standardizer(scalar, scalar),
+    )
+    expected = {name: leaf.shape for name, leaf in _named(form).items()}
+    found = {name: array.shape for name, array in arrays.items()}
+    if found != expected:
+        raise ValueError(f"{path} does not fit its note: it holds {found}, not {expected}.")
+    loaded = jax.tree.unflatten(jax.tree.structure(form), [arrays[name] for name in expected])
+    schema = Schema(features, target, loaded.x_scaling, loaded.y_scaling)
+    return Model(predictor, loaded.params, schema, note["training"])
+
+
+def jaxgd_version() -> str:
+    """The version of the installed package, or "source" where it runs from a clone."""
+    try:
+        return version("jaxgd")
+    except PackageNotFoundError:
+        return "source"
+
+
+def _named(arrays: _Arrays) -> dict[str, Any]:
+    """The arrays by their path, such as `params.w` or `params[0].w`."""
+    leaves = jax.tree_util.tree_leaves_with_path(arrays)
+    return {jax.tree_util.keystr(path).removeprefix("."): leaf for path, leaf in leaves}

@@ -1,0 +1,83 @@
+"""What a target means for a model: its width, its loss, its predictions and its scores."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt32
+
+from jaxgd.losses import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    squared_error,
+)
+from jaxgd.models import Linear, init_linear, init_mlp, linear, mlp
+from jaxgd.objective import mean
+from jaxgd.tabular.dataset import Part
+from jaxgd.tabular.scaling import Standardizer
+from jaxgd.tabular.target import Target
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model of a target: linear in the features, or an MLP with hidden layers (tanh).
+
+    Its output is one logit for a binary target, one a class for a multi-class one, one value for a
+    regression.
+    """
+
+    n_features: int
+    target: Target
+    hidden: tuple[int, ...] = ()
+
+    def init(self, key: PRNGKeyArray | UInt32[Array, "2"]) -> PyTree:
+        """The parameters before training: zeros for a linear model, torch's draw for an MLP."""
+        classes = len(self.target.classes) if self.target.task == "multiclass" else None
+        if self.hidden:
+            return init_mlp(key, (self.n_features, *self.hidden, classes or 1))
+        return init_linear(self.n_features, classes)
+
+    def output(self, params: PyTree, x: Float[Array, "d"]) -> Float[Array, "*k"]:
+        """The logit, the logits [k] or the value of one example."""
+        output = linear(params, x) if isinstance(params, Linear) else mlp(params, x)
+        return output if self.target.task == "multiclass" else output.reshape(())
+
+    def loss(self, params: PyTree, example: tuple[Any, Any]) -> Float[Array, ""]:
+        """The loss of one example `(x, y)`."""
+        x, y = example
+        return self.link_loss(self.output(params, x), y)
+
+    def link_loss(self, output: Float[Array, "*k"], y: Any) -> Float[Array, ""]:
+        """Cross entropy of one output in nats, or its squared error."""
+        losses = {
+            "binary": binary_cross_entropy_with_logits,
+            "multiclass": cross_entropy,
+            "regression": squared_error,
+        }
+        return losses[self.target.task](output, y)
+
+    def predict(self, params: PyTree, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n *k"]:
+        """Every row's probability of each class [n, k], or its value [n]."""
+        outputs = np.asarray(jax.jit(jax.vmap(self.output, (None, 0)))(params, x))
+        if self.target.task == "regression":
+            return outputs
+        if self.target.task == "binary":
+            outputs = np.stack([np.zeros_like(outputs), outputs], axis=1)
+        return np.asarray(jax.nn.softmax(outputs, axis=1))
+
+    def score(self, params: PyTree, part: Part, y_scaling: Standardizer) -> dict[str, float]:
+        """The mean loss of some rows, and their accuracy, or RMSE and R².
+
+        The RMSE is in the target's own unit; the loss is that of the scaled target. R² is NaN
+        where all targets are equal.
+        """
+        loss = float(jax.jit(mean(self.loss))(params, part))
+        predicted = self.predict(params, part.x)
+        if self.target.task != "regression":
+            return {"loss": loss, "accuracy": float(np.mean(predicted.argmax(axis=1) == part.y))}
+        y = y_scaling.invert(part.y.astype(np.float64))
+        error = y_scaling.invert(predicted.astype(np.float64)) - y
+        spread = float(np.sum(np.square(y - y.mean())))
+        r2 = 1 - float(np.sum(np.square(error))) / spread if spread else float("nan")
+        return {"loss": loss, "RMSE": float(np.sqrt(np.mean(np.square(error)))), "R²": r2}
