@@ -20,11 +20,12 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import jaxgd
 from benchmarks.cases import LEARNING_RATE, Case, problem
 from benchmarks.peers.ours import logistic_loss
-from jaxgd import batches, blocked
-from jaxgd.blocked import blocked_sgd
-from jaxgd.objective import value_and_grad
+from jaxgd import batches
+from jaxgd.blocked import blocked_sgd, epoch, rows_in_order
+from jaxgd.chunks import in_chunks
 
 OPTIMIZER = optax.sgd(LEARNING_RATE)
+GRADIENT = jax.value_and_grad(jaxgd.mean(logistic_loss))
 ROUNDS = 15
 
 
@@ -89,9 +90,9 @@ def sums_side_by_side(d: int):
     link = jaxgd.binary_cross_entropy_with_logits
     candidates = {}
     for lanes in (1, 2, 4, 8):
-        with patch.object(blocked, "_LANES", lanes):
-            epoch = blocked_sgd(link, LEARNING_RATE, block_size=1)
-            candidates[f"{lanes} sums"] = _compiled(epoch, state, data, jnp.sort(order))
+        with patch.object(rows_in_order, "DOT_LANES", lanes):
+            in_order = blocked_sgd(link, LEARNING_RATE, block_size=1)
+            candidates[f"{lanes} sums"] = _compiled(in_order, state, data, jnp.sort(order))
     return f"rows in order, d={d}", "ns/example", 1e9 / 20_000, candidates
 
 
@@ -102,10 +103,10 @@ def rows_ahead(d: int):
     candidates = {}
     for exponent in (12, 15, 18, 20, 22, 24):
         name = f"{2**exponent // 1024} KB ahead"
-        alone = patch.object(batches, "_GATHER_BYTES", 1)
-        with alone, patch.object(blocked, "_GATHER_BYTES", 2**exponent):
-            epoch = blocked_sgd(link, LEARNING_RATE, block_size=1)
-            candidates[name] = _compiled(epoch, state, data, order)
+        alone = patch.object(batches, "GATHER_BYTES", 1)
+        with alone, patch.object(epoch, "BLOCKED_GATHER_BYTES", 2**exponent):
+            in_order = blocked_sgd(link, LEARNING_RATE, block_size=1)
+            candidates[name] = _compiled(in_order, state, data, order)
     return f"rows in shuffled order, d={d}", "ns/example", 1e9 / 50_000, candidates
 
 
@@ -114,10 +115,10 @@ def batches_ahead(d: int, b: int):
     state, data, order = _start(8192, d)
     candidates = {}
     for exponent in (0, 14, 16, 17, 18, 20):
-        with patch.object(batches, "_GATHER_BYTES", 2**exponent):
-            epoch = jaxgd.minibatch(logistic_loss, OPTIMIZER, b)
+        with patch.object(batches, "GATHER_BYTES", 2**exponent):
+            in_batches = jaxgd.minibatch(logistic_loss, OPTIMIZER, b)
             name = f"{2**exponent // 1024} KB ahead" if exponent else "each its own"
-            candidates[name] = _compiled(epoch, state, data, order)
+            candidates[name] = _compiled(in_batches, state, data, order)
     return f"rows of mini-batches of {b}, d={d}", "µs/update", 1e6 / (8192 / b), candidates
 
 
@@ -127,11 +128,7 @@ def chunk_of_rows(n: int = 60_000, d: int = 784):
     x, _ = data
     candidates = {"one read (sum)": _compiled(jnp.sum, x)}
     for chunk in (None, 300, 600, 1200, 2000, 5000):
-        candidates[f"chunk={chunk}"] = _compiled(
-            lambda params, data, chunk=chunk: value_and_grad(logistic_loss, params, data, chunk),
-            state.params,
-            data,
-        )
+        candidates[f"chunk={chunk}"] = _compiled(in_chunks(GRADIENT, chunk), state.params, data)
     return f"GD, n={n} d={d}", "ms", 1e3, candidates
 
 
@@ -192,7 +189,7 @@ def other_forms_of_gd(n: int = 60_000, d: int = 784):
         return jax.lax.fori_loop(0, n // rows, add, _zeros(params))
 
     forms = {
-        "chunks of 2000 rows": partial(value_and_grad, logistic_loss, chunk=2000),
+        "chunks of 2000 rows": in_chunks(GRADIENT, 2000),
         "two loops, each over half the rows": two_loops,
         "the next chunk read ahead": read_ahead,
         "sums of products, no dot products": no_dot_products,
@@ -212,7 +209,7 @@ def gd_on_two_devices(n: int = 60_000, d: int = 784):
     for chunk in (None, 75, 300, 600):
 
         def half(params, data, chunk=chunk):
-            value = value_and_grad(logistic_loss, params, data, chunk)
+            value = in_chunks(GRADIENT, chunk)(params, data)
             return jax.tree.map(lambda a: jax.lax.pmean(a, "rows"), value)
 
         both = jax.shard_map(
@@ -237,7 +234,7 @@ def _take(data, start, rows: int):
 
 
 def _add(sums, params, part):
-    return jax.tree.map(jnp.add, sums, value_and_grad(logistic_loss, params, part))
+    return jax.tree.map(jnp.add, sums, GRADIENT(params, part))
 
 
 def _zeros(params):

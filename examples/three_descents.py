@@ -19,9 +19,7 @@ x, y = load_breast_cancer(return_X_y=True)
 data = jnp.asarray((x - x.mean(0)) / x.std(0), jnp.float32), jnp.asarray(y, jnp.float32)
 
 
-def loss(params, example):
-    x, y = example
-    return jaxgd.binary_cross_entropy_with_logits(jaxgd.linear(params, x), y)
+loss = jaxgd.supervised(jaxgd.linear, jaxgd.binary_cross_entropy_with_logits)
 
 
 optimizer = optax.sgd(learning_rate=0.1)

@@ -20,9 +20,7 @@ x, y = load_breast_cancer(return_X_y=True)
 data = jnp.asarray((x - x.mean(0)) / x.std(0), jnp.float32), jnp.asarray(y, jnp.float32)
 
 
-def loss(params, example):
-    x, y = example
-    return jaxgd.binary_cross_entropy_with_logits(jaxgd.linear(params, x), y)
+loss = jaxgd.supervised(jaxgd.linear, jaxgd.binary_cross_entropy_with_logits)
 
 
 def loss_of_run(log_rate, order_key):

@@ -4,12 +4,10 @@ from jaxgd import equivalence, figures, interop, optim, storage, tabular
 from jaxgd.batches import plan
 from jaxgd.blocked import blocked_sgd
 from jaxgd.descent import (
-    Position,
     State,
     descend,
     gd,
     init_state,
-    keyed,
     minibatch,
     sgd,
     step,
@@ -17,8 +15,9 @@ from jaxgd.descent import (
     train,
     visit,
 )
-from jaxgd.fitting import Diverged, Fit, History, Progressed, Stop, fit
+from jaxgd.fitting import Diverged, Fit, History, Position, Progressed, Stop, fit
 from jaxgd.host_loop import walk
+from jaxgd.keys import keyed, row_keys
 from jaxgd.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -28,7 +27,7 @@ from jaxgd.losses import (
 )
 from jaxgd.models import Linear, init_linear, init_mlp, linear, logistic, mlp
 from jaxgd.objective import mean
-from jaxgd.order import row_keys, shuffle, whole
+from jaxgd.order import shuffle, whole
 
 __all__ = [
     "Diverged",

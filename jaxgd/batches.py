@@ -28,7 +28,8 @@ def scan_batches(
     outs of the full batches and of the short one, each part stacked along an axis of updates.
     """
     b, m = batch_size, count_examples(data) if rows is None else rows.size
-    full, parts = m // b, []
+    full = m // b
+    parts: list[PyTree] = []
     if full or not m:
         if rows is None:
             carry, parts = _scan_lying(update, carry, data, full, b)

@@ -1,40 +1,58 @@
 """A mean over rows taken a chunk at a time, so that each is read from memory once."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from jaxgd.batches import even_size, row_bytes
-from jaxgd.inputs import count_examples
+from jaxgd.inputs import check_count, count_examples
 from jaxgd.machine import CACHE_BYTES, CHUNK_BYTES
 
+OfRows = Callable[[Any, Any], Any]
 
-def in_chunks(fn: Callable[[PyTree], PyTree], data: PyTree, chunk: int | None) -> PyTree:
-    """The mean of `fn` over rows, for an fn that is a mean over the rows it is given."""
-    n = count_examples(data)
-    if chunk is None or chunk >= n:
-        return fn(data)
 
-    def part(rows: PyTree) -> PyTree:
-        """These rows' share of the result: their mean, times their fraction of all rows."""
-        share = count_examples(rows) / n
-        return jax.tree.map(lambda a: share * wide(a), fn(rows))
+def in_chunks(fn: OfRows, chunk: int | None) -> OfRows:
+    """The same function of (params, rows), a mean over the rows, worked out a chunk at a time.
 
-    @jax.checkpoint  # differentiated, it keeps no chunk's rows or activations
-    def add_chunk(i: Array, sums: PyTree) -> PyTree:
-        rows = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * chunk, chunk), data)
-        return jax.tree.map(jnp.add, sums, part(rows))
+        Σ_c n_c/n · fn(params, chunk c),   n_c rows in chunk c
 
-    full, rest = divmod(n, chunk)
-    like = jax.eval_shape(fn, data)
-    zeros = jax.tree.map(lambda a: wide(jnp.zeros(a.shape, a.dtype)), like)
-    sums = jax.lax.fori_loop(0, full, add_chunk, zeros)
-    if rest:
-        last = jax.tree.map(lambda a: a[full * chunk :], data)
-        sums = jax.tree.map(jnp.add, sums, part(last))
-    return jax.tree.map(lambda s, a: s.astype(a.dtype), sums, like)
+    For an objective and for its `jax.value_and_grad`. With `chunk` rows at a time every row is read
+    from memory once (its second use finds it in cache) and the working set is that of `chunk` rows,
+    not of n; the result is the same to rounding, half precision being added up in float32.
+    `chunk=None` takes all rows at once.
+    """
+    if chunk is None:
+        return fn
+    chunk = check_count("chunk", chunk)
+
+    def chunked(params: PyTree, data: PyTree) -> PyTree:
+        n = count_examples(data)
+        if chunk >= n:
+            return fn(params, data)
+
+        def part(rows: PyTree) -> PyTree:
+            """These rows' share of the result: their mean, times their fraction of all rows."""
+            share = count_examples(rows) / n
+            return jax.tree.map(lambda a: share * wide(a), fn(params, rows))
+
+        @jax.checkpoint  # differentiated, it keeps no chunk's rows or activations
+        def add_chunk(i: Array, sums: PyTree) -> PyTree:
+            rows = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * chunk, chunk), data)
+            return jax.tree.map(jnp.add, sums, part(rows))
+
+        full, rest = divmod(n, chunk)
+        like = jax.eval_shape(fn, params, data)
+        zeros = jax.tree.map(lambda a: wide(jnp.zeros(a.shape, a.dtype)), like)
+        sums = jax.lax.fori_loop(0, full, add_chunk, zeros)
+        if rest:
+            last = jax.tree.map(lambda a: a[full * chunk :], data)
+            sums = jax.tree.map(jnp.add, sums, part(last))
+        return jax.tree.map(lambda s, a: s.astype(a.dtype), sums, like)
+
+    return chunked
 
 
 def wide(array: Array) -> Array:

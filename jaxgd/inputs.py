@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.tree_util import tree_structure
 from jaxtyping import Array, ArrayLike, PyTree
 
 Optimizer: TypeAlias = optax.GradientTransformation | optax.MultiSteps
@@ -128,7 +129,9 @@ def check_state_of(state: Any, optimizer: Optimizer) -> None:
         )
     check_params(state.params)
     own = jax.eval_shape(optimizer.init, state.params)
-    if jax.tree.structure(own) != jax.tree.structure(state.opt_state):
+    wanted: Any = tree_structure(own)
+    found: Any = tree_structure(state.opt_state)
+    if wanted != found:
         raise ValueError(
             f"the state must be of this optimizer, {_outline(own)}; got {_outline(state.opt_state)}"
             ". Use init_state(state.params, optimizer) to begin with another optimizer."

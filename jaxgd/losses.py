@@ -45,10 +45,9 @@ def binary_cross_entropy(probability: Float[ArrayLike, ""], label: Label) -> Flo
 
     with torch's gradient, (p - y) / max(p (1 - p), 1e-12).
 
-    Source: torch.nn.functional.binary_cross_entropy.
-    Departs from torch.nn.functional.binary_cross_entropy: not in value or in the gradient of
-    the probability. The gradient of the label, log(1 - p) - log p, is clamped as the value is,
-    where torch's is infinite at p = 0 and 1; and a probability outside [0, 1] is not refused.
+    Departs from torch.nn.functional.binary_cross_entropy: the gradient of the label,
+    log(1 - p) - log p, is clamped as the value is, where torch's is infinite at p = 0 and 1; and a
+    probability outside [0, 1] is not refused.
     """
     p = _floating("probability", probability)
     return _bernoulli_nats(p, jnp.asarray(label, p.dtype))
@@ -72,7 +71,6 @@ def binary_cross_entropy_with_logits(logit: Float[ArrayLike, ""], label: Label) 
 
         max(z, 0) - z y + log(1 + exp(-|z|)),   gradient sigmoid(z) - y
 
-    Source: torch.nn.functional.binary_cross_entropy_with_logits.
     Departs from torch.nn.functional.binary_cross_entropy_with_logits: nothing, gradients
     included. It does not clamp: z = -200 with y = 1 costs 200.
     """

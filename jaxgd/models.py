@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgd.inputs import check_count
-from jaxgd.order import Key
+from jaxgd.keys import Key
 
 
 class Linear(NamedTuple):
@@ -59,11 +59,9 @@ def logistic(params: Linear, x: Float[Array, "d"]) -> Float[Array, "*k"]:
 def init_mlp(
     key: Key, sizes: Sequence[int], *, dtype: jax.typing.DTypeLike | None = None
 ) -> tuple[Linear, ...]:
-    """Parameters of a multi-layer perceptron, one Linear a layer, drawn as torch.nn.Linear does.
+    """Parameters of a multi-layer perceptron, one `init_linear(…, key=…)` a layer.
 
     `sizes` is (d, hidden, …, k): at least one input and one output width.
-
-    Departs from torch.nn.Linear: the same distribution, but other numbers for a seed.
     """
     if len(sizes) < 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The mean loss over rows and its gradient, whole or a chunk of rows at a time."""
+"""The objective of a batch, made of the loss of one example."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
-
-from jaxgd.chunks import in_chunks
 
 Loss = Callable[[Any, Any], Array]
 Objective = Callable[[Any, Any], Any]
@@ -36,21 +34,6 @@ def mean(loss: Loss) -> Objective:
         return jax.lax.pmean(value, tuple(sorted(axes))) if axes else value
 
     return objective
-
-
-def value_and_grad(
-    loss: Loss, params: PyTree, data: PyTree, chunk: int | None = None
-) -> tuple[Float[Array, ""], PyTree]:
-    """The mean loss of n rows and its gradient with respect to params.
-
-        Σ_c n_c/n · 1/n_c Σ_{i in chunk c} (loss_i, ∇loss_i),   n_c rows in chunk c
-
-    With `chunk` rows at a time every row is read from memory once (its second use finds it in
-    cache) and the working set is that of `chunk` rows, not of n; the result is the same to
-    rounding, half precision being added up in float32. `chunk=None` takes all rows at once.
-    """
-    of_rows = jax.value_and_grad(mean(loss))
-    return in_chunks(lambda rows: of_rows(params, rows), data, chunk)
 
 
 def _devices(*arrays: Array) -> frozenset:

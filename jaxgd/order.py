@@ -1,13 +1,11 @@
-"""Orders of rows: which comes when, and what is random about a row."""
+"""Orders: which row comes when."""
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Int, PRNGKeyArray, UInt32
+from jaxtyping import Array, ArrayLike, Int
 
 from jaxgd.inputs import check_count
+from jaxgd.keys import Key
 from jaxgd.permutation import permuted
-
-Key = PRNGKeyArray | UInt32[Array, "2"]
 
 
 def shuffle(key: Key, n: int, positions: Int[ArrayLike, "*p"] | None = None) -> Int[Array, "..."]:
@@ -39,15 +37,3 @@ def whole(order: Int[ArrayLike, "m"], batch_size: int) -> Int[Array, "s*b"]:
     """The order without the short batch at its end, as a DataLoader's drop_last leaves it."""
     order = jnp.asarray(order)
     return order[: order.size - order.size % check_count("batch_size", batch_size)]
-
-
-def row_keys(key: Key, rows: Int[ArrayLike, "m"]) -> PRNGKeyArray | UInt32[Array, "m 2"]:
-    """A random key for each row of an epoch with this key: a function of the key and row alone.
-
-        fold_in(fold_in(key, 2³² - 1), row),   key = fold_in(run's key, epoch)
-
-    So what is drawn with it is the same whatever the batch size, the order, the devices or the
-    interruptions. The first fold keeps it apart from the words that `shuffle` draws from the key.
-    """
-    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-    return fold(jax.random.fold_in(key, jnp.uint32(2**32 - 1)), jnp.asarray(rows))

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 # From the ground up. A room may import rooms of lower floors only, never its own floor's.
 FLOORS = [
-    {"inputs", "losses", "machine", "optim", "permutation", "storage", "figures"},
+    {"inputs", "keys", "losses", "machine", "optim", "permutation", "storage", "figures"},
     {"batches", "order", "equivalence"},
     {"chunks", "models"},
     {"objective"},

@@ -13,9 +13,7 @@ from jaxgd.blocked import blocked_sgd
 SWEPT = jnp.geomspace(1e-3, 1.0, 200)
 
 
-def logistic_loss(params, example):
-    x, y = example
-    return jaxgd.binary_cross_entropy_with_logits(jaxgd.linear(params, x), y)
+logistic_loss = jaxgd.supervised(jaxgd.linear, jaxgd.binary_cross_entropy_with_logits)
 
 
 def perceptron_loss(params, example):

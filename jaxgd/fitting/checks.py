@@ -10,7 +10,7 @@ import optax
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, PyTree
 
-from jaxgd.descent import Position
+from jaxgd.fitting.history import Position
 from jaxgd.inputs import Optimizer, check_params, check_updates, count_examples
 
 

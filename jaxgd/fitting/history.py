@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxgd.descent import Position
+
+class Position(NamedTuple):
+    """How far a training is: the epochs that are done, and of the next one the updates."""
+
+    epoch: int
+    update: int = 0
 
 
 @dataclass(frozen=True)

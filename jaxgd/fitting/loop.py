@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxgd.batches import plan
-from jaxgd.descent import Epoch, Position, State, init_state, strong
+from jaxgd.descent import Epoch, State, init_state, strong
 from jaxgd.fitting.checks import (
     check_data,
     check_finite,
@@ -18,7 +18,7 @@ from jaxgd.fitting.checks import (
     check_optimizer,
     check_start,
 )
-from jaxgd.fitting.history import Fit, Record
+from jaxgd.fitting.history import Fit, Position, Record
 from jaxgd.fitting.program import Program, all_finite, has_convolution, program_of
 from jaxgd.fitting.progress import Progress, Progressed, asks_to_stop, reporter
 from jaxgd.fitting.rows import Rows
@@ -30,9 +30,9 @@ from jaxgd.inputs import (
     check_untraced,
     count_examples,
 )
+from jaxgd.keys import Key
 from jaxgd.objective import Loss
 from jaxgd.optim import by_name
-from jaxgd.order import Key
 
 
 class Diverged(FloatingPointError):
@@ -130,8 +130,8 @@ def _run(
             record.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
         # The state is not donated: should a segment diverge, the state before it is handed back.
-        next_state, losses = program.segment(state, here)
-        losses, finite = np.asarray(losses), bool(all_finite(next_state.params))
+        next_state, out = program.segment(state, here)
+        losses, finite = np.asarray(out), bool(all_finite(next_state.params))
         record.run_seconds += time.perf_counter() - began
         if not (finite and np.isfinite(losses).all()):
             raise Diverged(

@@ -97,4 +97,4 @@ def _equations(jaxpr: Jaxpr) -> Iterable[Any]:
             list(equation.params.values()), is_leaf=lambda p: isinstance(p, ClosedJaxpr | Jaxpr)
         ):
             if isinstance(value, ClosedJaxpr | Jaxpr):
-                yield from _equations(getattr(value, "jaxpr", value))
+                yield from _equations(value.jaxpr if isinstance(value, ClosedJaxpr) else value)

@@ -10,7 +10,8 @@ from jaxtyping import Array, Int, PyTree
 
 from jaxgd.batches import gather
 from jaxgd.inputs import count_examples
-from jaxgd.order import Key, row_keys, shuffle
+from jaxgd.keys import Key, row_keys
+from jaxgd.order import shuffle
 
 Start = int | Int[Array, ""]
 

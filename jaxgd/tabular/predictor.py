@@ -11,6 +11,7 @@ from jaxgd.losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,
     squared_error,
+    supervised,
 )
 from jaxgd.models import Linear, init_linear, init_mlp, linear, mlp
 from jaxgd.objective import mean
@@ -45,8 +46,7 @@ class Predictor:
 
     def loss(self, params: PyTree, example: tuple[Any, Any]) -> Float[Array, ""]:
         """The loss of one example `(x, y)`."""
-        x, y = example
-        return self.link_loss(self.output(params, x), y)
+        return supervised(self.output, self.link_loss)(params, example)
 
     def link_loss(self, output: Float[Array, "*k"], y: Any) -> Float[Array, ""]:
         """Cross entropy of one output in nats, or its squared error."""

@@ -18,9 +18,7 @@ EPOCHS = {
 UPDATES = {"gd": 1, "sgd": N, "minibatch": -(-N // B)}
 
 
-def loss(params, example):
-    x, y = example
-    return jaxgd.binary_cross_entropy_with_logits(jaxgd.linear(params, x), y)
+loss = jaxgd.supervised(jaxgd.linear, jaxgd.binary_cross_entropy_with_logits)
 
 
 def data(n=N, dtype=None, seed=0):

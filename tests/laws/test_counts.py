@@ -14,20 +14,20 @@ from jaxgd import (
     init_linear,
     init_state,
     linear,
+    mean,
     minibatch,
     sgd,
+    supervised,
     train,
 )
 from jaxgd.blocked import blocked_sgd
-from jaxgd.objective import value_and_grad
+from jaxgd.chunks import in_chunks
 
 KEY = jax.random.key(0)
 OPTIMIZER = optax.sgd(0.1)
 
 
-def logistic(params, example):
-    x, y = example
-    return binary_cross_entropy_with_logits(linear(params, x), y)
+logistic = supervised(linear, binary_cross_entropy_with_logits)
 
 
 def smooth_hinge(logit, label):
@@ -163,7 +163,7 @@ def test_chunks_bound_the_working_set_of_gd():
 
     def working_set(chunk):
         state, data = shapes(n, d)
-        step = jax.jit(lambda params, data: value_and_grad(logistic, params, data, chunk))
+        step = jax.jit(in_chunks(jax.value_and_grad(mean(logistic)), chunk))
         return step.lower(state.params, data).compile().memory_analysis().temp_size_in_bytes
 
     assert working_set(500) < 2 * 500 * d * 4

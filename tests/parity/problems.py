@@ -56,10 +56,7 @@ def fill(linear, params):
 def logistic(dtype):
     params = jaxgd.init_linear(FEATURES, key=jax.random.key(1), dtype=dtype)
 
-    def loss(params, example):
-        x, y = example
-        return jaxgd.binary_cross_entropy_with_logits(jaxgd.linear(params, x), y)
-
+    loss = jaxgd.supervised(jaxgd.linear, jaxgd.binary_cross_entropy_with_logits)
     return Problem(loss, params, lambda p: fill(LinearModule(FEATURES, 1), p), ("weight", "bias"))
 
 

@@ -15,7 +15,11 @@ from jaxtyping import Array
 from jaxgd import descent, optim
 from jaxgd.descent import State, init_state
 from jaxgd.equivalence import Report, compare
-from jaxgd.losses import binary_cross_entropy, binary_cross_entropy_with_logits
+from jaxgd.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    supervised,
+)
 from jaxgd.models import Linear, linear, logistic
 
 # On TPUs and recent GPUs a float32 product is by default rounded to fewer digits than float32 has.
@@ -143,7 +147,8 @@ def _trainings(torch_optim: ModuleType) -> Iterator[_Training]:
 
 def _in_jax(training: _Training, problem: _Problem) -> dict[str, Array]:
     """The parameters before each epoch, so that the start comes first, and its losses."""
-    epoch = getattr(descent, training.algorithm)(_loss, training.ours, *training.arguments)
+    loss = supervised(linear, binary_cross_entropy_with_logits)
+    epoch = getattr(descent, training.algorithm)(loss, training.ours, *training.arguments)
     data = jnp.asarray(problem.x), jnp.asarray(problem.y)
 
     def record(state: State, order: Array) -> tuple[State, dict[str, Array]]:
@@ -180,8 +185,3 @@ def _in_torch(training: _Training, problem: _Problem) -> dict[str, np.ndarray]:
         "b": np.stack([named["0.bias"][0].numpy() for named in before]),
         "losses": np.reshape(losses, (_EPOCHS, updates)).astype(problem.x.dtype),
     }
-
-
-def _loss(params: Linear, example: tuple[Array, Array]) -> Array:
-    x, y = example
-    return binary_cross_entropy_with_logits(linear(params, x), y)
