@@ -23,9 +23,9 @@ def scan_batches(
 ) -> tuple[Any, list[PyTree]]:
     """Fold `update(carry, batch) -> (carry, out)` over batches of rows, one after another.
 
-    Batch j is data[rows[j b : (j+1) b]], or for `rows=None` data[j b : (j+1) b], which is sliced
-    and never gathered. The last is the m mod b rows that remain, if any. Returns the carry and the
-    outs of the full batches and of the short one, each part stacked along an axis of updates.
+    Batch j is data[rows[j b : (j+1) b]]; for `rows=None` it is data[j b : (j+1) b], sliced where it
+    lies. The last is the m mod b rows that remain, if any. Returns the carry and the outs of the
+    full batches and of the short one, each part stacked along an axis of updates.
     """
     b, m = batch_size, count_examples(data) if rows is None else rows.size
     full = m // b
@@ -36,11 +36,8 @@ def scan_batches(
         else:
             carry, parts = _scan_gathered(update, carry, data, rows[: full * b].reshape(full, b))
     if full * b < m:
-        rest = full * b
-        short = (
-            jax.tree.map(lambda a: a[rest:], data) if rows is None else gather(data, rows[rest:])
-        )
-        carry, out = update(carry, short)
+        short = jnp.arange(full * b, m) if rows is None else rows[full * b :]
+        carry, out = update(carry, gather(data, short))
         parts.append(jax.tree.map(lambda a: jnp.asarray(a)[None], out))
     return carry, parts
 
@@ -74,7 +71,8 @@ def even_size(n: int, most: int) -> int:
 
 def row_bytes(data: PyTree) -> int:
     """How many bytes one example of the data takes."""
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(data)) // count_examples(data)
+    leaves = jax.tree.leaves(data)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) // count_examples(data)
 
 
 def _scan_lying(

@@ -59,7 +59,7 @@ def init_state(params: PyTree, optimizer: Optimizer) -> State:
 def strong(tree: PyTree) -> PyTree:
     """The tree as arrays with a dtype of their own.
 
-    A weak type, as `jnp.asarray(0.0)` has, is lost in the first update: the next call would compile.
+    A weak type, as `jnp.asarray(0.0)` has, is lost in an update: the next call would compile.
     """
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.asarray(a).dtype), tree)
 
@@ -197,6 +197,7 @@ def train(
             table = (data, keys_of_rows(here, jnp.arange(n))) if row_keys else data
             return epoch(state, table, None if order is None else order(here, n))
 
-        return jax.lax.scan(one_epoch, strong(state), start + jnp.arange(epochs))
+        each = jnp.asarray(start, jnp.int32) + jnp.arange(epochs, dtype=jnp.int32)
+        return jax.lax.scan(one_epoch, strong(state), each)
 
     return run

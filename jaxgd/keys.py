@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Int, PRNGKeyArray, PyTree, UInt32
+from jaxtyping import Array, ArrayLike, Int, PRNGKeyArray, PyTree, Shaped, UInt32
 
 Key = PRNGKeyArray | UInt32[Array, "2"]
 
@@ -28,7 +28,7 @@ def keyed(
     return walked
 
 
-def row_keys(key: Key, rows: Int[ArrayLike, "m"]) -> PRNGKeyArray | UInt32[Array, "m 2"]:
+def row_keys(key: Key, rows: Int[ArrayLike, "m"]) -> Shaped[Array, "m ..."]:
     """A random key for each row of an epoch with this key: a function of the key and row alone.
 
         fold_in(fold_in(key, 2³² - 1), row),   key = fold_in(run's key, epoch)

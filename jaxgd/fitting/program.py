@@ -71,6 +71,7 @@ def _made(
         n = count_examples(rows)
         check_updates_made(lowered.out_info[1].shape[0], n, batch_size or n)
         lowered.compile()
+        all_finite.lower(state.params).compile()
 
     return Program(segment, compile, validate)
 
@@ -81,6 +82,7 @@ def _walked(update: Update, b: int, validate: jax.stages.Wrapped) -> Program:
         for size in {min(b, n), n % b} - {0}:
             batch = jax.eval_shape(gather, rows, jnp.arange(size))
             jax.jit(update).lower(state, batch).compile()
+        all_finite.lower(state.params).compile()
 
     return Program(walk(update, b), compile, validate)
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 
 from jaxgd import Linear, State, init_linear, init_state, linear, sgd, shuffle, train
@@ -133,6 +132,7 @@ def test_half_precision_loses_about_as_much_as_in_sgd(dtype):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("block_size", [1, 16])
 def test_equals_torch_with_weight_decay(block_size):
+    torch = pytest.importorskip("torch")
     params, (x, y) = problem()
     w, b = (torch.tensor(np.asarray(leaf), requires_grad=True) for leaf in params)
     optimizer = torch.optim.SGD([w, b], lr=0.1, weight_decay=0.05)

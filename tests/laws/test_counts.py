@@ -73,6 +73,12 @@ def epoch_jaxpr(epoch, n, d, optimizer=OPTIMIZER):
     return jax.make_jaxpr(epoch)(state, data, order).jaxpr
 
 
+def carried(scan):
+    """How many arrays a scan carries: those that come out as they are in its body, not stacked."""
+    inside = scan.params["jaxpr"].jaxpr.outvars
+    return sum(a.aval == b.aval for a, b in zip(scan.outvars, inside, strict=True))
+
+
 def dependent_steps(jaxpr):
     """How many trips all innermost loops take, one after another."""
     steps = 0
@@ -154,7 +160,7 @@ def test_the_loops_carry_params_and_optimizer_state_only(optimizer):
     loops = list(scans(epoch_jaxpr(minibatch(logistic, optimizer, 32), 1024, 30, optimizer)))
     assert loops
     for loop in loops:
-        assert loop.params["num_carry"] == len(jax.tree.leaves((state.params, state.opt_state)))
+        assert carried(loop) == len(jax.tree.leaves(state))
 
 
 def test_chunks_bound_the_working_set_of_gd():
