@@ -90,7 +90,7 @@ def descend(
     if any(p.kind is Parameter.VAR_KEYWORD for p in taken):
         names |= {"value", "grad", "value_fn"}  # optax's line search refuses what it does not know
 
-    def update(state: State, batch: PyTree) -> tuple[State, PyTree]:
+    def update(state: Any, batch: PyTree) -> tuple[Any, PyTree]:
         check_state_of(state, optimizer)
         out, grad = gradient(state.params, batch)
         offered = {

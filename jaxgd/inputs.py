@@ -147,7 +147,7 @@ def check_updates(updates: PyTree, params: PyTree) -> None:
     if found != wanted:
         raise ValueError(
             f"an optimizer's updates must have the shapes of params; got {found} for {wanted}. "
-            "optax.contrib.dpsgd takes gradients by example: see docs/recipes.md."
+            "Return one number for each parameter."
         )
 
 

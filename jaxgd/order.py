@@ -33,7 +33,7 @@ def shuffle(key: Key, n: int, positions: Int[ArrayLike, "*p"] | None = None) -> 
     return jnp.concatenate([permuted(key, n, every[:-1]), permuted(key, n, every[-1:])])
 
 
-def whole(order: Int[ArrayLike, "m"], batch_size: int) -> Int[Array, "s*b"]:
+def whole(order: Int[ArrayLike, "m"], batch_size: int) -> Int[Array, "rest"]:
     """The order without the short batch at its end, as a DataLoader's drop_last leaves it."""
     order = jnp.asarray(order)
     return order[: order.size - order.size % check_count("batch_size", batch_size)]

@@ -39,7 +39,8 @@ def blocked_sgd(
     the same `State` in and out (the optimizer's state passes through untouched), the same order,
     the same losses, each before its update. `state.params` is `Linear(w [d], b [])` or any other
     pair, data is (x [n, d], y [n]). `link_loss(logit, label)` is the loss of one logit, and must be
-    differentiable by JAX. The learning rate and `l2` may be traced values.
+    differentiable by JAX. The learning rate and `l2` may be traced values, and the epoch can be
+    differentiated in both modes.
 
     A block's logits are iterated, all at once, until they stand still: at most block_size times,
     because each pass settles at least one more row, and far fewer as a rule (6 for 8 rows, 13 for

@@ -35,9 +35,23 @@ def block(
         return start - jnp.sum(pull, axis=1)
 
     start = powers[:k] * (_dot(x, w) + b)
-    z, _ = _standstill(logits_from, start)
+    # As a root, the logits have derivatives in both modes, which the loop that finds them has not.
+    z = jax.lax.custom_root(
+        lambda z: z - logits_from(z),
+        start,
+        solve=lambda _, start: _standstill(logits_from, start)[0],
+        tangent_solve=_forward_substitution,
+    )
     pull = rate * powers[:k][::-1] * jax.vmap(slope)(z, y)
     return (powers[k] * w - _dot(pull, x), powers[k] * b - jnp.sum(pull)), z
+
+
+def _forward_substitution(
+    linear: Callable[[Array], Array], y: Float[Array, "k"]
+) -> Float[Array, "k"]:
+    """The solution of linear(v) = y, where row i of it is v_i and some of the rows before i."""
+    matrix = jax.jacobian(linear)(y)
+    return jax.scipy.linalg.solve_triangular(matrix, y, lower=True, unit_diagonal=True)
 
 
 def _standstill(

@@ -9,7 +9,7 @@ import optax
 import pytest
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 
-from jaxgd import Linear, State, init_linear, init_state, linear, sgd, shuffle, train
+from jaxgd import Linear, State, init_linear, init_state, linear, sgd, shuffle, supervised, train
 from jaxgd import binary_cross_entropy_with_logits as logistic_loss
 from jaxgd.blocked import blocked_sgd, epoch
 from jaxgd.blocked.gram_block import _standstill
@@ -43,11 +43,9 @@ def problem(n=203, d=5, dtype=np.float64, seed=0):
 
 
 def one_by_one(link, rate, l2=0.0):
-    def loss(params, example):
-        x, y = example
-        return link(linear(params, x), y)
-
-    return sgd(loss, optax.chain(optax.add_decayed_weights(l2), optax.sgd(rate)))
+    return sgd(
+        supervised(linear, link), optax.chain(optax.add_decayed_weights(l2), optax.sgd(rate))
+    )
 
 
 def fresh(params):
@@ -266,3 +264,25 @@ def test_refuses_what_it_cannot_do():
         epoch(state(Linear(params.w[:2], params.b)), (x, y))
     with pytest.raises(ValueError, match="Use sgd for other models"):
         epoch(state({"w": params.w, "b": params.b}), (x, y))
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("block_size", [1, 8, 23])
+def test_both_modes_of_differentiation_equal_sgds(block_size):
+    """With respect to the rate, the start and the rows, through a ragged last block."""
+    params, (x, y) = problem(n=23, d=4)
+
+    def last_loss(epoch_of, rate, w, x):
+        state = fresh(params._replace(w=w))
+        after, losses = epoch_of(rate)(state, (x, y))
+        return losses[-1] + jnp.sum(after.params.w**2)
+
+    arguments = (jnp.asarray(0.3), params.w, x)
+    ours = partial(last_loss, lambda rate: blocked_sgd(logistic_loss, rate, block_size=block_size))
+    theirs = partial(last_loss, lambda rate: one_by_one(logistic_loss, rate, 0.0))
+    expected = jax.jit(jax.grad(theirs, argnums=(0, 1, 2)))(*arguments)
+    for a, b in zip(jax.jit(jax.grad(ours, argnums=(0, 1, 2)))(*arguments), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    tangents = jax.tree.map(jnp.ones_like, arguments)
+    _, slope = jax.jit(lambda a, t: jax.jvp(ours, a, t))(arguments, tangents)
+    np.testing.assert_allclose(slope, sum(jnp.sum(g) for g in expected), rtol=1e-9)
