@@ -3,8 +3,9 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from jaxgd.batches import gather
 from jaxgd.descent import Epoch, Order, Update, strong
@@ -36,7 +37,17 @@ def walk(update: Update, batch_size: int | None = None) -> Epoch:
         for batch in batches:
             state, out = one(state, batch)
             outs.append(out)
-        return state, jax.tree.map(lambda *out: np.stack(out), *jax.device_get(outs))
+        if not outs:
+            return state, of_none(state, data)
+        return state, jax.tree.map(_stacked, *outs)
+
+    def of_none(state: Any, data: PyTree) -> PyTree:
+        """The outs of no updates: those of one, without it."""
+        if batch_size is None:
+            raise ValueError("batches must hold at least one batch; got none. Is it exhausted?")
+        batch = jax.eval_shape(gather, data, np.arange(batch_size))
+        out = jax.eval_shape(update, state, batch)[1]
+        return jax.tree.map(lambda a: np.zeros((0, *a.shape), a.dtype), out)
 
     return epoch
 
@@ -48,3 +59,10 @@ def _pieces(data: PyTree, order: Order, b: int) -> list[np.ndarray]:
     order = check_order(order, n)
     rows = np.arange(n, dtype=np.int32) if order is None else np.asarray(order)
     return [rows[i : i + b] for i in range(0, len(rows), b)]
+
+
+def _stacked(*outs: Array) -> Array | np.ndarray:
+    """One out of every update along an axis of updates; on the host, so that nothing compiles."""
+    if jnp.issubdtype(jnp.asarray(outs[0]).dtype, jax.dtypes.prng_key):
+        return jnp.stack(outs)
+    return np.stack(jax.device_get(outs))

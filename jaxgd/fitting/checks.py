@@ -145,12 +145,17 @@ def check_start(start: Any, segments: tuple[slice, ...], b: int) -> Position:
     return position
 
 
-def check_updates_made(updates: int, length: int, b: int) -> None:
-    """ValueError if an epoch makes other updates of so many rows than batch_size says."""
+def check_epoch(result: Any, length: int, b: int) -> None:
+    """Raise unless an epoch of so many rows returns a state and the losses of batch_size."""
+    if not (isinstance(result, tuple) and len(result) == 2 and hasattr(result[1], "shape")):
+        raise TypeError(
+            "an epoch must return (state, losses[updates]); got "
+            f"a {type(result).__name__}. Return each update's loss; for other outs use train."
+        )
     wanted = -(-length // b)
-    if updates != wanted:
+    if result[1].shape != (wanted,):
         raise ValueError(
-            f"epoch must make the updates of batch_size; got {updates} of them for {length} rows "
-            f"in batches of {b}, which are {wanted}. Pass its batch_size, such as 1 for "
-            "blocked_sgd."
+            f"epoch must make the updates of batch_size; got losses of shape {result[1].shape} for "
+            f"{length} rows in batches of {b}, which are {wanted} updates. Pass its batch_size, "
+            "such as 1 for blocked_sgd."
         )

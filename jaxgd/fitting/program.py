@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 from jaxgd.batches import gather
 from jaxgd.descent import Epoch, State, Update, gd, minibatch, step
-from jaxgd.fitting.checks import check_updates_made
+from jaxgd.fitting.checks import check_epoch
 from jaxgd.host_loop import walk
 from jaxgd.inputs import Optimizer, count_examples
 from jaxgd.objective import Loss, mean
@@ -69,7 +69,7 @@ def _made(
     def compile(state: State, rows: PyTree) -> None:
         lowered = segment.lower(state, rows)
         n = count_examples(rows)
-        check_updates_made(lowered.out_info[1].shape[0], n, batch_size or n)
+        check_epoch(lowered.out_info, n, batch_size or n)
         lowered.compile()
         all_finite.lower(state.params).compile()
 

@@ -9,7 +9,8 @@ import optax
 import pytest
 
 import jaxgd
-from jaxgd.fitting import Diverged, Progressed, fit
+from jaxgd import batches
+from jaxgd.fitting import Diverged, Progressed, Stop, fit
 from tests.laws.problem import EPOCHS, KEY, MOMENTUM, UPDATES, B, N, data, leaves, loss
 
 PARAMS = jaxgd.Linear(jnp.full(5, 0.1), jnp.asarray(0.1))
@@ -181,7 +182,7 @@ BAD_SETTINGS = {
     "an epoch of another size": (
         {"epoch": jaxgd.sgd(loss, MOMENTUM)},
         ValueError,
-        r"epoch must make the updates of batch_size; got 25 of them for 25 rows in batches of 25",
+        r"got losses of shape \(25,\) for 25 rows in batches of 25, which are 1 updates",
     ),
     "a bare seed": (
         {"key": 0},
@@ -286,3 +287,76 @@ def test_a_last_update_that_leaves_infinite_params_is_a_divergence():
     with pytest.raises(Diverged, match=r"parameters must stay finite; .* after epoch 0") as caught:
         fitted(loss=lambda *a: 1e3 * loss(*a), optimizer=optax.sgd(3e38), epochs=1)
     assert all(np.isfinite(leaf).all() for leaf in leaves(caught.value.fit.state))
+
+
+def test_a_callback_may_stop_a_fit_and_nothing_is_lost(monkeypatch):
+    """By returning True or by raising Stop, in mid-epoch too; going on ends in the same bits."""
+    monkeypatch.setattr(batches, "SEGMENT_ROWS", 8)  # two full batches of 4 a segment
+    whole = fitted(batch_size=4, epochs=3)
+
+    def returns(now):
+        return (now.epoch, now.update) == (1, 2)
+
+    def raises(now):
+        if returns(now):
+            raise Stop
+
+    for callback in (returns, raises):
+        first = fitted(batch_size=4, epochs=3, progress=callback)
+        assert first.position == (1, 2)
+        assert first.history.loss.shape == (2, 7)
+        np.testing.assert_array_equal(np.isnan(first.history.loss[1]), [False] * 2 + [True] * 5)
+        second = fitted(params=first.state, start=first.position, batch_size=4, epochs=2)
+        assert second.position == whole.position == (3, 0)
+        joined = [run.history.loss[~np.isnan(run.history.loss)] for run in (first, second)]
+        np.testing.assert_array_equal(np.concatenate(joined), whole.history.loss.ravel())
+        for ours, theirs in zip(leaves(second.state), leaves(whole.state), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_start_that_is_no_border_of_the_plan_is_refused(monkeypatch):
+    monkeypatch.setattr(batches, "SEGMENT_ROWS", 8)
+    with pytest.raises(ValueError, match=r"an update of \[0, 2, 4\]; got .*update=3"):
+        fitted(batch_size=4, start=(1, 3))
+
+
+def test_progress_carries_the_state_after_each_segment(monkeypatch):
+    monkeypatch.setattr(batches, "SEGMENT_ROWS", 8)
+    told = []
+    fitted(batch_size=4, epochs=1, validation=data(7), progress=told.append)
+    assert [(now.epoch, now.update) for now in told] == [(0, 2), (0, 4), (1, 0)]
+    assert [now.validation_loss is None for now in told] == [True, True, False]
+    assert not np.array_equal(told[0].state.params.w, told[1].state.params.w)
+
+
+def test_rows_as_they_lie_need_no_key():
+    ours = fitted(batch_size=B, shuffle=False, key=None)
+    theirs = fitted(batch_size=B, shuffle=False)
+    np.testing.assert_array_equal(ours.history.loss, theirs.history.loss)
+    fitted(batch_size=None, key=None)
+    with pytest.raises(TypeError, match="key must be one JAX random key; got None"):
+        fitted(batch_size=B, key=None)
+
+
+def test_keys_are_data():
+    def drawn(params, key):
+        x = jax.random.normal(key, (5,))
+        return jnp.square(x @ params.w + params.b - x.sum())
+
+    keys = jax.random.split(KEY, 200)
+    history = fitted(keys, loss=drawn, batch_size=8, optimizer=optax.sgd(0.05), epochs=10).history
+    assert history.epoch_loss[-1] < 0.01 * history.epoch_loss[0]
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad])
+def test_fit_inside_a_transformation_names_train(transform):
+    def traced(scale):
+        return fitted(params=jaxgd.Linear(jnp.full(5, 0.1) * scale, jnp.asarray(0.1))).params.b
+
+    with pytest.raises(TypeError, match=r"fit runs on the host .* Use train there"):
+        transform(traced)(jnp.ones(3) if transform is jax.vmap else 1.0)
+
+
+def test_an_update_that_returns_only_the_state_has_no_losses_to_record():
+    with pytest.raises(TypeError, match=r"must return \(state, losses\[updates\]\); got a State"):
+        fitted(epoch=lambda state, data, order=None: state, batch_size=1)
