@@ -16,7 +16,7 @@ def walk(update: Update, batch_size: int | None = None) -> Epoch:
     """`visit` from the host: `epoch(state, data, order) -> (state, outs[⌈m/b⌉])`.
 
     For programs with convolutions on a CPU, whose gradients XLA computes many times slower inside
-    a loop than outside (docs/performance.md), and for data that come from an iterator: with
+    a loop than outside (docs/one-hash.md), and for data that come from an iterator: with
     `batch_size=None`, `epoch(state, batches)` takes any iterable of batches, as they come. It
     cannot be traced, and an order is read on the host.
 

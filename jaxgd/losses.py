@@ -60,7 +60,7 @@ def _logistic_nats(logit: Array, label: Array) -> Array:
 
 @_logistic_nats.defjvp
 def _logistic_nats_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    """One shared exponential and no cancelling terms; measured, the fastest form inside a scan."""
+    """One exponential, shared with the value, and no terms that cancel."""
     z, y = primals
     dz, dy = tangents
     return _logistic_nats(z, y), (jax.nn.sigmoid(z) - y) * dz - z * dy
