@@ -46,6 +46,7 @@ class Record:
     """The history while it is being written."""
 
     def __init__(self, n: int, batch_size: int, dtype: str) -> None:
+        self.batch_size = batch_size
         self.batch_sizes = [batch_size] * (n // batch_size) + [n % batch_size] * (
             n % batch_size > 0
         )
@@ -53,6 +54,10 @@ class Record:
         self.compile_seconds = self.run_seconds = 0.0
         self.loss: dict[int, np.ndarray] = {}
         self.validation_loss: list[float] = []
+
+    def updates_in(self, rows: int) -> int:
+        """How many updates so many rows of full batches are."""
+        return rows // self.batch_size
 
     def add(self, position: Position, losses: np.ndarray) -> None:
         """Enter the losses of the updates from this position on, all of one epoch."""

@@ -1,10 +1,8 @@
 """The friendly host loop: checks its input, runs compiled segments, keeps the history."""
 
-import time
 from functools import lru_cache
 
 import jax
-import numpy as np
 from jaxtyping import PyTree
 
 from jaxgd.batches import plan
@@ -19,9 +17,10 @@ from jaxgd.fitting.checks import (
     check_start,
 )
 from jaxgd.fitting.history import Fit, Position, Record
-from jaxgd.fitting.program import Program, all_finite, has_convolution, program_of
-from jaxgd.fitting.progress import Progress, Progressed, asks_to_stop, reporter
+from jaxgd.fitting.program import has_convolution, program_of
+from jaxgd.fitting.progress import Progress, asks_to_stop, reporter
 from jaxgd.fitting.rows import Rows
+from jaxgd.fitting.training import Training
 from jaxgd.inputs import (
     Optimizer,
     check_batch_size,
@@ -33,14 +32,6 @@ from jaxgd.inputs import (
 from jaxgd.keys import Key
 from jaxgd.objective import Loss
 from jaxgd.optim import by_name
-
-
-class Diverged(FloatingPointError):
-    """A loss or parameters that are not finite; `.fit` is the run up to that segment's start."""
-
-    def __init__(self, message: str, fit: Fit) -> None:
-        super().__init__(message)
-        self.fit = fit
 
 
 def fit(
@@ -103,67 +94,13 @@ def fit(
         held_out = Rows(validation, key, shuffled=False, keyed=row_keys)
     host = has_convolution(traced) and _platform(data) == "cpu"
     program = program_of(loss, optimizer, batch_size, epoch, host)
-    return _run(program, rows, held_out, state, position, epochs, segments, b, reporter(progress))
-
-
-def _run(
-    program: Program,
-    rows: Rows,
-    held_out: Rows | None,
-    state: State,
-    start: Position,
-    epochs: int,
-    segments: tuple[slice, ...],
-    b: int,
-    report: Progress | None,
-) -> Fit:
-    """The epochs from a position on, segment by segment."""
-    record = Record(count_examples(rows.data), b, _dtype_of(state.params))
-    position, end, compiled = start, start.epoch + epochs, set()
-    while position.epoch < end:
-        segment = next(s for s in segments if s.start // b == position.update)
-        began = time.perf_counter()
-        here = rows.of(position.epoch, segment)
-        if (length := segment.stop - segment.start) not in compiled:
-            program.compile(state, here)
-            compiled.add(length)
-            record.compile_seconds += time.perf_counter() - began
-            began = time.perf_counter()
-        # The state is not donated: should a segment diverge, the state before it is handed back.
-        next_state, out = program.segment(state, here)
-        losses, finite = np.asarray(out), bool(all_finite(next_state.params))
-        record.run_seconds += time.perf_counter() - began
-        if not (finite and np.isfinite(losses).all()):
-            raise Diverged(
-                _divergence(position, losses), Fit(state.params, state, record.history(), position)
-            )
-        state = next_state
-        record.add(position, losses)
-        epoch, validation_loss = position.epoch, None
-        position = Position(epoch, position.update + len(losses))
-        if segment == segments[-1]:
-            position = Position(epoch + 1)
-            if held_out is not None:
-                validation_loss = _validated(program, held_out, state, epoch, record)
-        now = Progressed(
-            position.epoch, end, record.epoch_loss(epoch), validation_loss, position.update, state
-        )
-        if asks_to_stop(report, now):
+    record = Record(n, b, _dtype_of(state.params))
+    training = Training(program, rows, held_out, segments, record, state, position)
+    report, end = reporter(progress), position.epoch + epochs
+    while training.position.epoch < end:
+        if asks_to_stop(report, training.advance(end)):
             break
-    return Fit(state.params, state, record.history(), position)
-
-
-def _validated(program: Program, held_out: Rows, state: State, epoch: int, record: Record) -> float:
-    """The loss of the validation rows after an epoch, timed and recorded."""
-    table = held_out.of(epoch, slice(0, count_examples(held_out.data)))
-    if not record.validation_loss:
-        began = time.perf_counter()
-        program.validate.lower(state.params, table).compile()
-        record.compile_seconds += time.perf_counter() - began
-    began = time.perf_counter()
-    record.validation_loss.append(float(program.validate(state.params, table)))
-    record.run_seconds += time.perf_counter() - began
-    return record.validation_loss[-1]
+    return training.fit()
 
 
 def _start(params: PyTree, optimizer: Optimizer) -> State:
@@ -180,20 +117,6 @@ def _start(params: PyTree, optimizer: Optimizer) -> State:
 def _named(optimizer: str) -> Optimizer:
     """The optimizer of that name, the same object each time: a program is kept for it."""
     return by_name(optimizer)()
-
-
-def _divergence(position: Position, losses: np.ndarray) -> str:
-    """What to say of a segment that left a loss or parameters not finite."""
-    lost = np.flatnonzero(~np.isfinite(losses))
-    epoch, update = position
-    what = (
-        f"the loss must stay finite; it was {losses[lost[0]]} at epoch {epoch}, update "
-        f"{update + lost[0]} (both counted from 0)."
-        if lost.size
-        else f"parameters must stay finite; they were not after epoch {epoch}, update "
-        f"{update + len(losses) - 1} (both counted from 0)."
-    )
-    return f"{what} Use a smaller learning rate, or scale the features."
 
 
 def _dtype_of(params: PyTree) -> str:
