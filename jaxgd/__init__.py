@@ -15,7 +15,7 @@ from jaxgd.descent import (
     train,
     visit,
 )
-from jaxgd.fitting import Diverged, Fit, History, Position, Progressed, Stop, fit
+from jaxgd.fitting import Diverged, Fit, History, Interrupted, Position, Progressed, Stop, fit
 from jaxgd.host_loop import walk
 from jaxgd.keys import keyed, row_keys
 from jaxgd.losses import (
@@ -33,6 +33,7 @@ __all__ = [
     "Diverged",
     "Fit",
     "History",
+    "Interrupted",
     "Linear",
     "Position",
     "Progressed",

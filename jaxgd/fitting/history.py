@@ -1,5 +1,6 @@
 """What a fit leaves behind: the losses, the time it took, and the state to go on from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -65,6 +66,17 @@ class Record:
         nothing = np.full(len(self.batch_sizes), np.nan, losses.dtype)
         self.loss.setdefault(epoch, nothing)[update : update + len(losses)] = losses
 
+    def table(self) -> np.ndarray:
+        """The losses [epochs, updates], NaN for updates that were not made."""
+        return np.array([*self.loss.values()]).reshape(-1, len(self.batch_sizes))
+
+    def restore(
+        self, epochs: Sequence[int], table: np.ndarray, validation_loss: np.ndarray
+    ) -> None:
+        """Take up what an earlier process recorded."""
+        self.loss = {e: row.copy() for e, row in zip(epochs, table, strict=True)}
+        self.validation_loss = validation_loss.tolist()
+
     def epoch_loss(self, epoch: int) -> float:
         """The mean loss over the examples of an epoch, as far as it was run."""
         made = ~np.isnan(self.loss[epoch])
@@ -73,7 +85,7 @@ class Record:
     def history(self) -> History:
         """What was recorded so far."""
         return History(
-            loss=np.array([*self.loss.values()]).reshape(-1, len(self.batch_sizes)),
+            loss=self.table(),
             epoch_loss=np.array([self.epoch_loss(epoch) for epoch in self.loss]),
             validation_loss=np.array(self.validation_loss) if self.validation_loss else None,
             compile_seconds=self.compile_seconds,

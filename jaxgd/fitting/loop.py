@@ -1,12 +1,15 @@
 """The friendly host loop: checks its input, runs compiled segments, keeps the history."""
 
 from functools import lru_cache
+from pathlib import Path
+from signal import SIGINT, SIGTERM
 
 import jax
 from jaxtyping import PyTree
 
 from jaxgd.batches import plan
 from jaxgd.descent import Epoch, State, init_state, strong
+from jaxgd.fitting.checkpointing import Saver, check_every, identity
 from jaxgd.fitting.checks import (
     check_data,
     check_finite,
@@ -17,6 +20,7 @@ from jaxgd.fitting.checks import (
     check_start,
 )
 from jaxgd.fitting.history import Fit, Position, Record
+from jaxgd.fitting.interruption import Interrupted, signals_wait
 from jaxgd.fitting.program import has_convolution, program_of
 from jaxgd.fitting.progress import Progress, asks_to_stop, reporter
 from jaxgd.fitting.rows import Rows
@@ -32,6 +36,7 @@ from jaxgd.inputs import (
 from jaxgd.keys import Key
 from jaxgd.objective import Loss
 from jaxgd.optim import by_name
+from jaxgd.storage import Checkpoints
 
 
 def fit(
@@ -49,6 +54,9 @@ def fit(
     start: int | Position = 0,
     validation: PyTree | None = None,
     progress: bool | Progress = False,
+    checkpoint: Path | str | None = None,
+    every: int | str = "30s",
+    resume: bool = False,
 ) -> Fit:
     """The result of training on data for a number of epochs: `Fit(params, state, history, …)`.
 
@@ -65,10 +73,17 @@ def fit(
     comes out is bit for bit what an uninterrupted fit of `epochs` more epochs gives. `validation`
     is data like `data` on which the loss is evaluated after each epoch.
 
+    With `checkpoint=DIRECTORY` the state, history and position are written there at the first
+    border after `every` so many updates, or seconds, and at the end; `resume` goes on from the
+    newest that is whole, to the bits of a run that was never interrupted, or begins where there is
+    none. Ctrl-C (and SIGTERM, with a checkpoint) waits for the next border, writes a checkpoint,
+    and raises `Interrupted`, whose `.fit` is the run so far; a second one acts at once.
+
     Raises, before anything is compiled, ValueError or TypeError for data that are empty, ragged,
     not finite or not numbers, params that are not real and floating point, a loss that is not a
     scalar, an optimizer that changes a dtype or a state of another, an epoch that does not fit
-    batch_size, settings out of range, and a call inside jit or grad; while running, `Diverged` at
+    batch_size, settings out of range, a checkpoint of another training, and a call inside jit or
+    grad; while running, `Diverged` at
     the end of the first segment with a loss or parameters that are not finite.
     """
     check_untraced("fit", "Use train there.", params, data, validation, key)
@@ -97,10 +112,59 @@ def fit(
     record = Record(n, b, _dtype_of(state.params))
     training = Training(program, rows, held_out, segments, record, state, position)
     report, end = reporter(progress), position.epoch + epochs
-    while training.position.epoch < end:
-        if asks_to_stop(report, training.advance(end)):
-            break
+    if checkpoint is None:
+        return _train(training, end, report, None)
+    updates, seconds = check_every(every)
+    checkpoints = Checkpoints(checkpoint)
+    with checkpoints.held():
+        own = identity(
+            data,
+            batch_size=batch_size,
+            segments=segments,
+            key=key,
+            shuffle=shuffled,
+            row_keys=row_keys,
+        )
+        saver = Saver(checkpoints, own, updates, seconds)
+        if resume:
+            saver.resume(training)
+        elif checkpoints.paths():
+            raise ValueError(
+                f"checkpoint must be a directory without checkpoints; {checkpoint} has some. "
+                "Use resume=True to go on from the newest, or another directory."
+            )
+        if training.position > (end, 0):
+            raise ValueError(
+                f"epochs must reach beyond the checkpoint; got epochs={epochs}, and {checkpoint} "
+                f"is at {training.position}. Use more epochs, or another directory."
+            )
+        return _train(training, end, report, saver)
+
+
+def _train(training: Training, end: int, report: Progress | None, saver: Saver | None) -> Fit:
+    """Advance until the end, a callback that stops it, or a signal."""
+    with signals_wait((SIGINT, SIGTERM) if saver else (SIGINT,)) as waiting:
+        while training.position.epoch < end:
+            now = training.advance(end)
+            if saver:
+                saver.save_if_due(training)
+            stops = asks_to_stop(report, now)
+            if waiting.number or stops:
+                break
+        if saver:
+            saver.save_if_new(training)
+        if waiting.number:
+            raise Interrupted(_interrupted(training, saver), training.fit(), waiting.number)
     return training.fit()
+
+
+def _interrupted(training: Training, saver: Saver | None) -> str:
+    """What was saved, and how to go on."""
+    epoch, update = training.position
+    done = f"interrupted after epoch {epoch}, update {update} (of the next)"
+    if saver is None:
+        return f"{done}; the state and position are in .fit. Give both to fit to go on."
+    return f"{done}; saved in {saver.checkpoints.directory}. Use resume=True to go on."
 
 
 def _start(params: PyTree, optimizer: Optimizer) -> State:

@@ -12,6 +12,8 @@ from jaxgd.fitting.progress import Progressed
 from jaxgd.fitting.rows import Rows
 from jaxgd.inputs import count_examples
 
+_VALIDATION = -1  # stands for its program among the lengths of segments
+
 
 class Diverged(FloatingPointError):
     """A loss or parameters that are not finite; `.fit` is the run up to that segment's start."""
@@ -54,6 +56,11 @@ class Training:
         loss = self.record.epoch_loss(epoch)
         return Progressed(done, epochs, loss, validation_loss, updates, self.state)
 
+    @property
+    def updates_done(self) -> int:
+        """How many updates lie before the position, of all epochs."""
+        return self.position.epoch * len(self.record.batch_sizes) + self.position.update
+
     def fit(self) -> Fit:
         """What the training has come to."""
         return Fit(self.state.params, self.state, self.record.history(), self.position)
@@ -80,7 +87,8 @@ class Training:
         """The loss of the validation rows after an epoch."""
         rows = held_out.of(epoch, slice(0, count_examples(held_out.data)))
         began = time.perf_counter()
-        if not self.record.validation_loss:
+        if _VALIDATION not in self._compiled:
+            self._compiled.add(_VALIDATION)
             self.program.validate.lower(self.state.params, rows).compile()
             self.record.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()

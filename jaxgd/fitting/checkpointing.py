@@ -1,0 +1,148 @@
+"""A training's checkpoints: when one is due, what is in it, and whether it may be gone on with."""
+
+import hashlib
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxgd.fitting.history import Position
+from jaxgd.fitting.training import Training
+from jaxgd.inputs import count_examples
+from jaxgd.storage import Checkpoints, Stored
+
+# Of a checkpoint's identity, what may differ without another training: only its last bits may.
+_VERSIONS = ("jax", "platform")
+
+
+@dataclass
+class Saver:
+    """Writes a training down at borders of its plan: every so many updates, or seconds."""
+
+    checkpoints: Checkpoints
+    identity: Mapping[str, Any]
+    updates: int | None
+    seconds: float | None
+    _updates_then: int = 0
+    _time_then: float = field(default_factory=time.monotonic)
+
+    def save_if_due(self, training: Training) -> None:
+        """Write a checkpoint if enough has been done since the last one."""
+        done = training.updates_done - self._updates_then
+        waited = time.monotonic() - self._time_then
+        if (self.updates and done >= self.updates) or (self.seconds and waited >= self.seconds):
+            self.save(training)
+
+    def save(self, training: Training) -> None:
+        """Write a checkpoint of where the training stands."""
+        record = training.record
+        tree = {
+            "state": training.state,
+            "loss": record.table(),
+            "validation_loss": np.array(record.validation_loss),
+        }
+        note = {
+            "identity": dict(self.identity),
+            "position": list(training.position),
+            "epochs_recorded": list(record.loss),
+            "jaxgd": version("jaxgd"),
+            "optax": version("optax"),
+        }
+        self.checkpoints.save(training.updates_done, tree, note)
+        self._updates_then, self._time_then = training.updates_done, time.monotonic()
+
+    def save_if_new(self, training: Training) -> None:
+        """Write a checkpoint unless the last one is of this very position."""
+        if training.updates_done != self._updates_then or not self.checkpoints.paths():
+            self.save(training)
+
+    def resume(self, training: Training) -> None:
+        """Put the training where its newest checkpoint left it, if there is one.
+
+        Raises ValueError for a checkpoint of another training, naming what differs.
+        """
+        stored = self.checkpoints.newest()
+        if stored is None:
+            return
+        self._check(stored)
+        record, note = training.record, stored.note
+        table = stored.arrays["['loss']"]
+        like = {
+            "state": training.state,
+            "loss": table,
+            "validation_loss": stored.arrays["['validation_loss']"],
+        }
+        tree = stored.tree(like)
+        training.state, training.position = tree["state"], Position(*note["position"])
+        record.restore(note["epochs_recorded"], table, stored.arrays["['validation_loss']"])
+        self._updates_then = training.updates_done
+
+    def _check(self, stored: Stored) -> None:
+        found = stored.note["identity"]
+        different = [name for name in self.identity if found.get(name) != self.identity[name]]
+        if changed := [name for name in different if name not in _VERSIONS]:
+            pairs = ((name, found.get(name), self.identity[name]) for name in changed)
+            told = "; ".join(f"{name} was {was}, is {now}" for name, was, now in pairs)
+            raise ValueError(
+                f"a checkpoint goes on with its own training; in {stored.path} {told}. "
+                "Use the same settings, or another directory to begin anew."
+            )
+        for name in different:
+            warnings.warn(
+                f"{stored.path} was written with {name} {found.get(name)}, this is "
+                f"{self.identity[name]}: what follows is the same to rounding, not to the bit.",
+                stacklevel=2,
+            )
+
+
+def check_every(every: Any) -> tuple[int | None, float | None]:
+    """The updates or the seconds between two checkpoints: 1000, or "30s"."""
+    if isinstance(every, str) and every.endswith("s"):
+        try:
+            seconds = float(every[:-1])
+        except ValueError:
+            seconds = -1.0
+        if seconds > 0:
+            return None, seconds
+    elif isinstance(every, int) and not isinstance(every, bool) and every > 0:
+        return every, None
+    raise ValueError(
+        f'every must be a number of updates, or of seconds such as "30s"; got {every!r}.'
+    )
+
+
+def identity(
+    data: PyTree, *, batch_size: int | None, segments: tuple[slice, ...], key: Any, **settings: Any
+) -> dict[str, Any]:
+    """What makes a training this one: its data, plan, key and settings, and what computes it."""
+    leaves = jax.tree.leaves(data)
+    return {
+        "data": ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves),
+        "rows": _digest(data),
+        "batch_size": batch_size,
+        "segments": [segments[0].stop, segments[-1].stop - segments[-1].start],
+        "key": None if key is None else [str(jax.random.key_impl(key)), _bits(key).tolist()],
+        **settings,
+        "jax": version("jax"),
+        "platform": next(iter(leaves[0].devices())).platform,
+    }
+
+
+def _digest(data: PyTree) -> str:
+    """A hash of the first and last rows."""
+    n, digest = count_examples(data), hashlib.sha256()
+    for leaf in jax.tree.leaves(data):
+        for row in (0, n - 1):
+            digest.update(_bits(leaf[row]).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _bits(array: Any) -> np.ndarray:
+    is_key = jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(array) if is_key else array)

@@ -1,0 +1,85 @@
+"""A fit with checkpoints, for tests that kill it: `python -m tests.fitting.killed DIRECTORY`.
+
+Prints the hash of what it ends with. `python -m tests.fitting.killed DIRECTORY KILLS` starts it,
+kills it -9 at random moments so many times, and says whether the hash is the uninterrupted one.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def train(directory):
+    """Twenty epochs of an MLP, a checkpoint after every segment, resumed from what is there."""
+    import jax
+    import numpy as np
+
+    import jaxgd
+    from jaxgd import batches
+    from tests.laws.test_one_hash import KEY, digest, training
+
+    batches.SEGMENT_ROWS = 64
+    loss, params, data, optimizer = training("MLP", "adam")
+
+    def slowly(now):
+        time.sleep(0.01)
+
+    run = jaxgd.fit(
+        loss,
+        params,
+        data,
+        optimizer=optimizer,
+        epochs=20,
+        batch_size=7,
+        key=KEY,
+        validation=jax.tree.map(lambda leaf: leaf[:20], data),
+        progress=slowly,
+        checkpoint=directory,
+        every=1,
+        resume=True,
+    )
+    return digest(run.state, np.append(run.history.loss, run.history.validation_loss))
+
+
+def start(directory):
+    """The same in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.fitting.killed", str(directory)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def kill(directory, times, seed=0):
+    """Kill it after its first checkpoints, at random moments; then the hash it ends with."""
+    moments, kills = random.Random(seed), 0
+    while kills < times:
+        with start(directory) as process:
+            before = set(directory.glob("checkpoint-*"))
+            while process.poll() is None and set(directory.glob("checkpoint-*")) == before:
+                time.sleep(0.002)
+            time.sleep(moments.uniform(0, 0.05))
+            if process.poll() is not None:
+                raise RuntimeError(f"it ended before it was killed {times} times: {kills}")
+            process.kill()
+        kills += 1
+    out, error = start(directory).communicate()
+    return out.strip() or error
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        print(train(sys.argv[1]))
+    else:
+        base, times = Path(sys.argv[1]), int(sys.argv[2])
+        whole = start(base / "whole").communicate()[0].strip()
+        same = sum(kill(base / str(i), 5, seed=i) == whole for i in range(times // 5))
+        print(f"{times} kills in {times // 5} runs: {same} of them ended in the uninterrupted hash")

@@ -1,0 +1,241 @@
+"""Whatever ends a fit, the next goes on from its newest checkpoint, to the same bits."""
+
+import os
+import signal
+import threading
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxgd
+from jaxgd import batches
+from jaxgd.fitting.interruption import signals_wait
+from tests.fitting.killed import kill, start
+from tests.laws.problem import KEY, MOMENTUM, N, data, leaves, loss
+
+PARAMS = jaxgd.Linear(jnp.full(5, 0.1), jnp.asarray(0.1))
+
+
+@pytest.fixture(autouse=True)
+def short_segments(monkeypatch):
+    monkeypatch.setattr(batches, "SEGMENT_ROWS", 8)  # two batches of 4 a segment
+
+
+def fitted(**options):
+    options = {"optimizer": MOMENTUM, "epochs": 4, "key": KEY, "batch_size": 4} | options
+    table = options.pop("table", data())
+    return jaxgd.fit(loss, options.pop("params", PARAMS), table, **options)
+
+
+def assert_same(ours, theirs):
+    for a, b in zip(leaves(ours.state), leaves(theirs.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(ours.history.loss, theirs.history.loss)
+    np.testing.assert_array_equal(ours.history.validation_loss, theirs.history.validation_loss)
+    assert ours.position == theirs.position
+
+
+def until(epoch, update):
+    return lambda now: (now.epoch, now.update) == (epoch, update)
+
+
+@pytest.mark.parametrize("every", [1, 5, 10**6, "0.0001s", "1000s"])
+@pytest.mark.parametrize("stop", [(0, 2), (1, 0), (1, 4), (4, 0)])
+def test_stopped_and_resumed_is_uninterrupted(tmp_path, every, stop):
+    validation = data(7, seed=1)
+    first = fitted(validation=validation, checkpoint=tmp_path, every=every, progress=until(*stop))
+    assert first.position == stop
+    second = fitted(validation=validation, checkpoint=tmp_path, every=every, resume=True)
+    assert_same(second, fitted(validation=validation))
+
+
+def test_a_second_resume_within_one_epoch(tmp_path):
+    fitted(checkpoint=tmp_path, progress=until(1, 2))
+    fitted(checkpoint=tmp_path, progress=until(1, 4), resume=True)
+    assert_same(fitted(checkpoint=tmp_path, resume=True), fitted())
+
+
+def test_interrupted_twice_within_the_first_segment(tmp_path):
+    """Before anything was saved: it begins anew."""
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            fitted(checkpoint=tmp_path, progress=interrupting, resume=True, every=10**6)
+        for path in tmp_path.glob("checkpoint-*"):
+            path.unlink()
+    assert_same(fitted(checkpoint=tmp_path, resume=True), fitted())
+
+
+def test_a_longer_run_goes_on_and_a_shorter_one_says_so(tmp_path):
+    fitted(checkpoint=tmp_path, epochs=2)
+    assert_same(fitted(checkpoint=tmp_path, epochs=5, resume=True), fitted(epochs=5))
+    assert_same(fitted(checkpoint=tmp_path, epochs=5, resume=True), fitted(epochs=5))  # done
+    with pytest.raises(ValueError, match=r"epochs must reach beyond .* got epochs=3"):
+        fitted(checkpoint=tmp_path, epochs=3, resume=True)
+
+
+def test_full_batch_descent_and_row_keys_resume(tmp_path):
+    def noisy(params, example):
+        (x, y), key = example
+        kept = jnp.where(jax.random.bernoulli(key, 0.8, x.shape), x, 0)
+        return loss(params, (kept, y))
+
+    def run(**options):
+        return jaxgd.fit(
+            noisy, PARAMS, data(), optimizer=MOMENTUM, epochs=4, key=KEY, row_keys=True, **options
+        )
+
+    run(checkpoint=tmp_path, progress=until(2, 0))
+    assert_same(run(checkpoint=tmp_path, resume=True), run())
+
+
+X, Y = (np.asarray(a) for a in data())
+OTHERS = {
+    "batch size": ({"batch_size": 8}, r"batch_size was 4, is 8"),
+    "key": ({"key": jax.random.key(9)}, "key was"),
+    "rows as they lie": ({"shuffle": False}, "shuffle was True, is False"),
+    "other rows": ({"table": (X + 1, Y)}, "rows was"),
+    "more rows": ({"table": data(N + 1)}, "data was"),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_checkpoint_of_another_training_is_named(tmp_path, other):
+    fitted(checkpoint=tmp_path, progress=until(1, 0))
+    options, message = OTHERS[other]
+    with pytest.raises(ValueError, match=f"goes on with its own training; in .*{message}"):
+        fitted(checkpoint=tmp_path, resume=True, **options)
+
+
+@pytest.mark.optax_promotion
+def test_a_checkpoint_of_another_optimizer_or_model_is_named(tmp_path):
+    fitted(checkpoint=tmp_path, progress=until(1, 0))
+    with pytest.raises(ValueError, match=r"does not fit: .*mu.* is missing"):
+        fitted(checkpoint=tmp_path, resume=True, optimizer=optax.adam(0.1))
+    with pytest.raises(ValueError, match=r"'slope'\].* is missing, not float32\[\]"):
+        jaxgd.fit(
+            lambda params, example: jnp.square(example[0][0] * params["slope"] - example[1]),
+            {"slope": jnp.zeros(())},
+            data(),
+            optimizer=MOMENTUM,
+            epochs=4,
+            key=KEY,
+            batch_size=4,
+            checkpoint=tmp_path,
+            resume=True,
+        )
+
+
+def test_a_directory_with_checkpoints_is_not_begun_anew_in_silence(tmp_path):
+    fitted(checkpoint=tmp_path, epochs=1)
+    with pytest.raises(ValueError, match=r"without checkpoints; .* Use resume=True"):
+        fitted(checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize("every", [0, -1, True, "soon", "0s", "-3s"])
+def test_bad_every(tmp_path, every):
+    with pytest.raises(ValueError, match="every must be a number of updates, or of seconds"):
+        fitted(checkpoint=tmp_path, every=every)
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(tmp_path):
+    fitted(checkpoint=tmp_path, every=1, progress=until(2, 2))
+    newest, older = sorted(tmp_path.glob("checkpoint-*"), reverse=True)
+    content = bytearray(newest.read_bytes())
+    content[-3] ^= 1
+    newest.write_bytes(content)
+    with pytest.warns(UserWarning, match=f"SHA-256 does not match.* Using {older.name} instead"):
+        again = fitted(checkpoint=tmp_path, resume=True)
+    assert_same(again, fitted())
+    for path in tmp_path.glob("checkpoint-*"):
+        path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ValueError, match=r"no checkpoint in .* is whole"):
+        fitted(checkpoint=tmp_path, resume=True)
+
+
+def test_only_the_newest_are_kept_and_leftovers_of_a_killed_save_are_cleared(tmp_path):
+    leftover = tmp_path / ".checkpoint-000000000007.safetensors.123.part"
+    leftover.write_bytes(b"half")
+    fitted(checkpoint=tmp_path, every=1)
+    assert not leftover.exists()
+    names = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
+    assert names == [f"checkpoint-{updates:012d}.safetensors" for updates in (25, 28)]
+
+
+def test_a_directory_is_one_runs_at_a_time(tmp_path):
+    def second(now):
+        fitted(checkpoint=tmp_path, resume=True)
+
+    with pytest.raises(RuntimeError, match=r"is held by another\. Wait for it"):
+        fitted(checkpoint=tmp_path, progress=second)
+
+
+def interrupting(now):
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_border_saves_and_says_how_to_go_on(tmp_path, number):
+    handler = signal.getsignal(number)
+
+    def at_border(now):
+        if (now.epoch, now.update) == (1, 2):
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(
+        jaxgd.Interrupted, match=r"after epoch 1, update 2 .* resume=True"
+    ) as caught:
+        fitted(checkpoint=tmp_path, progress=at_border)
+    assert caught.value.number == number
+    assert caught.value.fit.position == (1, 2)
+    assert signal.getsignal(number) == handler
+    assert_same(fitted(checkpoint=tmp_path, resume=True), fitted())
+
+
+def test_without_a_checkpoint_the_fit_so_far_is_in_the_exception():
+    with pytest.raises(jaxgd.Interrupted, match=r"in \.fit\. Give both to fit") as caught:
+        fitted(progress=interrupting)
+    first = caught.value.fit
+    assert first.position == (0, 2)
+    rest = fitted(params=first.state, start=first.position)
+    for a, b in zip(leaves(rest.state), leaves(fitted().state), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def twice():
+    with signals_wait((signal.SIGINT,)) as waiting:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert waiting.number == signal.SIGINT
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait(5)
+
+
+def test_a_second_interrupt_acts_at_once():
+    with pytest.raises(KeyboardInterrupt) as caught:
+        twice()
+    assert not isinstance(caught.value, jaxgd.Interrupted)
+
+
+def test_in_another_thread_signals_are_left_alone():
+    runs = []
+    thread = threading.Thread(target=lambda: runs.append(fitted()))
+    thread.start()
+    thread.join()
+    assert_same(runs[0], fitted())
+
+
+def test_killed_again_and_again_it_ends_in_the_same_hash(tmp_path):
+    """kill -9 at random moments, in the save too."""
+    whole = start(tmp_path / "whole").communicate()[0].strip()
+    assert len(whole) == 64
+    assert kill(tmp_path / "killed", times=3) == whole
+
+
+def test_no_warning_where_nothing_changed(tmp_path):
+    fitted(checkpoint=tmp_path, progress=until(1, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted(checkpoint=tmp_path, resume=True)
