@@ -1,0 +1,67 @@
+"""The blocks of docs/recipes.md, run as they stand there: each prints what the page shows."""
+
+import contextlib
+import io
+import re
+import warnings
+from functools import cache
+from pathlib import Path
+
+import jax
+import pytest
+
+MOST_LINES = 15
+PAGE = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
+# A program and, below it, what it prints; the heading above it names the recipe.
+BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", PAGE, re.M | re.S)
+PREAMBLE, RECIPES = BLOCKS[0][0], BLOCKS[1:]
+
+
+def title(program):
+    return re.findall(r"^##+ (.*)", PAGE[: PAGE.index(program)], re.M)[-1]
+
+
+TITLES = [title(program) for program, _ in RECIPES]
+
+
+@contextlib.contextmanager
+def as_users_run_it():
+    """JAX's own promotion of dtypes and ranks in the place of the suite's strict one."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@cache
+def preamble():
+    names = {}
+    exec(compile(PREAMBLE, "preamble", "exec"), names)
+    return names
+
+
+def own_lines(program):
+    """The lines that count: neither blank, nor comments, nor imports."""
+    lines = (line.strip() for line in program.splitlines())
+    return [line for line in lines if line and not re.match(r"#|import |from ", line)]
+
+
+@pytest.mark.parametrize(("program", "shown"), RECIPES, ids=TITLES)
+def test_recipe_prints_what_the_page_shows(program, shown):
+    if "flax" in program:
+        pytest.importorskip("flax")
+    printed = io.StringIO()
+    with as_users_run_it(), contextlib.redirect_stdout(printed):
+        exec(compile(program, "recipe", "exec"), dict(preamble()))
+    assert shown, "the page shows no output"
+    assert printed.getvalue() == shown
+
+
+@pytest.mark.parametrize("program", [program for program, _ in RECIPES], ids=TITLES)
+def test_recipe_is_short(program):
+    assert len(own_lines(program)) <= MOST_LINES
+    assert max(map(len, program.splitlines())) <= 100
+    assert ";" not in program
+
+
+def test_page_has_every_recipe():
+    assert len(RECIPES) >= 25
+    assert PAGE.count("```python") == len(BLOCKS)
