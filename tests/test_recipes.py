@@ -73,9 +73,10 @@ def test_recipe_is_short(program):
 
 
 def test_every_block_of_the_page_is_a_recipe():
-    assert PAGE.count("```python") == len(BLOCKS) == 32
+    assert PAGE.count("```python") == len(BLOCKS) == 31
 
 
+@pytest.mark.slow
 def test_gradient_of_a_run_holds_less_the_more_often_it_computes_again():
     *reverse, forward = rows = run_memory.measure(exponents=[3])
     held = [row["bytes"] for row in rows]
