@@ -67,7 +67,9 @@ def slope(way: str, k: int) -> Callable:
     )
 
 
-def measure(ways: Iterable[str] = (*RUNS, FORWARD), exponents: Iterable[int] = (1, 2, 3, 4, 5)) -> list:
+def measure(
+    ways: Iterable[str] = (*RUNS, FORWARD), exponents: Iterable[int] = (1, 2, 3, 4, 5)
+) -> list:
     """One row for each way and number of updates."""
     arguments, rows = (jnp.float32(0.01), *problem()), []
     for way in ways:
