@@ -124,6 +124,22 @@ def test_leaves_that_are_no_arrays_are_named():
         jaxgd.init_state(params, SGD)
 
 
+def test_an_equinox_module_is_told_to_keep_its_functions_out():
+    eqx = pytest.importorskip("equinox")
+    module = eqx.nn.MLP(D, "scalar", 4, 1, key=KEY)
+    with pytest.raises(TypeError, match=r"\.activation.* eqx\.partition"):
+        jaxgd.init_state(module, SGD)
+    params, static = eqx.partition(module, eqx.is_inexact_array)
+
+    def own(params, example):
+        logit = eqx.combine(params, static)(example[0])
+        return jaxgd.binary_cross_entropy_with_logits(logit, example[1])
+
+    run = jax.jit(jaxgd.train(jaxgd.minibatch(own, SGD, B), 5))
+    _, losses = run(jaxgd.init_state(params, SGD), data(), KEY)
+    assert losses[-1].mean() < losses[0].mean()
+
+
 @pytest.mark.optax_promotion
 @every_algorithm
 def test_another_optimizers_state_is_named(name):
