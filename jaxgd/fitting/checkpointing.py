@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 from jaxgd.fitting.history import Position
 from jaxgd.fitting.training import Training
 from jaxgd.inputs import count_examples
+from jaxgd.keys import Key
 from jaxgd.storage import Checkpoints, Stored
 
 # Of a checkpoint's identity, what may differ without another training: only its last bits may.
@@ -118,16 +119,15 @@ def check_every(every: Any) -> tuple[int | None, float | None]:
 
 
 def identity(
-    data: PyTree, *, batch_size: int | None, segments: tuple[slice, ...], key: Any, **settings: Any
+    data: PyTree, segments: tuple[slice, ...], key: Key | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What makes a training this one: its data, plan, key and settings, and what computes it."""
     leaves = jax.tree.leaves(data)
     return {
         "data": ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves),
         "rows": _digest(data),
-        "batch_size": batch_size,
         "segments": [segments[0].stop, segments[-1].stop - segments[-1].start],
-        "key": None if key is None else [str(jax.random.key_impl(key)), _bits(key).tolist()],
+        "key": None if key is None else [str(key.dtype), _bits(key).tolist()],
         **settings,
         "jax": version("jax"),
         "platform": next(iter(leaves[0].devices())).platform,

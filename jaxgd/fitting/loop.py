@@ -83,11 +83,14 @@ def fit(
     not finite or not numbers, params that are not real and floating point, a loss that is not a
     scalar, an optimizer that changes a dtype or a state of another, an epoch that does not fit
     batch_size, settings out of range, a checkpoint of another training, and a call inside jit or
-    grad; while running, `Diverged` at
-    the end of the first segment with a loss or parameters that are not finite.
+    grad; while running, `Diverged` at the end of the first segment with a loss or parameters that
+    are not finite.
     """
     check_untraced("fit", "Use train there.", params, data, validation, key)
     check_count("epochs", epochs)
+    pause = check_every(every)
+    if resume and checkpoint is None:
+        raise ValueError("resume=True needs checkpoint=, the directory to go on from; got none.")
     if isinstance(optimizer, str):
         optimizer = _named(optimizer)
     data = check_data("data", data)
@@ -114,29 +117,29 @@ def fit(
     report, end = reporter(progress), position.epoch + epochs
     if checkpoint is None:
         return _train(training, end, report, None)
-    updates, seconds = check_every(every)
-    checkpoints = Checkpoints(checkpoint)
-    with checkpoints.held():
-        own = identity(
-            data,
-            batch_size=batch_size,
-            segments=segments,
-            key=key,
-            shuffle=shuffled,
-            row_keys=row_keys,
-        )
-        saver = Saver(checkpoints, own, updates, seconds)
+    settings = {"batch_size": batch_size, "shuffle": shuffled, "row_keys": row_keys}
+    own = identity(data, segments, key, settings)
+    saver = Saver(Checkpoints(checkpoint), own, *pause)
+    return _train_saved(training, end, report, saver, resume)
+
+
+def _train_saved(
+    training: Training, end: int, report: Progress | None, saver: Saver, resume: bool
+) -> Fit:
+    """Begin, or go on from the newest checkpoint, in a directory that is this run's alone."""
+    directory = saver.checkpoints.directory
+    with saver.checkpoints.held():
         if resume:
             saver.resume(training)
-        elif checkpoints.paths():
+        elif saver.checkpoints.paths():
             raise ValueError(
-                f"checkpoint must be a directory without checkpoints; {checkpoint} has some. "
+                f"checkpoint must be a directory without checkpoints; {directory} has some. "
                 "Use resume=True to go on from the newest, or another directory."
             )
         if training.position > (end, 0):
             raise ValueError(
-                f"epochs must reach beyond the checkpoint; got epochs={epochs}, and {checkpoint} "
-                f"is at {training.position}. Use more epochs, or another directory."
+                f"epochs must reach as far as the checkpoint; got a run to epoch {end}, and "
+                f"{directory} is at {training.position}. Use more epochs, or another directory."
             )
         return _train(training, end, report, saver)
 

@@ -73,7 +73,7 @@ def test_a_longer_run_goes_on_and_a_shorter_one_says_so(tmp_path):
     fitted(checkpoint=tmp_path, epochs=2)
     assert_same(fitted(checkpoint=tmp_path, epochs=5, resume=True), fitted(epochs=5))
     assert_same(fitted(checkpoint=tmp_path, epochs=5, resume=True), fitted(epochs=5))  # done
-    with pytest.raises(ValueError, match=r"epochs must reach beyond .* got epochs=3"):
+    with pytest.raises(ValueError, match=r"epochs must reach as far .* got a run to epoch 3"):
         fitted(checkpoint=tmp_path, epochs=3, resume=True)
 
 
@@ -133,6 +133,17 @@ def test_a_directory_with_checkpoints_is_not_begun_anew_in_silence(tmp_path):
     fitted(checkpoint=tmp_path, epochs=1)
     with pytest.raises(ValueError, match=r"without checkpoints; .* Use resume=True"):
         fitted(checkpoint=tmp_path)
+
+
+def test_resuming_needs_a_directory():
+    with pytest.raises(ValueError, match="resume=True needs checkpoint="):
+        fitted(resume=True)
+
+
+def test_a_bare_key_is_kept_too(tmp_path):
+    bare = jax.random.PRNGKey(3)
+    fitted(key=bare, checkpoint=tmp_path, progress=until(1, 0))
+    assert_same(fitted(key=bare, checkpoint=tmp_path, resume=True), fitted(key=bare))
 
 
 @pytest.mark.parametrize("every", [0, -1, True, "soon", "0s", "-3s"])
