@@ -59,7 +59,7 @@ def start(directory):
 
 
 def kill(directory, times, seed=0):
-    """Kill it after checkpoints, at random moments, so many times at most; its hash and the kills."""
+    """Kill it after checkpoints, at random moments, so many times at most; its hash, its kills."""
     moments, kills = random.Random(seed), 0
     while kills < times:
         with start(directory) as process:
