@@ -9,9 +9,8 @@ Every optimizer is one chain: the gradient torch sees (`maximize`, coupled weigh
 rule, the learning rate (after decoupled weight decay). All of its state is reached by name:
 `optax.tree.get(state, "exp_avg")`, and `"step"` for the number of updates done.
 
-A run can be differentiated with respect to `lr` and the other numbers. As with optax.adam, the
-derivative is NaN where a root is taken of 0: for a parameter whose gradients have all been 0, in
-every optimizer that divides by √v.
+A run can be differentiated with respect to `lr` and the other numbers; where a root is taken of 0,
+for a parameter whose gradients have all been 0, its derivative counts as 0 (optax.adam's is NaN).
 
 The promise holds for float32 and float64 parameters on the CPU. Complex ones are refused: torch
 takes their real and imaginary parts as two numbers, so give them as two leaves.
@@ -27,6 +26,7 @@ from jaxgd.optim.adamax_rule import adamax as adamax
 from jaxgd.optim.asgd_rule import asgd as asgd
 from jaxgd.optim.clip import clip_grad_norm as clip_grad_norm
 from jaxgd.optim.clip import clip_grad_value as clip_grad_value
+from jaxgd.optim.clip import grad_norm as grad_norm
 from jaxgd.optim.lbfgs_rule import lbfgs as lbfgs
 from jaxgd.optim.muon_rule import muon as muon
 from jaxgd.optim.nadam_rule import nadam as nadam

@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxgd.optim.line_search import Point, strong_wolfe
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_lr, check_params
+from jaxgd.optim.options import Scalar, ScalarOrSchedule, at, check, check_lr, check_params
 
 
 class LBFGSState(NamedTuple):
@@ -141,7 +141,7 @@ def lbfgs(
             )
         start, unravel = ravel_pytree(params)
         grad = ravel_pytree(grads)[0]
-        rate = jnp.asarray(lr(state.step) if callable(lr) else lr, start.dtype)
+        rate = jnp.asarray(at(lr, state.step), start.dtype)
 
         def loss_and_grad(x: Float[Array, " n"]) -> tuple[Float[Array, ""], Float[Array, " n"]]:
             loss, gradient = jax.value_and_grad(value_fn)(unravel(x))

@@ -31,9 +31,9 @@ def test_the_lesson_the_descents_and_an_optimizer_pass(dtype):
         assert {leaf.dtype for leaf in each.report.leaves} == {dtype}
 
 
-@pytest.mark.parametrize("name", check._OPTIMIZERS)
+@pytest.mark.parametrize("name", check._checked_optimizers())
 def test_every_optimizer_is_made_on_both_sides(name):
-    torch_name, options = check._OPTIMIZERS[name]
+    torch_name, options = check._checked_optimizers()[name]
     optim.by_name(name)(**options).init(jnp.zeros(5))
     getattr(torch.optim, torch_name)([torch.nn.Parameter(torch.zeros(5))], **options)
 

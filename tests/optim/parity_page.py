@@ -18,7 +18,7 @@ from torch.optim import lr_scheduler
 from jaxgd.optim import schedules
 from tests import tolerances
 from tests.optim import problems
-from tests.optim.cases import OPTIONS, Case, Options, cases_of
+from tests.optim.cases import Case, Options, cases_of, compared, options_of
 from tests.optim.gate import bounds
 from tests.optim.plain_optax import plain_optax
 from tests.optim.schedules.drawn import CYCLES
@@ -40,8 +40,8 @@ def shown_cases() -> list[Case]:
     """The defaults of every optimizer, and each option alone: what `cases_of` begins with."""
     return [
         case
-        for optimizer, options in OPTIONS.items()
-        for case in itertools.islice(cases_of(optimizer), 1 + len(options))
+        for optimizer in compared()
+        for case in itertools.islice(cases_of(optimizer), 1 + len(options_of(optimizer)))
     ]
 
 
@@ -70,7 +70,7 @@ def optimizer_rows(dtype: str) -> dict[str, Row]:
     cases = shown_cases()
     gradients = problems.gradients(dtype)
     ours, plain = {}, {}
-    for optimizer in OPTIONS:
+    for optimizer in compared():
         group = [case for case in cases if case.optimizer == optimizer]
         ours |= _runs(group, [case.jaxgd() for case in group], dtype)
         with_optax = [(case, tx) for case in group if (tx := plain_optax(case)) is not None]

@@ -6,15 +6,15 @@ import torch
 from torch.testing._internal.common_optimizers import optim_db
 
 from jaxgd import optim
+from jaxgd.optim.registry import REGISTRY
 from tests.optim import problems
-from tests.optim.cases import TORCH, Case
+from tests.optim.cases import OPTIMIZERS, Case, torch_class
 from tests.optim.gate import errors_over_bound
 from tests.optim.trajectories import run_jax
 
-INFOS = {name: info for name, cls in TORCH.items() for info in optim_db if info.optim_cls is cls}
-
 # Those too that are compared along runs of their own.
-ALL = TORCH | {"lbfgs": torch.optim.LBFGS, "muon": torch.optim.Muon}
+ALL = {name: torch_class(name) for name in REGISTRY}
+INFOS = {name: info for name in OPTIMIZERS for info in optim_db if info.optim_cls is ALL[name]}
 
 # They choose a kernel of torch's, and no number.
 KERNELS = {"foreach", "fused", "differentiable", "capturable"}

@@ -54,14 +54,15 @@ def cyclic_lr(
     up = step_size_up
     down = up if step_size_down is None else step_size_down
     remedy = "Use the number of updates of each half of a cycle."
-    for name, value in {"step_size_up": up, "step_size_down": down}.items():
-        check(name, value, "positive", lambda v: v > 0, remedy)
+    check("step_size_up", up, "positive", lambda v: v > 0, remedy)
+    check("step_size_down", down, "at least 0", lambda v: v >= 0, remedy)
     if scale_fn is None:
         scale_fn, scale_mode = _named_scale(mode, gamma)
 
     def height(c: Real) -> Real:
         position = jnp.mod(c, up + down)
-        rise_and_fall = jnp.where(position <= up, position / up, (up + down - position) / down)
+        fall = (up + down - position) / jnp.maximum(down, 1)  # of none, it is never looked at
+        rise_and_fall = jnp.where(position <= up, position / up, fall)
         cycle = 1 + c // (up + down)
         return rise_and_fall * scale_fn(cycle if scale_mode == "cycle" else c)
 
@@ -121,7 +122,7 @@ def one_cycle_lr(
         def value(count: Scalar) -> Real:
             c = widest(count)
             phases = zip([0.0, *ends[:-1]], ends, levels[:-1], levels[1:], strict=True)
-            values = [_anneal(anneal_strategy, c, *map(widest, phase)) for phase in phases]
+            values = [_anneal(anneal_strategy, c, *phase) for phase in phases]
             now = values[-1]
             for end, earlier in reversed(list(zip(ends[:-1], values[:-1], strict=True))):
                 now = jnp.where(c <= end, earlier, now)
@@ -137,12 +138,17 @@ def one_cycle_lr(
     return Cycle(lr, momentum if cycle_momentum else None)
 
 
-def _anneal(strategy: str, c: Real, begin: Real, end: Real, first: Real, last: Real) -> Real:
-    """From `first` at count `begin` to `last` at count `end`, by a half cosine or a line."""
+def _anneal(strategy: str, c: Real, begin: float, end: float, first: Scalar, last: Scalar) -> Real:
+    """From `first` at count `begin` to `last` at count `end`, by a half cosine or a line.
+
+    At the end of a line stands what torch's doubles make of it, `(last - first) + first`: a last
+    rate far below the first is lost there in part, and in float32 would be altogether.
+    """
     share = (c - begin) / (end - begin)
     if strategy == "cos":
-        return last + (first - last) / 2.0 * (jnp.cos(jnp.pi * share) + 1)
-    return first + (last - first) * share
+        return widest(last) + widest((first - last) / 2.0) * (jnp.cos(jnp.pi * share) + 1)
+    line = widest(first) * (1 - share) + widest(last) * share
+    return jnp.where(c == end, widest((last - first) * 1.0 + first), line)
 
 
 def _named_scale(mode: str, gamma: float) -> tuple[Callable[[Any], Any], str]:
