@@ -24,10 +24,13 @@ from jaxgd.optim.adam_rule import adam as adam
 from jaxgd.optim.adam_rule import adamw as adamw
 from jaxgd.optim.adamax_rule import adamax as adamax
 from jaxgd.optim.asgd_rule import asgd as asgd
+from jaxgd.optim.averages import exponential_average as exponential_average
+from jaxgd.optim.averages import uniform_average as uniform_average
 from jaxgd.optim.clip import clip_grad_norm as clip_grad_norm
 from jaxgd.optim.clip import clip_grad_value as clip_grad_value
 from jaxgd.optim.clip import grad_norm as grad_norm
 from jaxgd.optim.lbfgs_rule import lbfgs as lbfgs
+from jaxgd.optim.loss_scale import with_loss_scale as with_loss_scale
 from jaxgd.optim.muon_rule import muon as muon
 from jaxgd.optim.nadam_rule import nadam as nadam
 from jaxgd.optim.names import by_name as by_name

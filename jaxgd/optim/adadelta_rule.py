@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from jaxgd.optim.leaves import Scalars, counted, leafwise, no_updates
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
 from jaxgd.optim.moments import average_of_squares
 from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_lr, check_non_negative
 from jaxgd.optim.torch_order import torch_chain
@@ -49,7 +49,7 @@ def adadelta(
 def scale_by_adadelta(rho: Scalar, eps: Scalar) -> optax.GradientTransformation:
     """The direction √(x + eps) / √(v + eps) · g: see `adadelta`."""
 
-    def leaf(g: Array, moments: tuple[Array, ...], scalars: Scalars) -> tuple[Array, tuple]:
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
         del scalars
         v, x = moments
         v = average_of_squares(v, g, rho)

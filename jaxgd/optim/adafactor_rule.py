@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxgd.optim.leaves import Scalars, Start, counted, leafwise, no_updates
-from jaxgd.optim.moments import norm, root
+from jaxgd.optim.leaves import Moments, Scalars, Start, counted, leafwise, no_updates
+from jaxgd.optim.moments import lerp, norm, root
 from jaxgd.optim.options import (
     Scalar,
     ScalarOrSchedule,
@@ -61,9 +61,8 @@ def adafactor(
         if value is not None:
             check_non_negative(**{f"eps[{index}]": value})
     check("beta2_decay", beta2_decay, "at most 0", lambda value: value <= 0, "Use -0.8.")
-    check(
-        "d", d, "at least 1", lambda value: value >= 1, "Use d=1, torch's default.", infinite=True
-    )
+    remedy = "Use d=1, torch's default, or math.inf for no clip."
+    check("d", d, "at least 1", lambda value: value >= 1, remedy, infinite=True)
     return torch_chain(
         scale_by_adafactor(beta2_decay, eps, d),
         lr,
@@ -87,20 +86,18 @@ def scale_by_adafactor(
     def weight(t: Int[Array, ""]) -> Scalars:
         return (widest(t) ** beta2_decay,)
 
-    def leaf(
-        g: Array, moments: tuple[Array | None, ...], scalars: Scalars, p: Array
-    ) -> tuple[Array, tuple]:
+    def leaf(g: Array, moments: Moments, scalars: Scalars, p: Array) -> tuple[Array, Moments]:
         row, col, variance = moments
         (w,) = scalars
         eps1, eps2 = jnp.finfo(p.dtype).eps if eps[0] is None else eps[0], eps[1]
         square = g * g
         if row is not None and col is not None:
-            row = _lerp(row, square.mean(-1, keepdims=True), w)
-            col = _lerp(col, square.mean(-2, keepdims=True), w)
+            row = lerp(row, square.mean(-1, keepdims=True), w)
+            col = lerp(col, square.mean(-2, keepdims=True), w)
             estimate = row @ col / jnp.maximum(row.mean(-2, keepdims=True), eps1)
         else:
             assert variance is not None
-            estimate = variance = _lerp(variance, square, w)
+            estimate = variance = lerp(variance, square, w)
         # As max(estimate, ε₁²) under the root, whose ε₁² may underflow.
         direction = g / jnp.maximum(root(estimate), eps1)
         size = jnp.maximum(eps2, _rms(p)) / jnp.maximum(1.0, _rms(direction) / d)
@@ -115,12 +112,6 @@ def scale_by_adafactor(
         "variance": lambda p: None if p.ndim > 1 else jnp.zeros_like(p),
     }
     return leafwise(AdafactorState, moments, leaf, counted(weight), reads_params=True, t=no_updates)
-
-
-def _lerp(average: Array, value: Array, w: Array) -> Array:
-    """torch's lerp: from the nearer end, so that a weight of 1 forgets without a trace."""
-    way = value - average
-    return jnp.where(w < 0.5, average + w * way, value - (1 - w) * way)
 
 
 def _rms(x: Float[Array, "..."]) -> Float[Array, ""]:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from jaxgd.optim.leaves import Scalars, counted, leafwise, no_updates
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
 from jaxgd.optim.moments import root
 from jaxgd.optim.options import Scalar, ScalarOrSchedule, check_lr, check_non_negative
 from jaxgd.optim.precision import widest
@@ -63,7 +63,7 @@ def scale_by_adagrad(
     def slowing(t: Int[Array, ""]) -> Scalars:
         return (1 + widest(t - 1) * lr_decay,)
 
-    def leaf(g: Array, moments: tuple[Array], scalars: Scalars) -> tuple[Array, tuple]:
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
         (total,), (slowing,) = moments, scalars
         total = total + g * g
         return g / (root(total) + eps) / slowing, (total,)

@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array, Int
 
 from jaxgd.optim.corrections import bias_correction
-from jaxgd.optim.leaves import Scalars, counted, leafwise, no_updates
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
 from jaxgd.optim.moments import average, average_of_squares, root
 from jaxgd.optim.options import (
     Betas,
@@ -92,7 +92,7 @@ def scale_by_adam(betas: Betas, eps: Scalar, amsgrad: bool) -> optax.GradientTra
         beta1, beta2 = at(betas[0], t - 1), betas[1]
         return beta1, beta2, bias_correction(beta1, t), jnp.sqrt(bias_correction(beta2, t))
 
-    def leaf(g: Array, moments: tuple[Array, ...], scalars: Scalars) -> tuple[Array, tuple]:
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
         beta1, beta2, correction1, root_correction2 = scalars
         m, v, largest = moments
         m = average(m, g, beta1)

@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array, Int
 
 from jaxgd.optim.corrections import bias_correction
-from jaxgd.optim.leaves import Scalars, counted, leafwise, no_updates
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
 from jaxgd.optim.moments import average
 from jaxgd.optim.options import (
     Betas,
@@ -61,7 +61,7 @@ def scale_by_adamax(betas: Betas, eps: Scalar) -> optax.GradientTransformation:
         beta1 = at(betas[0], t - 1)
         return beta1, betas[1], bias_correction(beta1, t)
 
-    def leaf(g: Array, moments: tuple[Array, ...], scalars: Scalars) -> tuple[Array, tuple]:
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
         beta1, beta2, correction = scalars
         m, s = moments
         m = average(m, g, beta1)

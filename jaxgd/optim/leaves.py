@@ -9,6 +9,7 @@ import optax
 from jaxtyping import Array
 
 Scalars: TypeAlias = tuple[Any, ...]
+Moments: TypeAlias = tuple[Any, ...]  # of arrays, and None for what is not in use
 Start: TypeAlias = Callable[[Array], Array | None]
 Advance: TypeAlias = Callable[[Any], tuple[Any, Scalars]]
 
@@ -16,7 +17,7 @@ Advance: TypeAlias = Callable[[Any], tuple[Any, Scalars]]
 def leafwise(
     State: Callable[..., Any],
     moments: Mapping[str, Start | None],
-    leaf: Callable[..., tuple[Array, tuple[Array | None, ...]]],
+    leaf: Callable[..., tuple[Array, Moments]],
     advance: Advance,
     *,
     reads_params: bool = False,
@@ -45,7 +46,8 @@ def leafwise(
         if reads_params and params is None:
             raise ValueError(optax.base.NO_PARAMS_MSG)
         state, scalars = advance(state)
-        gradients, treedef = jax.tree.flatten(grads)
+        gradients, structure = jax.tree.flatten(grads)
+        treedef: Any = structure
 
         def column(tree: optax.Params | None) -> list[Any]:
             return [None] * len(gradients) if tree is None else treedef.flatten_up_to(tree)
@@ -54,7 +56,7 @@ def leafwise(
         read = [(p,) for p in column(params)] if reads_params else [()] * len(gradients)
         moved = [
             leaf(g, of_leaf, _in_dtype_of(g, scalars), *p)
-            for g, of_leaf, p in zip(gradients, before, read, strict=True)
+            for g, of_leaf, p in zip(map(jnp.asarray, gradients), before, read, strict=True)
         ]
         after = {
             name: treedef.unflatten([leaves[i] for _, leaves in moved])

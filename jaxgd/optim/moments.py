@@ -1,22 +1,22 @@
 """What every rule is made of: averages in torch's order of multiplication, and a root that is
 safe to differentiate."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgd.optim.options import Scalar
-
 
 def average(
-    last: Float[Array, "..."], value: Float[Array, "..."], decay: Scalar
+    last: Float[Array, "..."], value: Float[Array, "..."], decay: Any
 ) -> Float[Array, "..."]:
     """The exponential average with one value more: decay · last + (1 - decay) · value."""
     return (1 - decay) * value + decay * last
 
 
 def average_of_squares(
-    last: Float[Array, "..."], value: Float[Array, "..."], decay: Scalar
+    last: Float[Array, "..."], value: Float[Array, "..."], decay: Any
 ) -> Float[Array, "..."]:
     """The exponential average of squares: decay · last + ((1 - decay) · value) · value.
 
@@ -24,6 +24,14 @@ def average_of_squares(
     values of 5e20 instead of 1.8e19. One that overflows is never forgotten.
     """
     return (1 - decay) * value * value + decay * last
+
+
+def lerp(
+    last: Float[Array, "..."], value: Float[Array, "..."], weight: Float[Array, ""]
+) -> Float[Array, "..."]:
+    """torch's lerp: from the nearer end, so that a weight of 1 forgets without a trace."""
+    way = value - last
+    return jnp.where(weight < 0.5, last + weight * way, value - (1 - weight) * way)
 
 
 @jax.custom_jvp

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from jaxgd.optim.leaves import Scalars, counted, leafwise, no_updates
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
 from jaxgd.optim.moments import average, norm
 from jaxgd.optim.options import (
     Scalar,
@@ -77,7 +77,7 @@ def muon(
     def momentum_at(t: Int[Array, ""]) -> Scalars:
         return (at(momentum, t - 1),)
 
-    def leaf(g: Array, moments: tuple[Array], scalars: Scalars) -> tuple[Array, tuple]:
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
         buffer = average(moments[0], g, scalars[0])
         ahead = average(buffer, g, scalars[0]) if nesterov else buffer
         ortho = orthogonalized(ahead, ns_coefficients, ns_steps, eps, ns_dtype)

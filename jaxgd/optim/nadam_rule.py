@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from jaxgd.optim.corrections import bias_correction
-from jaxgd.optim.leaves import Scalars, leafwise, no_updates
+from jaxgd.optim.leaves import Moments, Scalars, leafwise, no_updates
 from jaxgd.optim.moments import average, average_of_squares, root
 from jaxgd.optim.options import (
     Betas,
@@ -88,7 +88,7 @@ def scale_by_nadam(
         scalars = beta1, beta2, bias_correction(beta2, t), of_gradient, of_average
         return state._replace(t=t, mu_product=mu_product), scalars
 
-    def leaf(g: Array, moments: tuple[Array, ...], scalars: Scalars) -> tuple[Array, tuple]:
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
         beta1, beta2, correction2, of_gradient, of_average = scalars
         m, v = moments
         m = average(m, g, beta1)

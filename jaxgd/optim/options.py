@@ -6,7 +6,7 @@ is the caller's to keep.
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,20 @@ import numpy as np
 from jaxtyping import PyTree
 
 Scalar: TypeAlias = int | float | np.number | np.ndarray | jax.Array
-ScalarOrSchedule: TypeAlias = Scalar | Callable[[Any], Any]
+
+
+@runtime_checkable
+class Tensor(Protocol):
+    """A torch tensor, as far as it is one number."""
+
+    def numel(self) -> int:
+        """How many numbers it holds."""
+
+    def item(self) -> float:
+        """The only one of them."""
+
+
+ScalarOrSchedule: TypeAlias = Scalar | Tensor | Callable[[Any], Any]
 Betas: TypeAlias = tuple[ScalarOrSchedule, Scalar]
 
 
@@ -27,8 +40,7 @@ def _alone(value: Any) -> Any:
     """A number out of an array or a torch tensor of one element; everything else as it is."""
     if isinstance(value, (np.ndarray, jax.Array)):
         return value.reshape(()) if value.size == 1 else value
-    is_tensor = hasattr(value, "numel") and value.numel() == 1
-    return value.item() if is_tensor else value
+    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
 
 
 def is_static_zero(option: object) -> bool:

@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from jaxgd.optim.corrections import bias_correction, log
-from jaxgd.optim.leaves import Scalars, counted, leafwise, no_updates
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
 from jaxgd.optim.moments import average, average_of_squares, root
 from jaxgd.optim.options import (
     Betas,
@@ -75,7 +75,7 @@ def scale_by_radam(betas: Betas, eps: Scalar) -> optax.GradientTransformation:
         scale = rectification(beta2, rho) * jnp.sqrt(bias_correction(beta2, t))
         return beta1, beta2, bias_correction(beta1, t), rho > 5, scale
 
-    def leaf(g: Array, moments: tuple[Array, ...], scalars: Scalars) -> tuple[Array, tuple]:
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
         beta1, beta2, correction1, is_long, scale = scalars
         m, v = moments
         m = average(m, g, beta1)

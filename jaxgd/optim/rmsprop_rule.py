@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from jaxgd.optim.leaves import Scalars, counted, leafwise, no_updates
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
 from jaxgd.optim.moments import average, average_of_squares, root
 from jaxgd.optim.options import (
     Scalar,
@@ -74,7 +74,7 @@ def scale_by_rmsprop(
     def scalars(t: Int[Array, ""]) -> Scalars:
         return (at(momentum, t - 1),)
 
-    def leaf(g: Array, moments: tuple[Array, ...], scalars: Scalars) -> tuple[Array, tuple]:
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
         v, m, b = moments
         v = average_of_squares(v, g, alpha)
         m = average(m, g, alpha) if centered else m

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from jaxgd.optim.leaves import Scalars, counted, leafwise, no_updates
+from jaxgd.optim.leaves import Moments, Scalars, Start, counted, leafwise, no_updates
 from jaxgd.optim.options import Scalar, ScalarOrSchedule, at, check, check_lr, check_pair
 from jaxgd.optim.torch_order import torch_chain
 
@@ -56,7 +56,7 @@ def scale_by_rprop(
     """The signed step sign(g) s: see `rprop`."""
     shrink, grow = etas
 
-    def leaf(g: Array, moments: tuple[Array, ...], scalars: Scalars) -> tuple[Array, tuple]:
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
         del scalars
         prev, size = moments
         agreement = g * prev
@@ -73,5 +73,5 @@ def scale_by_rprop(
     def first_step(param: Array) -> Array:
         return jnp.full_like(param, at(lr, jnp.zeros([], jnp.int32)))
 
-    moments = {"prev": jnp.zeros_like, "step_size": first_step}
+    moments: dict[str, Start] = {"prev": jnp.zeros_like, "step_size": first_step}
     return leafwise(RpropState, moments, leaf, counted(), t=no_updates)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from jaxgd.optim.leaves import Scalars, counted, leafwise, no_updates
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
 from jaxgd.optim.options import (
     Scalar,
     ScalarOrSchedule,
@@ -73,7 +73,7 @@ def gather_momentum(
     def scalars(t: Int[Array, ""]) -> Scalars:
         return at(momentum, t - 1), jnp.where(t == 1, 1.0, 1.0 - dampening) if is_damped else 1.0
 
-    def leaf(g: Array, moments: tuple[Array], scalars: Scalars) -> tuple[Array, tuple]:
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
         m, share = scalars
         buffer = (share * g if is_damped else g) + m * moments[0]
         return g + m * buffer if nesterov else buffer, (buffer,)

@@ -16,6 +16,7 @@ import numpy as np
 from torch.optim import lr_scheduler
 
 from jaxgd.optim import schedules
+from jaxgd.optim.registry import REGISTRY
 from tests import tolerances
 from tests.optim import problems
 from tests.optim.cases import Case, Options, cases_of, compared, options_of
@@ -114,6 +115,15 @@ def _relative(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.nan_to_num(np.max(np.abs(actual - expected)), nan=np.inf) / np.max(expected))
 
 
+def overview() -> str:
+    """One line for each row of the registry."""
+    lines = [["jaxgd.optim", "torch.optim", "state, by torch's names", ""], ["---"] * 4]
+    for name, row in REGISTRY.items():
+        held = ", ".join(f"`{buffer}`" for buffer in (*row.buffers, *row.carried))
+        lines.append([f"`{name}`", row.torch_class, held or "flat vectors", row.note])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def table(first: str, rows: dict[str, Row]) -> str:
     """A Markdown table."""
     lines = [[first, *COLUMNS], ["---"] * (1 + len(COLUMNS))]
@@ -138,6 +148,7 @@ def page() -> str:
 
     return Template(PROSE.read_text()).substitute(
         versions=", ".join(f"{name} {version(name)}" for name in ("torch", "optax", "jax")),
+        overview=overview(),
         optimizers=table("torch.optim", both(optimizer_rows)),
         schedules=table("torch.optim.lr_scheduler", both(schedule_rows)),
     )

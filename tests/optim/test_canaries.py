@@ -60,7 +60,7 @@ UNFELT = {"adadelta": {"t"}, "asgd": {"ax", "t"}, "rmsprop": {"t"}, "rprop": {"t
 
 
 def fields(case):
-    """The fields of the state that an update looks at: torch's buffers, and the count of updates."""
+    """The fields of the state that an update looks at: torch's buffers and the count."""
     row = REGISTRY[case.optimizer]
     state = case.jaxgd().init({"matrix": jnp.zeros((2, 2)), "vector": jnp.zeros(2)})
     held = {name for name in row.buffers if jax.tree.leaves(optax.tree.get(state, name))}

@@ -7,6 +7,7 @@ enabled float. torch's schedulers multiply the last rate at every step and so dr
 closed forms in the last bits.
 """
 
+from jaxgd.optim.schedules.averaging import swa_lr
 from jaxgd.optim.schedules.compositions import chained_scheduler, sequential_lr
 from jaxgd.optim.schedules.cosine import cosine_annealing_lr, cosine_annealing_warm_restarts
 from jaxgd.optim.schedules.cycles import Cycle, cyclic_lr, one_cycle_lr
@@ -43,4 +44,5 @@ __all__ = [
     "reduce_lr_on_plateau",
     "sequential_lr",
     "step_lr",
+    "swa_lr",
 ]

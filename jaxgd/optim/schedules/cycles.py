@@ -15,8 +15,8 @@ from jaxgd.optim.schedules.schedule import OfCount, Real
 class Cycle:
     """A learning rate as a pure function of the count, with the momentum that goes with it.
 
-    `cycle.momentum(count)` is for SGD's `momentum` or Adam's first beta, by way of
-    `optax.inject_hyperparams`; None when `cycle_momentum=False`.
+    `cycle.momentum`, a schedule too, is for SGD's `momentum` or Adam's first beta; None when
+    `cycle_momentum=False`.
     """
 
     lr: OfCount

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.optim import lr_scheduler
+from torch.optim import lr_scheduler, swa_utils
 
 from jaxgd.optim import schedules
 from tests import tolerances
@@ -57,6 +57,23 @@ def test_a_multiplicative_schedule_goes_on_from_the_rate_it_finds(milestone):
                 schedules.cosine_annealing_warm_restarts(LR, 9, 2),
             ],
             [milestone, 400],
+        ),
+    )
+
+
+@pytest.mark.parametrize("strategy", ["cos", "linear"])
+def test_the_averaging_rate_starts_from_the_rate_it_finds(strategy):
+    assert_same_rates(
+        lambda optimizer: lr_scheduler.SequentialLR(
+            optimizer,
+            [
+                lr_scheduler.ExponentialLR(optimizer, 0.99),
+                swa_utils.SWALR(optimizer, 0.05, 7, strategy),
+            ],
+            [80],
+        ),
+        schedules.sequential_lr(
+            [schedules.exponential_lr(LR, 0.99), schedules.swa_lr(LR, 0.05, 7, strategy)], [80]
         ),
     )
 

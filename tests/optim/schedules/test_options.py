@@ -1,5 +1,7 @@
 """Precisions, tables that end, and bad options."""
 
+from inspect import unwrap
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,7 +66,12 @@ def test_a_schedule_of_a_traced_rate_sweeps():
             lambda: schedules.multiplicative_lr(LR, abs, total_steps=0),
             "total_steps must be at least",
         ),
-        (lambda: schedules.step_lr(LR, 0), "step_size must be at least 1"),
+        (lambda: schedules.step_lr(LR, 0), "step_size must be a positive integer"),
+        # Of a type that the tests would refuse before.
+        (lambda: unwrap(schedules.step_lr)(LR, 2.5), "positive integer; got step_size=2.5"),
+        (lambda: unwrap(schedules.multi_step_lr)(LR, [3, 4.5]), "integers; got milestones=4.5"),
+        (lambda: unwrap(schedules.swa_lr)(LR, 0.1, 2.5), "anneal_epochs must be an integer"),
+        (lambda: schedules.swa_lr(LR, 0.1, 2, "x"), "anneal_strategy must be 'cos' or 'linear'"),
         (lambda: schedules.constant_lr(LR, 1.1), r"factor must be in \[0, 1\]; got factor=1.1"),
         (lambda: schedules.linear_lr(LR, 0.0), r"start_factor must be in \(0, 1\]"),
         (lambda: schedules.linear_lr(LR, end_factor=-1.0), r"end_factor must be in \[0, 1\]"),

@@ -179,7 +179,7 @@ def _check_options(name: str, groups: list[dict[str, Any]]) -> None:
             if group.get(option, value) != value:
                 raise ValueError(
                     f"param_groups of {name} must have {option}={value}; got {group[option]}. "
-                    "Use the name of torch's class, such as name='adam'."
+                    "Use name='adam', or whichever torch's class is."
                 )
 
 

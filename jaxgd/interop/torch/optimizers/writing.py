@@ -121,7 +121,8 @@ def _leaf_states(
 
 def _scalars(source: Source, leaf: Leaf, found: dict[str, Any], lr: Rates) -> dict[str, Any]:
     """Torch's counter and what else it keeps of a single number."""
-    step, row = int(found["step"]), REGISTRY[source.name]
+    # The rule's own count, which a skipped update does not move; SGD without momentum has none.
+    step, row = int(found.get("t", found["step"])), REGISTRY[source.name]
     if row.counts == "no":
         return {}
     scalars = derived(source, leaf.group, lr, step) | {key: found[key] for key in row.carried}
