@@ -69,8 +69,11 @@ def lbfgs(
         value, grad = jax.value_and_grad(value_fn)(params)
         updates, state = optimizer.update(grad, state, params, value=value, value_fn=value_fn)
 
-    State: `LBFGSState`. Raises ValueError for an option out of its range, or without `value` and
-    `value_fn`. All parameters have one dtype.
+    State: `LBFGSState`, 2 · history_size + 2 times the parameters: 202 times with torch's default,
+    and from the first update on, where torch allocates the pairs as they come.
+
+    Raises ValueError for an option out of its range, or without `value` and `value_fn`. All
+    parameters have one dtype.
 
     Source: Numerical optimization (Nocedal & Wright), algorithm 7.5.
     Departs from torch: nothing beyond rounding, in float64. Curvature pairs amplify rounding, so

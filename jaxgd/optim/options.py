@@ -86,8 +86,13 @@ def check_lr(lr: object) -> None:
 
     As in torch it may stand alone in an array, or in a tensor, of one element.
     """
-    if callable(lr):
+    if callable(lr) and not hasattr(lr, "init"):
         return
+    if hasattr(lr, "init"):
+        raise TypeError(
+            f"lr must be a number or a schedule of the count; got a {type(lr).__name__}, which "
+            "looks at a value. Use optax.inject_hyperparams(optimizer)(lr=…): it keeps its state."
+        )
     remedy = "Use maximize=True to ascend, and float(lr) for a string."
     check("lr", _alone(lr), "finite and at least 0", lambda value: value >= 0, remedy)
 

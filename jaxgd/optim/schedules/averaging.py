@@ -4,9 +4,10 @@ import jax.numpy as jnp
 
 from jaxgd.optim.options import Scalar, check
 from jaxgd.optim.precision import widest
-from jaxgd.optim.schedules.schedule import Real, Schedule
+from jaxgd.optim.schedules.schedule import Real, Schedule, shown
 
 
+@shown
 def swa_lr(
     lr: Scalar, swa_lr: Scalar, anneal_epochs: int = 10, anneal_strategy: str = "cos"
 ) -> Schedule:

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 
 from jaxgd.optim.options import Scalar, check
 from jaxgd.optim.precision import power, widest
-from jaxgd.optim.schedules.schedule import OfCount, Real
+from jaxgd.optim.schedules.schedule import OfCount, Real, shown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cycle:
     """A learning rate as a pure function of the count, with the momentum that goes with it.
 
@@ -21,12 +21,19 @@ class Cycle:
 
     lr: OfCount
     momentum: OfCount | None
+    initial_lr: Scalar | None = None  # that OneCycleLR gives torch's optimizer
+    call: str = "Cycle(…)"
+
+    def __repr__(self) -> str:
+        """The call that makes it."""
+        return self.call
 
     def __call__(self, count: Scalar) -> Real:
         """The learning rate of update `count` (0-based), in the widest enabled float."""
         return self.lr(count)
 
 
+@shown
 def cyclic_lr(
     base_lr: Scalar,
     max_lr: Scalar,
@@ -75,6 +82,7 @@ def cyclic_lr(
     return Cycle(lr, momentum if cycle_momentum else None)
 
 
+@shown
 def one_cycle_lr(
     max_lr: Scalar,
     total_steps: int | None = None,
@@ -135,7 +143,7 @@ def one_cycle_lr(
     low, high = base_momentum, max_momentum
     lr = through([start, max_lr, start, end] if three_phase else [start, max_lr, end])
     momentum = through([high, low, high, high] if three_phase else [high, low, high])
-    return Cycle(lr, momentum if cycle_momentum else None)
+    return Cycle(lr, momentum if cycle_momentum else None, start)
 
 
 def _anneal(strategy: str, c: Real, begin: float, end: float, first: Scalar, last: Scalar) -> Real:

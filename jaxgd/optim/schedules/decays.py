@@ -9,9 +9,10 @@ import numpy as np
 
 from jaxgd.optim.options import Scalar, check, is_positive_integer
 from jaxgd.optim.precision import power, widest
-from jaxgd.optim.schedules.schedule import Real, Schedule, tabulated
+from jaxgd.optim.schedules.schedule import Real, Schedule, shown, tabulated
 
 
+@shown
 def lambda_lr(
     lr: Scalar, lr_lambda: Callable[[Any], Any], *, total_steps: int | None = None
 ) -> Schedule:
@@ -31,6 +32,7 @@ def lambda_lr(
     return Schedule(lr, lambda c: widest(lr) * factor(c), floor=None)
 
 
+@shown
 def multiplicative_lr(
     lr: Scalar, lr_lambda: Callable[[int], float], *, total_steps: int
 ) -> Schedule:
@@ -53,6 +55,7 @@ def multiplicative_lr(
     )
 
 
+@shown
 def step_lr(lr: Scalar, step_size: int, gamma: float = 0.1) -> Schedule:
     """`lr` times `gamma` once every `step_size` updates.
 
@@ -65,6 +68,7 @@ def step_lr(lr: Scalar, step_size: int, gamma: float = 0.1) -> Schedule:
     return Schedule(lr, lambda c: widest(lr) * power(gamma, c // step_size))
 
 
+@shown
 def multi_step_lr(lr: Scalar, milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
     """`lr` times `gamma` once for every milestone reached; one listed twice counts twice.
 
@@ -84,6 +88,7 @@ def multi_step_lr(lr: Scalar, milestones: Sequence[int], gamma: float = 0.1) -> 
     return Schedule(lr, closed_form)
 
 
+@shown
 def constant_lr(lr: Scalar, factor: float = 1.0 / 3, total_iters: int = 5) -> Schedule:
     """`lr` times `factor` for the first `total_iters` updates, then `lr`.
 
@@ -98,6 +103,7 @@ def constant_lr(lr: Scalar, factor: float = 1.0 / 3, total_iters: int = 5) -> Sc
     return Schedule(lr, lambda c: widest(lr) * jnp.where(c < end, factor, 1.0))
 
 
+@shown
 def linear_lr(
     lr: Scalar,
     start_factor: float = 1.0 / 3,
@@ -140,6 +146,7 @@ def _end_of_recursion(lr: Scalar, start: float, end: float, total_iters: int) ->
     return widest(rate)
 
 
+@shown
 def exponential_lr(lr: Scalar, gamma: float) -> Schedule:
     """`lr` times `gamma` once every update.
 
@@ -150,6 +157,7 @@ def exponential_lr(lr: Scalar, gamma: float) -> Schedule:
     return Schedule(lr, lambda c: widest(lr) * power(gamma, c))
 
 
+@shown
 def polynomial_lr(lr: Scalar, total_iters: int = 5, power: float = 1.0) -> Schedule:
     """`lr` decayed to zero in `total_iters` updates along a power.
 

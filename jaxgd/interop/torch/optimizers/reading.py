@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 from jaxgd.interop.torch.layout import Place
 from jaxgd.interop.torch.optimizers import curvature
 from jaxgd.interop.torch.optimizers.buffers import COUNTERS, buffers_of, held, with_fields
-from jaxgd.interop.torch.optimizers.derived import check_derived, derived
+from jaxgd.interop.torch.optimizers.derived_numbers import check_derived, derived
 from jaxgd.interop.torch.optimizers.source import Leaf, Rates, Source, read
 from jaxgd.interop.torch.tensors import from_tensor, number
 from jaxgd.optim.registry import REGISTRY

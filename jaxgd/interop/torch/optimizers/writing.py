@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from jaxgd.interop.torch.optimizers import curvature
 from jaxgd.interop.torch.optimizers.buffers import buffers_of, fields, held, parts, whole
-from jaxgd.interop.torch.optimizers.derived import derived
+from jaxgd.interop.torch.optimizers.derived_numbers import derived
 from jaxgd.interop.torch.optimizers.source import Leaf, Rates, Source, read
 from jaxgd.interop.torch.tensors import to_tensor
 from jaxgd.optim.options import at
