@@ -135,7 +135,7 @@ def test_bad_options(options, message):
 
 
 def test_torch_normalizes_a_bfloat16_buffer_in_place_and_we_do_not():
-    """The departure that the docstring states: without nesterov torch hands on the buffer itself."""
+    """The departure that the docstring states: without nesterov it hands on the buffer itself."""
     matrix = RNG.normal(size=(4, 6))
     param = torch.nn.Parameter(torch.zeros(4, 6, dtype=torch.bfloat16))
     theirs = torch.optim.Muon([param], nesterov=False)

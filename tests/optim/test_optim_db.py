@@ -50,6 +50,17 @@ def test_every_configuration_equals_torch(optimizer):
     assert len(inputs) >= 4
 
 
+@pytest.mark.parametrize("optimizer", [name for name in ALL if name not in INFOS])
+def test_every_configuration_of_the_others_is_accepted(optimizer):
+    """Those that are compared along runs of their own: the options, kernels aside, make a state."""
+    (info,) = (info for info in optim_db if info.optim_cls is ALL[optimizer])
+    inputs = info.optim_inputs_func(device="cpu")
+    for entry in inputs:
+        options = {name: value for name, value in entry.kwargs.items() if name not in KERNELS}
+        optim.by_name(optimizer)(**in_jax(options)).init({"w": jnp.ones((2, 2))})
+    assert len(inputs) >= 4
+
+
 def bad_options():
     """Each of the table's errors that is about an option we have, rather than the parameters."""
     for name, cls in ALL.items():
