@@ -130,20 +130,20 @@ def linear_lr(
     def closed_form(c: Real) -> Real:
         way = jnp.minimum(c, total_iters) / total_iters
         rate = widest(lr) * (start_factor * (1 - way) + end_factor * way)
-        return jnp.where(c < total_iters, rate, last)
+        return jnp.where(c < total_iters, rate, widest(last))
 
     return Schedule(lr, closed_form)
 
 
-def _end_of_recursion(lr: Scalar, start: float, end: float, total_iters: int) -> Real:
+def _end_of_recursion(lr: Scalar, start: float, end: float, total_iters: int) -> Scalar:
     """The rate that LinearLR ends at: lr · end, and where that is 0 what torch's doubles leave."""
     known = all(isinstance(option, (int, float)) for option in (lr, start, end, total_iters))
     if not known or end != 0:
-        return widest(lr) * end
+        return lr * end
     rate = lr * start
     for c in range(1, int(total_iters) + 1):
         rate *= 1.0 + (end - start) / (total_iters * start + (c - 1) * (end - start))
-    return widest(rate)
+    return rate
 
 
 @shown
