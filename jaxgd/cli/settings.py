@@ -11,10 +11,9 @@ from jaxtyping import Array
 
 from jaxgd.blocked import blocked_sgd
 from jaxgd.descent import Epoch
-from jaxgd.optim.names import OPTIMIZERS, by_name
+from jaxgd.optim.names import by_name
+from jaxgd.optim.registry import REGISTRY
 from jaxgd.tabular.predictor import Predictor
-
-_OFFERED = sorted(OPTIMIZERS.keys() - {"muon"})
 
 
 class Keys(NamedTuple):
@@ -34,12 +33,13 @@ def keys(seed: int) -> Keys:
 
 def optimizer_named(name: str, learning_rate: float) -> optax.GradientTransformation:
     """torch.optim's optimizer of that name; ValueError for another or a bad learning rate."""
+    offered = sorted(REGISTRY.keys() - {"muon"})
     if name.lower() == "muon":
         raise ValueError(
-            f"optimizer must be one of {', '.join(_OFFERED)}; got {name!r}. "
+            f"optimizer must be one of {', '.join(offered)}; got {name!r}. "
             "Muon takes matrices only; every model here has a vector."
         )
-    optimizer = by_name(name, _OFFERED)
+    optimizer = by_name(name, offered)
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(
             "learning_rate must be finite and greater than 0; "

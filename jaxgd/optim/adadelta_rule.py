@@ -1,10 +1,23 @@
 """Adadelta, as torch.optim.Adadelta."""
 
-import optax
+from typing import NamedTuple
 
-from jaxgd.optim.gradient import torch_gradient
-from jaxgd.optim.learning_rate import scale_by_lr
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
+from jaxgd.optim.moments import average_of_squares
 from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_lr, check_non_negative
+from jaxgd.optim.torch_order import torch_chain
+
+
+class AdadeltaState(NamedTuple):
+    """The updates done and torch's buffers, by torch's names."""
+
+    t: Int[Array, ""]
+    square_avg: optax.Updates
+    acc_delta: optax.Updates
 
 
 def adadelta(
@@ -23,14 +36,25 @@ def adadelta(
         x ← ρ x + (1 - ρ) u²
         p ← p - lr u
 
-    State: `optax.ScaleByAdaDeltaState`, where `e_g` is torch's `square_avg` (v) and `e_x` its
-    `acc_delta` (x). Raises ValueError for an option out of its range.
+    State: `AdadeltaState`. Raises ValueError for an option out of its range.
 
     Departs from torch: nothing beyond rounding. optax.adadelta without a learning rate ascends.
     """
     check_lr(lr)
     check("rho", rho, "in [0, 1]", lambda value: 0 <= value <= 1, "torch's default is rho=0.9.")
     check_non_negative(eps=eps, weight_decay=weight_decay)
-    return optax.chain(
-        torch_gradient(weight_decay, maximize), optax.scale_by_adadelta(rho, eps), scale_by_lr(lr)
-    )
+    return torch_chain(scale_by_adadelta(rho, eps), lr, weight_decay, maximize=maximize)
+
+
+def scale_by_adadelta(rho: Scalar, eps: Scalar) -> optax.GradientTransformation:
+    """The direction √(x + eps) / √(v + eps) · g: see `adadelta`."""
+
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
+        del scalars
+        v, x = moments
+        v = average_of_squares(v, g, rho)
+        u = jnp.sqrt(x + eps) / jnp.sqrt(v + eps) * g
+        return u, (v, average_of_squares(x, u, rho))
+
+    moments = {"square_avg": jnp.zeros_like, "acc_delta": jnp.zeros_like}
+    return leafwise(AdadeltaState, moments, leaf, counted(), t=no_updates)

@@ -2,13 +2,12 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxgd.optim.gradient import torch_gradient
-from jaxgd.optim.learning_rate import scale_by_lr
+from jaxgd.optim.leaves import Moments, Scalars, Start, counted, leafwise, no_updates
+from jaxgd.optim.moments import lerp, norm, root
 from jaxgd.optim.options import (
     Scalar,
     ScalarOrSchedule,
@@ -18,6 +17,7 @@ from jaxgd.optim.options import (
     check_pair,
 )
 from jaxgd.optim.precision import widest
+from jaxgd.optim.torch_order import torch_chain
 
 
 class AdafactorState(NamedTuple):
@@ -27,15 +27,6 @@ class AdafactorState(NamedTuple):
     row_var: optax.Updates
     col_var: optax.Updates
     variance: optax.Updates
-
-
-class _Leaf(NamedTuple):
-    """What one update makes of one leaf."""
-
-    direction: Array
-    row_var: Array | None
-    col_var: Array | None
-    variance: Array | None
 
 
 def adafactor(
@@ -70,71 +61,59 @@ def adafactor(
         if value is not None:
             check_non_negative(**{f"eps[{index}]": value})
     check("beta2_decay", beta2_decay, "at most 0", lambda value: value <= 0, "Use -0.8.")
-    check("d", d, "at least 1", lambda value: value >= 1, "Use d=1, torch's default.")
-    return optax.chain(
-        torch_gradient(0.0, maximize),
-        scale_by_adafactor(lr, beta2_decay, eps, d),
-        scale_by_lr(lr, weight_decay),
+    remedy = "Use d=1, torch's default, or math.inf for no clip."
+    check("d", d, "at least 1", lambda value: value >= 1, remedy, infinite=True)
+    return torch_chain(
+        scale_by_adafactor(beta2_decay, eps, d),
+        lr,
+        weight_decay,
+        decoupled=True,
+        maximize=maximize,
+        limit=relative,
     )
 
 
+def relative(rate: Float[Array, ""], count: Int[Array, ""]) -> Float[Array, ""]:
+    """The rate, but at most 1/√t at the update t = count + 1."""
+    return jnp.minimum(rate, 1.0 / jnp.sqrt(widest(count + 1)))
+
+
 def scale_by_adafactor(
-    lr: ScalarOrSchedule, beta2_decay: Scalar, eps: tuple[Scalar | None, Scalar], d: Scalar
+    beta2_decay: Scalar, eps: tuple[Scalar | None, Scalar], d: Scalar
 ) -> optax.GradientTransformation:
-    """The direction of `adafactor`: what, times -lr, is its last line."""
+    """The direction of `adafactor`: what, times -min(lr, 1/√t), is its last line."""
 
-    def init(params: optax.Params) -> AdafactorState:
-        def zeros(leaf: Array, axis: int) -> Array | None:
-            return jnp.zeros_like(leaf.sum(axis, keepdims=True)) if leaf.ndim > 1 else None
+    def weight(t: Int[Array, ""]) -> Scalars:
+        return (widest(t) ** beta2_decay,)
 
-        return AdafactorState(
-            t=jnp.zeros([], jnp.int32),
-            row_var=jax.tree.map(lambda p: zeros(p, -1), params),
-            col_var=jax.tree.map(lambda p: zeros(p, -2), params),
-            variance=jax.tree.map(lambda p: None if p.ndim > 1 else jnp.zeros_like(p), params),
-        )
+    def leaf(g: Array, moments: Moments, scalars: Scalars, p: Array) -> tuple[Array, Moments]:
+        row, col, variance = moments
+        (w,) = scalars
+        eps1, eps2 = jnp.finfo(p.dtype).eps if eps[0] is None else eps[0], eps[1]
+        square = g * g
+        if row is not None and col is not None:
+            row = lerp(row, square.mean(-1, keepdims=True), w)
+            col = lerp(col, square.mean(-2, keepdims=True), w)
+            estimate = row @ col / jnp.maximum(row.mean(-2, keepdims=True), eps1)
+        else:
+            assert variance is not None
+            estimate = variance = lerp(variance, square, w)
+        # As max(estimate, ε₁²) under the root, whose ε₁² may underflow.
+        direction = g / jnp.maximum(root(estimate), eps1)
+        size = jnp.maximum(eps2, _rms(p)) / jnp.maximum(1.0, _rms(direction) / d)
+        return size * direction, (row, col, variance)
 
-    def update(
-        grads: optax.Updates, state: AdafactorState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, AdafactorState]:
-        if params is None:
-            raise ValueError(optax.base.NO_PARAMS_MSG)
-        rate = widest(lr(state.t) if callable(lr) else lr)
-        t = optax.safe_increment(state.t)
-        weight = widest(t) ** beta2_decay
-        relative_rate = jnp.minimum(1.0, 1.0 / (rate * jnp.sqrt(widest(t))))
+    def zeros(axis: int) -> Start:
+        return lambda p: jnp.zeros_like(p.sum(axis, keepdims=True)) if p.ndim > 1 else None
 
-        def moved(average: Array, value: Array) -> Array:
-            """torch's lerp: from the nearer end, so that a weight of 1 forgets without a trace."""
-            w, way = weight.astype(value.dtype), value - average
-            return jnp.where(w < 0.5, average + w * way, value - (1 - w) * way)
-
-        def leaf(
-            g: Array, p: Array, row: Array | None, col: Array | None, variance: Array | None
-        ) -> _Leaf:
-            eps1, eps2 = jnp.finfo(p.dtype).eps if eps[0] is None else eps[0], eps[1]
-            square = jnp.square(g)
-            if row is not None and col is not None:
-                row = moved(row, square.mean(-1, keepdims=True))
-                col = moved(col, square.mean(-2, keepdims=True))
-                estimate = row @ col / jnp.maximum(row.mean(-2, keepdims=True), eps1)
-            else:
-                assert variance is not None
-                estimate = variance = moved(variance, square)
-            direction = g * jax.lax.rsqrt(jnp.maximum(estimate, eps1 * eps1))
-            size = jnp.maximum(eps2, _rms(p)) * relative_rate.astype(p.dtype)
-            direction *= size / jnp.maximum(1.0, _rms(direction) / d)
-            return _Leaf(direction, row, col, variance)
-
-        leaves = jax.tree.map(leaf, grads, params, state.row_var, state.col_var, state.variance)
-        directions, *buffers = (
-            jax.tree.map(lambda _, of_leaf, i=i: of_leaf[i], grads, leaves) for i in range(4)
-        )
-        return directions, AdafactorState(t, *buffers)
-
-    return optax.GradientTransformation(init, update)
+    moments = {
+        "row_var": zeros(-1),
+        "col_var": zeros(-2),
+        "variance": lambda p: None if p.ndim > 1 else jnp.zeros_like(p),
+    }
+    return leafwise(AdafactorState, moments, leaf, counted(weight), reads_params=True, t=no_updates)
 
 
 def _rms(x: Float[Array, "..."]) -> Float[Array, ""]:
     """The root mean square of all entries."""
-    return jnp.linalg.norm(x.ravel()) / x.size**0.5
+    return norm(x) / x.size**0.5

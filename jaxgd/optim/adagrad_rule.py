@@ -2,15 +2,15 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
-from jaxgd.optim.gradient import torch_gradient
-from jaxgd.optim.learning_rate import scale_by_lr
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
+from jaxgd.optim.moments import root
 from jaxgd.optim.options import Scalar, ScalarOrSchedule, check_lr, check_non_negative
 from jaxgd.optim.precision import widest
+from jaxgd.optim.torch_order import torch_chain
 
 
 class AdagradState(NamedTuple):
@@ -47,10 +47,11 @@ def adagrad(
         initial_accumulator_value=initial_accumulator_value,
         eps=eps,
     )
-    return optax.chain(
-        torch_gradient(weight_decay, maximize),
+    return torch_chain(
         scale_by_adagrad(lr_decay, initial_accumulator_value, eps),
-        scale_by_lr(lr),
+        lr,
+        weight_decay,
+        maximize=maximize,
     )
 
 
@@ -59,21 +60,15 @@ def scale_by_adagrad(
 ) -> optax.GradientTransformation:
     """The direction g / (√s + eps) / (1 + (t - 1) lr_decay): see `adagrad`."""
 
-    def init(params: optax.Params) -> AdagradState:
-        start = optax.tree.full_like(params, initial_accumulator_value)
-        return AdagradState(jnp.zeros([], jnp.int32), start)
+    def slowing(t: Int[Array, ""]) -> Scalars:
+        return (1 + widest(t - 1) * lr_decay,)
 
-    def update(
-        grads: optax.Updates, state: AdagradState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, AdagradState]:
-        del params
-        total = jax.tree.map(lambda g, s: s + jnp.square(g), grads, state.sum)
-        slowing = 1 + widest(state.t) * lr_decay
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
+        (total,), (slowing,) = moments, scalars
+        total = total + g * g
+        return g / (root(total) + eps) / slowing, (total,)
 
-        def direction(g: Float[Array, "..."], s: Float[Array, "..."]) -> Float[Array, "..."]:
-            return g / (jnp.sqrt(s) + eps) / slowing.astype(g.dtype)
+    def start(param: Array) -> Array:
+        return jnp.full_like(param, initial_accumulator_value)
 
-        directions = jax.tree.map(direction, grads, total)
-        return directions, AdagradState(optax.safe_increment(state.t), total)
-
-    return optax.GradientTransformation(init, update)
+    return leafwise(AdagradState, {"sum": start}, leaf, counted(slowing), t=no_updates)

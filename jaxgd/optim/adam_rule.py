@@ -1,23 +1,24 @@
 """Adam, AMSGrad and AdamW, as torch.optim.Adam and torch.optim.AdamW."""
 
-from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from jaxgd.optim.corrections import bias_correction
-from jaxgd.optim.gradient import torch_gradient
-from jaxgd.optim.learning_rate import scale_by_lr
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
+from jaxgd.optim.moments import average, average_of_squares, root
 from jaxgd.optim.options import (
+    Betas,
     Scalar,
     ScalarOrSchedule,
+    at,
     check_betas,
     check_lr,
     check_non_negative,
 )
+from jaxgd.optim.torch_order import torch_chain
 
 
 class AdamState(NamedTuple):
@@ -31,7 +32,7 @@ class AdamState(NamedTuple):
 
 def adam(
     lr: ScalarOrSchedule = 1e-3,
-    betas: tuple[Scalar, Scalar] = (0.9, 0.999),
+    betas: Betas = (0.9, 0.999),
     eps: Scalar = 1e-8,
     weight_decay: Scalar = 0,
     amsgrad: bool = False,
@@ -46,7 +47,8 @@ def adam(
         v ← β2 v + (1 - β2) g²
         p ← p - lr · (m / (1 - β1^t)) / (√(v / (1 - β2^t)) + eps)
 
-    With amsgrad the root is taken of the largest *uncorrected* v so far.
+    With amsgrad the root is taken of the largest *uncorrected* v so far. The first beta may be a
+    schedule, as `schedules.one_cycle_lr` gives one: `betas=(cycle.momentum, 0.999)`.
 
     State: `AdamState`. Raises ValueError for an option out of its range.
 
@@ -56,17 +58,18 @@ def adam(
     check_lr(lr)
     check_betas(betas)
     check_non_negative(eps=eps, weight_decay=weight_decay)
-    coupled, decoupled = (0.0, weight_decay) if decoupled_weight_decay else (weight_decay, 0.0)
-    return optax.chain(
-        torch_gradient(coupled, maximize),
+    return torch_chain(
         scale_by_adam(betas, eps, amsgrad),
-        scale_by_lr(lr, decoupled),
+        lr,
+        weight_decay,
+        decoupled=decoupled_weight_decay,
+        maximize=maximize,
     )
 
 
 def adamw(
     lr: ScalarOrSchedule = 1e-3,
-    betas: tuple[Scalar, Scalar] = (0.9, 0.999),
+    betas: Betas = (0.9, 0.999),
     eps: Scalar = 1e-8,
     weight_decay: Scalar = 1e-2,
     amsgrad: bool = False,
@@ -82,33 +85,26 @@ def adamw(
     )
 
 
-def scale_by_adam(
-    betas: tuple[Scalar, Scalar], eps: Scalar, amsgrad: bool
-) -> optax.GradientTransformation:
+def scale_by_adam(betas: Betas, eps: Scalar, amsgrad: bool) -> optax.GradientTransformation:
     """The direction (m / (1 - β1^t)) / (√(v / (1 - β2^t)) + eps): see `adam`."""
-    beta1, beta2 = betas
 
-    def init(params: optax.Params) -> AdamState:
-        zeros = partial(optax.tree.zeros_like, params)
-        return AdamState(jnp.zeros([], jnp.int32), zeros(), zeros(), zeros() if amsgrad else None)
+    def scalars(t: Int[Array, ""]) -> Scalars:
+        beta1, beta2 = at(betas[0], t - 1), betas[1]
+        return beta1, beta2, bias_correction(beta1, t), jnp.sqrt(bias_correction(beta2, t))
 
-    def update(
-        grads: optax.Updates, state: AdamState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, AdamState]:
-        del params
-        t = optax.safe_increment(state.t)
-        exp_avg = optax.tree.update_moment(grads, state.exp_avg, beta1, 1)
-        exp_avg_sq = optax.tree.update_moment(grads, state.exp_avg_sq, beta2, 2)
-        largest = jax.tree.map(jnp.maximum, state.max_exp_avg_sq, exp_avg_sq) if amsgrad else None
-        correction1 = bias_correction(beta1, t)
-        root_correction2 = jnp.sqrt(bias_correction(beta2, t))
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
+        beta1, beta2, correction1, root_correction2 = scalars
+        m, v, largest = moments
+        m = average(m, g, beta1)
+        v = average_of_squares(v, g, beta2)
+        largest = jnp.maximum(largest, v) if amsgrad else largest
+        denominator = root(largest if amsgrad else v) / root_correction2 + eps
+        return m / correction1 / denominator, (m, v, largest)
 
-        def direction(m: Float[Array, "..."], v: Float[Array, "..."]) -> Float[Array, "..."]:
-            denominator = jnp.sqrt(v) / root_correction2.astype(v.dtype) + eps
-            return m / correction1.astype(m.dtype) / denominator
-
-        second_moment = largest if amsgrad else exp_avg_sq
-        directions = jax.tree.map(direction, exp_avg, second_moment)
-        return directions, AdamState(t, exp_avg, exp_avg_sq, largest)
-
-    return optax.GradientTransformation(init, update)
+    zeros = jnp.zeros_like
+    moments = {
+        "exp_avg": zeros,
+        "exp_avg_sq": zeros,
+        "max_exp_avg_sq": zeros if amsgrad else None,
+    }
+    return leafwise(AdamState, moments, leaf, counted(scalars), t=no_updates)

@@ -1,23 +1,24 @@
 """Adamax, as torch.optim.Adamax."""
 
-from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
 from jaxgd.optim.corrections import bias_correction
-from jaxgd.optim.gradient import torch_gradient
-from jaxgd.optim.learning_rate import scale_by_lr
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
+from jaxgd.optim.moments import average
 from jaxgd.optim.options import (
+    Betas,
     Scalar,
     ScalarOrSchedule,
+    at,
     check_betas,
     check_lr,
     check_non_negative,
 )
+from jaxgd.optim.torch_order import torch_chain
 
 
 class AdamaxState(NamedTuple):
@@ -30,7 +31,7 @@ class AdamaxState(NamedTuple):
 
 def adamax(
     lr: ScalarOrSchedule = 2e-3,
-    betas: tuple[Scalar, Scalar] = (0.9, 0.999),
+    betas: Betas = (0.9, 0.999),
     eps: Scalar = 1e-8,
     weight_decay: Scalar = 0,
     *,
@@ -50,28 +51,22 @@ def adamax(
     check_lr(lr)
     check_betas(betas)
     check_non_negative(eps=eps, weight_decay=weight_decay)
-    return optax.chain(
-        torch_gradient(weight_decay, maximize), scale_by_adamax(betas, eps), scale_by_lr(lr)
-    )
+    return torch_chain(scale_by_adamax(betas, eps), lr, weight_decay, maximize=maximize)
 
 
-def scale_by_adamax(betas: tuple[Scalar, Scalar], eps: Scalar) -> optax.GradientTransformation:
+def scale_by_adamax(betas: Betas, eps: Scalar) -> optax.GradientTransformation:
     """The direction (m / (1 - β1^t)) / s: see `adamax`."""
-    beta1, beta2 = betas
 
-    def init(params: optax.Params) -> AdamaxState:
-        zeros = partial(optax.tree.zeros_like, params)
-        return AdamaxState(jnp.zeros([], jnp.int32), zeros(), zeros())
+    def scalars(t: Int[Array, ""]) -> Scalars:
+        beta1 = at(betas[0], t - 1)
+        return beta1, betas[1], bias_correction(beta1, t)
 
-    def update(
-        grads: optax.Updates, state: AdamaxState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, AdamaxState]:
-        del params
-        t = optax.safe_increment(state.t)
-        exp_avg = optax.tree.update_moment(grads, state.exp_avg, beta1, 1)
-        exp_inf = optax.tree.update_infinity_moment(grads, state.exp_inf, beta2, eps)
-        correction = bias_correction(beta1, t)
-        directions = jax.tree.map(lambda m, s: m / correction.astype(m.dtype) / s, exp_avg, exp_inf)
-        return directions, AdamaxState(t, exp_avg, exp_inf)
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
+        beta1, beta2, correction = scalars
+        m, s = moments
+        m = average(m, g, beta1)
+        s = jnp.maximum(jnp.abs(g) + eps, beta2 * s)
+        return m / correction / s, (m, s)
 
-    return optax.GradientTransformation(init, update)
+    moments = {"exp_avg": jnp.zeros_like, "exp_inf": jnp.zeros_like}
+    return leafwise(AdamaxState, moments, leaf, counted(scalars), t=no_updates)

@@ -1,9 +1,11 @@
 """Averaged stochastic gradient descent, as torch.optim.ASGD."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -12,6 +14,7 @@ from jaxgd.optim.learning_rate import scale_by_lr
 from jaxgd.optim.options import (
     Scalar,
     ScalarOrSchedule,
+    at,
     check,
     check_lr,
     check_non_negative,
@@ -42,7 +45,7 @@ def asgd(
         ax ← ax + μ (p - ax),            μ₁ = 1,   μ_{t+1} = 1 / max(1, t - t0)
 
     The averaged iterate is the answer ASGD promises: `optax.tree.get(state, "ax")`. Until update
-    t0 it is p itself.
+    t0 it is p itself: with t0=math.inf for ever.
 
     State: `AverageState`. Raises ValueError for a negative lr or weight_decay.
 
@@ -53,17 +56,29 @@ def asgd(
     """
     check_lr(lr)
     check_non_negative(weight_decay=weight_decay)
-    for name, value in {"lambd": lambd, "alpha": alpha, "t0": t0}.items():
-        check(name, value, "finite", lambda _: True, "torch's defaults are 1e-4, 0.75 and 1e6.")
+    remedy = "torch's defaults are 1e-4, 0.75 and 1e6."
+    for name, value in {"lambd": lambd, "alpha": alpha}.items():
+        check(name, value, "finite", lambda _: True, remedy)
+    check("t0", t0, "a number", lambda value: value == value, remedy, infinite=True)
 
     def eta(count: Int[Array, ""]) -> Float[Array, ""]:
         last = jnp.maximum(count - 1, 0)
-        rate = widest(lr(last) if callable(lr) else lr)
+        rate = widest(at(lr, last))
         return _in_float32(rate / (1 + lambd * rate * widest(count)) ** alpha)
 
     return optax.chain(
         torch_gradient(weight_decay, maximize), scale_by_lr(eta, lambd), average_from(t0)
     )
+
+
+def eta_and_mu(options: Mapping[str, Any], rate: float, step: int) -> dict[str, np.float32]:
+    """Torch's η and μ after `step` updates, which are the next update's, in its default dtype.
+
+    `rate` is the learning rate of the update before.
+    """
+    eta = rate / (1 + options["lambd"] * rate * step) ** options["alpha"]
+    mu = 1 / max(1, step - options["t0"]) if step else 1.0
+    return {"eta": np.float32(eta), "mu": np.float32(mu)}
 
 
 def average_from(t0: Scalar) -> optax.GradientTransformation:

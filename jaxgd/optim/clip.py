@@ -5,7 +5,9 @@ import math
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
+from jaxgd.optim.moments import norm
 from jaxgd.optim.options import Scalar, check
 
 
@@ -14,8 +16,9 @@ def clip_grad_norm(max_norm: Scalar, norm_type: float = 2.0) -> optax.GradientTr
 
         g ← g · min(1, max_norm / (‖g‖_p + 1e-6)),   p = norm_type > 0, or math.inf
 
-    The norm is that of the leaves' norms. A norm that is not finite makes every leaf NaN or 0, as
-    torch does unless told `error_if_nonfinite`; `optax.apply_if_finite` skips such an update.
+    The norm, `grad_norm(grads)`, is that of the leaves' norms. One that is not finite makes every
+    leaf NaN or 0, as torch does unless told `error_if_nonfinite`; `optax.apply_if_finite` skips
+    such an update.
     max_norm=math.inf clips nothing.
 
     Raises ValueError for a negative `max_norm`, or a norm type that is not positive.
@@ -32,13 +35,31 @@ def clip_grad_norm(max_norm: Scalar, norm_type: float = 2.0) -> optax.GradientTr
         del params
         if not jax.tree.leaves(grads):
             return grads
-        norms = [jnp.linalg.norm(leaf.ravel(), norm_type) for leaf in jax.tree.leaves(grads)]
-        widest = max((norm.dtype for norm in norms), key=lambda dtype: jnp.finfo(dtype).bits)
-        total_norm = jnp.linalg.norm(jnp.stack([n.astype(widest) for n in norms]), norm_type)
-        scale = jnp.minimum(jnp.asarray(max_norm, widest) / (total_norm + 1e-6), 1.0)
+        total_norm = grad_norm(grads, norm_type)
+        scale = jnp.minimum(jnp.asarray(max_norm, total_norm.dtype) / (total_norm + 1e-6), 1.0)
         return jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
 
     return optax.stateless(clip)
+
+
+def grad_norm(grads: optax.Updates, norm_type: float = 2.0) -> Float[Array, ""]:
+    """The total norm of a gradient, as `torch.nn.utils.clip_grad_norm_` returns and clips it.
+
+        ‖(‖g_1‖_p, ‖g_2‖_p, …)‖_p,   p = norm_type > 0, or math.inf
+
+    In the widest type of the leaves. Its derivative is 0 where the gradient is.
+
+    Departs from torch: nothing beyond rounding, and no leaves have the norm 0 in float32.
+    """
+    norms = [_norm(leaf, norm_type) for leaf in jax.tree.leaves(grads)]
+    if not norms:
+        return jnp.zeros((), jnp.float32)
+    widest = max((each.dtype for each in norms), key=lambda dtype: jnp.finfo(dtype).bits)
+    return _norm(jnp.stack([each.astype(widest) for each in norms]), norm_type)
+
+
+def _norm(leaf: Array, norm_type: float) -> Array:
+    return norm(leaf) if norm_type == 2 else jnp.linalg.norm(leaf.ravel(), norm_type)
 
 
 def clip_grad_value(clip_value: Scalar) -> optax.GradientTransformation:

@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxgd.optim.line_search import Point, strong_wolfe
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_lr, check_params
+from jaxgd.optim.options import Scalar, ScalarOrSchedule, at, check, check_lr, check_params
 
 
 class LBFGSState(NamedTuple):
@@ -69,8 +69,11 @@ def lbfgs(
         value, grad = jax.value_and_grad(value_fn)(params)
         updates, state = optimizer.update(grad, state, params, value=value, value_fn=value_fn)
 
-    State: `LBFGSState`. Raises ValueError for an option out of its range, or without `value` and
-    `value_fn`. All parameters have one dtype.
+    State: `LBFGSState`, 2 · history_size + 2 times the parameters: 202 times with torch's default,
+    and from the first update on, where torch allocates the pairs as they come.
+
+    Raises ValueError for an option out of its range, or without `value` and `value_fn`. All
+    parameters have one dtype.
 
     Source: Numerical optimization (Nocedal & Wright), algorithm 7.5.
     Departs from torch: nothing beyond rounding, in float64. Curvature pairs amplify rounding, so
@@ -141,7 +144,7 @@ def lbfgs(
             )
         start, unravel = ravel_pytree(params)
         grad = ravel_pytree(grads)[0]
-        rate = jnp.asarray(lr(state.step) if callable(lr) else lr, start.dtype)
+        rate = jnp.asarray(at(lr, state.step), start.dtype)
 
         def loss_and_grad(x: Float[Array, " n"]) -> tuple[Float[Array, ""], Float[Array, " n"]]:
             loss, gradient = jax.value_and_grad(value_fn)(unravel(x))

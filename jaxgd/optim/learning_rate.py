@@ -1,5 +1,6 @@
 """The last line of every torch optimizer: decoupled weight decay, then the learning rate."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -7,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, check_params, is_static_zero
+from jaxgd.optim.options import Scalar, ScalarOrSchedule, at, check_params, is_static_zero
+from jaxgd.optim.precision import widest
 
 
 class LearningRateState(NamedTuple):
@@ -17,7 +19,9 @@ class LearningRateState(NamedTuple):
 
 
 def scale_by_lr(
-    lr: ScalarOrSchedule, decoupled_weight_decay: Scalar = 0.0
+    lr: ScalarOrSchedule,
+    decoupled_weight_decay: Scalar = 0.0,
+    limit: Callable[[Array, Array], Array] | None = None,
 ) -> optax.GradientTransformation:
     """The step -lr · u, after the parameters have decayed by the factor 1 - lr · weight_decay.
 
@@ -25,7 +29,8 @@ def scale_by_lr(
 
     A schedule gets the number of updates done (0 at the first). It is evaluated in the precision
     it returns, so float64 stays exact under x64, and the state is the same for a number and
-    for a schedule: a run may change from one to the other.
+    for a schedule: a run may change from one to the other. `limit(lr, count)` takes the place of lr
+    in the step, and not in the decay.
 
     Departs from torch: nothing in float64. The decayed parameter is rounded to its own
     precision before the step, as in torch, but only the difference is handed on, which adds one
@@ -39,8 +44,9 @@ def scale_by_lr(
     def update(
         direction: optax.Updates, state: LearningRateState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, LearningRateState]:
-        rate = lr(state.step) if callable(lr) else lr
-        updates = jax.tree.map(lambda u: -jnp.asarray(rate, u.dtype) * u, direction)
+        rate = at(lr, state.step)
+        length = rate if limit is None else limit(widest(rate), state.step)
+        updates = jax.tree.map(lambda u: -jnp.asarray(length, u.dtype) * u, direction)
         if not is_static_zero(decoupled_weight_decay):
             if params is None:
                 raise ValueError(optax.base.NO_PARAMS_MSG)

@@ -1,25 +1,26 @@
 """NAdam, as torch.optim.NAdam."""
 
 import math
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
 from jaxgd.optim.corrections import bias_correction
-from jaxgd.optim.gradient import torch_gradient
-from jaxgd.optim.learning_rate import scale_by_lr
+from jaxgd.optim.leaves import Moments, Scalars, leafwise, no_updates
+from jaxgd.optim.moments import average, average_of_squares, root
 from jaxgd.optim.options import (
+    Betas,
     Scalar,
     ScalarOrSchedule,
+    at,
     check_betas,
     check_lr,
     check_non_negative,
 )
 from jaxgd.optim.precision import widest
+from jaxgd.optim.torch_order import torch_chain
 
 
 class NAdamState(NamedTuple):
@@ -33,7 +34,7 @@ class NAdamState(NamedTuple):
 
 def nadam(
     lr: ScalarOrSchedule = 2e-3,
-    betas: tuple[Scalar, Scalar] = (0.9, 0.999),
+    betas: Betas = (0.9, 0.999),
     eps: Scalar = 1e-8,
     weight_decay: Scalar = 0,
     momentum_decay: Scalar = 4e-3,
@@ -58,49 +59,45 @@ def nadam(
     check_lr(lr)
     check_betas(betas)
     check_non_negative(eps=eps, weight_decay=weight_decay, momentum_decay=momentum_decay)
-    coupled, decoupled = (0.0, weight_decay) if decoupled_weight_decay else (weight_decay, 0.0)
-    return optax.chain(
-        torch_gradient(coupled, maximize),
+    return torch_chain(
         scale_by_nadam(betas, eps, momentum_decay),
-        scale_by_lr(lr, decoupled),
+        lr,
+        weight_decay,
+        decoupled=decoupled_weight_decay,
+        maximize=maximize,
     )
 
 
 def scale_by_nadam(
-    betas: tuple[Scalar, Scalar], eps: Scalar, momentum_decay: Scalar
+    betas: Betas, eps: Scalar, momentum_decay: Scalar
 ) -> optax.GradientTransformation:
     """The direction of `nadam`: what its last line multiplies by -lr."""
-    beta1, beta2 = betas
 
-    def mu(step: Float[Array, ""]) -> Float[Array, ""]:
+    def mu(step: Float[Array, ""], beta1: Scalar) -> Float[Array, ""]:
         """The momentum of one update, which warms up from about β1 / 2 to β1."""
         return (1.0 - 0.5 * jnp.exp(step * momentum_decay * math.log(0.96))) * beta1
 
-    def init(params: optax.Params) -> NAdamState:
-        zeros = partial(optax.tree.zeros_like, params)
-        return NAdamState(jnp.zeros([], jnp.int32), zeros(), zeros(), jnp.ones([], jnp.float32))
-
-    def update(
-        grads: optax.Updates, state: NAdamState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, NAdamState]:
-        del params
+    def advance(state: Any) -> tuple[Any, Scalars]:
         t = optax.safe_increment(state.t)
-        exp_avg = optax.tree.update_moment(grads, state.exp_avg, beta1, 1)
-        exp_avg_sq = optax.tree.update_moment(grads, state.exp_avg_sq, beta2, 2)
-        correction2 = bias_correction(beta2, t)
-
-        step = widest(t)
-        mu_now, mu_next = mu(step), mu(step + 1)
+        step, beta1, beta2 = widest(t), at(betas[0], state.t), betas[1]
+        mu_now, mu_next = mu(step, beta1), mu(step + 1, beta1)
         mu_product = state.mu_product * mu_now.astype(state.mu_product.dtype)
         product = mu_product.astype(step.dtype)
-        of_grad = (1 - mu_now) / (1 - product)
+        of_gradient = (1 - mu_now) / (1 - product)
         of_average = mu_next / (1 - product * mu_next)
+        scalars = beta1, beta2, bias_correction(beta2, t), of_gradient, of_average
+        return state._replace(t=t, mu_product=mu_product), scalars
 
-        def direction(g: Array, m: Array, v: Array) -> Array:
-            blend = of_grad.astype(g.dtype) * g + of_average.astype(m.dtype) * m
-            return blend / (jnp.sqrt(v / correction2.astype(v.dtype)) + eps)
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
+        beta1, beta2, correction2, of_gradient, of_average = scalars
+        m, v = moments
+        m = average(m, g, beta1)
+        v = average_of_squares(v, g, beta2)
+        blend = of_gradient * g + of_average * m
+        return blend / (root(v / correction2) + eps), (m, v)
 
-        directions = jax.tree.map(direction, grads, exp_avg, exp_avg_sq)
-        return directions, NAdamState(t, exp_avg, exp_avg_sq, mu_product)
+    def no_product() -> Array:
+        return jnp.ones([], jnp.float32)
 
-    return optax.GradientTransformation(init, update)
+    moments = {"exp_avg": jnp.zeros_like, "exp_avg_sq": jnp.zeros_like}
+    return leafwise(NAdamState, moments, leaf, advance, t=no_updates, mu_product=no_product)

@@ -6,7 +6,7 @@ is the caller's to keep.
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,33 @@ import numpy as np
 from jaxtyping import PyTree
 
 Scalar: TypeAlias = int | float | np.number | np.ndarray | jax.Array
-ScalarOrSchedule: TypeAlias = Scalar | Callable[[Any], Any]
+
+
+@runtime_checkable
+class Tensor(Protocol):
+    """A torch tensor, as far as it is one number."""
+
+    def numel(self) -> int:
+        """How many numbers it holds."""
+
+    def item(self) -> float:
+        """The only one of them."""
+
+
+ScalarOrSchedule: TypeAlias = Scalar | Tensor | Callable[[Any], Any]
+Betas: TypeAlias = tuple[ScalarOrSchedule, Scalar]
+
+
+def at(option: ScalarOrSchedule, count: Any) -> Any:
+    """The option's value after `count` updates: of a schedule its value there, or the number."""
+    return _alone(option(count) if callable(option) else option)
+
+
+def _alone(value: Any) -> Any:
+    """A number out of an array or a torch tensor of one element; everything else as it is."""
+    if isinstance(value, (np.ndarray, jax.Array)):
+        return value.reshape(()) if value.size == 1 else value
+    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
 
 
 def is_static_zero(option: object) -> bool:
@@ -25,8 +51,19 @@ def is_static_zero(option: object) -> bool:
     return isinstance(option, (int, float)) and option == 0
 
 
-def check(name: str, value: object, rule: str, holds: Callable[[float], bool], remedy: str) -> None:
-    """Raise unless `value` is a finite scalar for which the rule holds, or not known yet."""
+def check(
+    name: str,
+    value: object,
+    rule: str,
+    holds: Callable[[float], bool],
+    remedy: str,
+    *,
+    infinite: bool = False,
+) -> None:
+    """Raise unless `value` is a scalar for which the rule holds, or not known yet.
+
+    It must be finite, or may be `infinite` where torch gives that a meaning.
+    """
     if isinstance(value, jax.core.Tracer):
         return
     if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
@@ -35,16 +72,29 @@ def check(name: str, value: object, rule: str, holds: Callable[[float], bool], r
     if np.shape(value) != ():
         raise ValueError(f"{name} must be a scalar; got the shape {np.shape(value)}. {remedy}")
     number = float(value)
-    if not (math.isfinite(number) and holds(number)):
+    if not ((math.isfinite(number) or infinite) and holds(number)):
         raise ValueError(f"{name} must be {rule}; got {name}={number:g}. {remedy}")
 
 
+def is_positive_integer(value: float) -> bool:
+    """The rule of a number of updates."""
+    return value >= 1 and value == int(value)
+
+
 def check_lr(lr: object) -> None:
-    """Raise unless `lr` is a schedule or a finite number that is not negative."""
-    if callable(lr):
+    """Raise unless `lr` is a schedule or a finite number that is not negative.
+
+    As in torch it may stand alone in an array, or in a tensor, of one element.
+    """
+    if callable(lr) and not hasattr(lr, "init"):
         return
-    remedy = "Use maximize=True to ascend, and float(lr) for a torch tensor or a string."
-    check("lr", lr, "finite and at least 0", lambda value: value >= 0, remedy)
+    if hasattr(lr, "init"):
+        raise TypeError(
+            f"lr must be a number or a schedule of the count; got a {type(lr).__name__}, which "
+            "looks at a value. Use optax.inject_hyperparams(optimizer)(lr=…): it keeps its state."
+        )
+    remedy = "Use maximize=True to ascend, and float(lr) for a string."
+    check("lr", _alone(lr), "finite and at least 0", lambda value: value >= 0, remedy)
 
 
 def check_non_negative(**options: object) -> None:
@@ -54,12 +104,20 @@ def check_non_negative(**options: object) -> None:
         check(name, value, "finite and at least 0", lambda value: value >= 0, remedy)
 
 
-def check_betas(betas: tuple[Scalar, Scalar]) -> None:
-    """Raise unless both averages forget: each beta in [0, 1)."""
+def check_betas(betas: Betas) -> None:
+    """Raise unless both averages forget: each beta in [0, 1); the first may be a schedule."""
     remedy = "torch's default is betas=(0.9, 0.999)."
     check_pair("betas", betas, remedy)
     for index, beta in enumerate(betas):
+        if index == 0 and callable(beta):
+            continue
         check(f"betas[{index}]", beta, "in [0, 1)", lambda value: 0 <= value < 1, remedy)
+
+
+def check_momentum(momentum: object) -> None:
+    """Raise unless the momentum is a schedule or a finite number that is not negative."""
+    if not callable(momentum):
+        check_non_negative(momentum=momentum)
 
 
 def check_pair(name: str, pair: object, remedy: str) -> None:

@@ -1,24 +1,25 @@
 """RAdam, as torch.optim.RAdam."""
 
-from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
 from jaxgd.optim.corrections import bias_correction, log
-from jaxgd.optim.gradient import torch_gradient
-from jaxgd.optim.learning_rate import scale_by_lr
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
+from jaxgd.optim.moments import average, average_of_squares, root
 from jaxgd.optim.options import (
+    Betas,
     Scalar,
     ScalarOrSchedule,
+    at,
     check_betas,
     check_lr,
     check_non_negative,
 )
 from jaxgd.optim.precision import widest
+from jaxgd.optim.torch_order import torch_chain
 
 
 class RAdamState(NamedTuple):
@@ -31,7 +32,7 @@ class RAdamState(NamedTuple):
 
 def radam(
     lr: ScalarOrSchedule = 1e-3,
-    betas: tuple[Scalar, Scalar] = (0.9, 0.999),
+    betas: Betas = (0.9, 0.999),
     eps: Scalar = 1e-8,
     weight_decay: Scalar = 0,
     decoupled_weight_decay: bool = False,
@@ -56,38 +57,34 @@ def radam(
     check_lr(lr)
     check_betas(betas)
     check_non_negative(eps=eps, weight_decay=weight_decay)
-    coupled, decoupled = (0.0, weight_decay) if decoupled_weight_decay else (weight_decay, 0.0)
-    return optax.chain(
-        torch_gradient(coupled, maximize), scale_by_radam(betas, eps), scale_by_lr(lr, decoupled)
+    return torch_chain(
+        scale_by_radam(betas, eps),
+        lr,
+        weight_decay,
+        decoupled=decoupled_weight_decay,
+        maximize=maximize,
     )
 
 
-def scale_by_radam(betas: tuple[Scalar, Scalar], eps: Scalar) -> optax.GradientTransformation:
+def scale_by_radam(betas: Betas, eps: Scalar) -> optax.GradientTransformation:
     """The direction of `radam`: what its last line multiplies by -lr."""
-    beta1, beta2 = betas
 
-    def init(params: optax.Params) -> RAdamState:
-        zeros = partial(optax.tree.zeros_like, params)
-        return RAdamState(jnp.zeros([], jnp.int32), zeros(), zeros())
-
-    def update(
-        grads: optax.Updates, state: RAdamState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, RAdamState]:
-        del params
-        t = optax.safe_increment(state.t)
-        exp_avg = optax.tree.update_moment(grads, state.exp_avg, beta1, 1)
-        exp_avg_sq = optax.tree.update_moment(grads, state.exp_avg_sq, beta2, 2)
-        correction1 = bias_correction(beta1, t)
+    def scalars(t: Int[Array, ""]) -> Scalars:
+        beta1, beta2 = at(betas[0], t - 1), betas[1]
         rho = average_length(beta2, t)
         scale = rectification(beta2, rho) * jnp.sqrt(bias_correction(beta2, t))
+        return beta1, beta2, bias_correction(beta1, t), rho > 5, scale
 
-        def direction(m: Float[Array, "..."], v: Float[Array, "..."]) -> Float[Array, "..."]:
-            adaptive = scale.astype(v.dtype) / (jnp.sqrt(v) + eps)
-            return m / correction1.astype(m.dtype) * jnp.where(rho > 5, adaptive, 1.0)
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
+        beta1, beta2, correction1, is_long, scale = scalars
+        m, v = moments
+        m = average(m, g, beta1)
+        v = average_of_squares(v, g, beta2)
+        adaptive = scale / (root(v) + eps)
+        return m / correction1 * jnp.where(is_long, adaptive, 1.0), (m, v)
 
-        return jax.tree.map(direction, exp_avg, exp_avg_sq), RAdamState(t, exp_avg, exp_avg_sq)
-
-    return optax.GradientTransformation(init, update)
+    moments = {"exp_avg": jnp.zeros_like, "exp_avg_sq": jnp.zeros_like}
+    return leafwise(RAdamState, moments, leaf, counted(scalars), t=no_updates)
 
 
 def average_length(beta2: Scalar, t: Int[Array, ""]) -> Float[Array, ""]:

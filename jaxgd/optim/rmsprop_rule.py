@@ -1,17 +1,33 @@
 """RMSprop, as torch.optim.RMSprop."""
 
-import optax
+from typing import NamedTuple
 
-from jaxgd.optim.gradient import torch_gradient
-from jaxgd.optim.learning_rate import scale_by_lr
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
+from jaxgd.optim.moments import average, average_of_squares, root
 from jaxgd.optim.options import (
     Scalar,
     ScalarOrSchedule,
+    at,
     check,
     check_lr,
+    check_momentum,
     check_non_negative,
     is_static_zero,
 )
+from jaxgd.optim.torch_order import torch_chain
+
+
+class RMSpropState(NamedTuple):
+    """The updates done and torch's buffers, by torch's names; None for what is not in use."""
+
+    t: Int[Array, ""]
+    square_avg: optax.Updates
+    grad_avg: optax.Updates | None
+    momentum_buffer: optax.Updates | None
 
 
 def rmsprop(
@@ -19,7 +35,7 @@ def rmsprop(
     alpha: Scalar = 0.99,
     eps: Scalar = 1e-8,
     weight_decay: Scalar = 0,
-    momentum: Scalar = 0,
+    momentum: ScalarOrSchedule = 0,
     centered: bool = False,
     *,
     maximize: bool = False,
@@ -32,24 +48,44 @@ def rmsprop(
         b ← μ b + g / (√(v - m²) + eps)
         p ← p - lr b
 
-    State: `optax.ScaleByRmsState` or, if centered, `optax.ScaleByRStdDevState`, where `nu` is
-    torch's `square_avg` (v) and `mu` its `grad_avg` (m); `optax.TraceState.trace` is torch's
-    `momentum_buffer` (b), absent for momentum=0.
+    `momentum` may be a schedule: `schedules.one_cycle_lr(…).momentum`.
 
-    Raises ValueError for a negative option.
+    State: `RMSpropState`. Raises ValueError for a negative option.
 
     Departs from torch: nothing beyond rounding. Centered, where all gradients are alike, v - m²
     is nothing but rounding, and may be negative (NaN) in the one and not in the other.
     optax.rmsprop puts eps under the root and the learning rate before the momentum.
     """
     check_lr(lr)
-    check_non_negative(eps=eps, momentum=momentum, weight_decay=weight_decay)
+    check_momentum(momentum)
+    check_non_negative(eps=eps, weight_decay=weight_decay)
     remedy = "torch's default is alpha=0.99."
     check("alpha", alpha, "finite and at least 0", lambda value: value >= 0, remedy)
-    scale_by = optax.scale_by_stddev if centered else optax.scale_by_rms
-    return optax.chain(
-        torch_gradient(weight_decay, maximize),
-        scale_by(alpha, eps, eps_in_sqrt=False),
-        optax.identity() if is_static_zero(momentum) else optax.trace(momentum),
-        scale_by_lr(lr),
-    )
+    rule = scale_by_rmsprop(alpha, eps, momentum, centered)
+    return torch_chain(rule, lr, weight_decay, maximize=maximize)
+
+
+def scale_by_rmsprop(
+    alpha: Scalar, eps: Scalar, momentum: ScalarOrSchedule, centered: bool
+) -> optax.GradientTransformation:
+    """The direction b of `rmsprop`."""
+    gathers = not is_static_zero(momentum)
+
+    def scalars(t: Int[Array, ""]) -> Scalars:
+        return (at(momentum, t - 1),)
+
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
+        v, m, b = moments
+        v = average_of_squares(v, g, alpha)
+        m = average(m, g, alpha) if centered else m
+        direction = g / (root(v - m * m if centered else v) + eps)
+        b = direction + scalars[0] * b if gathers else b
+        return b if gathers else direction, (v, m, b)
+
+    zeros = jnp.zeros_like
+    moments = {
+        "square_avg": zeros,
+        "grad_avg": zeros if centered else None,
+        "momentum_buffer": zeros if gathers else None,
+    }
+    return leafwise(RMSpropState, moments, leaf, counted(scalars), t=no_updates)

@@ -2,19 +2,19 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Int
 
-from jaxgd.optim.gradient import torch_gradient
-from jaxgd.optim.learning_rate import scale_by_lr
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_lr, check_pair
+from jaxgd.optim.leaves import Moments, Scalars, Start, counted, leafwise, no_updates
+from jaxgd.optim.options import Scalar, ScalarOrSchedule, at, check, check_lr, check_pair
+from jaxgd.optim.torch_order import torch_chain
 
 
 class RpropState(NamedTuple):
-    """Torch's buffers, by torch's names."""
+    """The updates done and torch's buffers, by torch's names."""
 
+    t: Int[Array, ""]
     prev: optax.Updates
     step_size: optax.Updates
 
@@ -33,7 +33,8 @@ def rprop(
         g ← 0 where g · g_prev < 0
         p ← p - sign(g) s,   g_prev ← g
 
-    `lr` is the size of the first step, and of no effect later: of a schedule, its first value.
+    `lr` is the size of the first step, and of no effect later: of a schedule, its first value. A
+    NaN has no sign: such an entry stays where it is, and the next update takes it for the first.
 
     State: `RpropState`. Raises ValueError unless 0 < etas[0] < 1 < etas[1].
 
@@ -46,11 +47,7 @@ def rprop(
     check_pair("step_sizes", step_sizes, "torch's default is step_sizes=(1e-6, 50).")
     check("etas[0]", etas[0], "in (0, 1)", lambda value: 0 < value < 1, remedy)
     check("etas[1]", etas[1], "above 1", lambda value: value > 1, remedy)
-    return optax.chain(
-        torch_gradient(0.0, maximize),
-        scale_by_rprop(lr, etas, step_sizes),
-        scale_by_lr(1.0),
-    )
+    return torch_chain(scale_by_rprop(lr, etas, step_sizes), 1.0, maximize=maximize)
 
 
 def scale_by_rprop(
@@ -59,26 +56,22 @@ def scale_by_rprop(
     """The signed step sign(g) s: see `rprop`."""
     shrink, grow = etas
 
-    def init(params: optax.Params) -> RpropState:
-        first_step = lr(jnp.zeros([], jnp.int32)) if callable(lr) else lr
-        return RpropState(optax.tree.zeros_like(params), optax.tree.full_like(params, first_step))
+    def leaf(g: Array, moments: Moments, scalars: Scalars) -> tuple[Array, Moments]:
+        del scalars
+        prev, size = moments
+        agreement = g * prev
+        factor = jnp.where(
+            agreement > 0,
+            jnp.asarray(grow, size.dtype),
+            jnp.where(agreement < 0, jnp.asarray(shrink, size.dtype), jnp.ones((), size.dtype)),
+        )
+        size = jnp.clip(size * factor, *step_sizes)
+        g = jnp.where(agreement < 0, jnp.zeros_like(g), g)
+        sign = jnp.where(jnp.isnan(g), jnp.zeros_like(g), jnp.sign(g))
+        return sign * size, (g, size)
 
-    def update(
-        grads: optax.Updates, state: RpropState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, RpropState]:
-        del params
-        turned = jax.tree.map(lambda g, prev: g * prev < 0, grads, state.prev)
+    def first_step(param: Array) -> Array:
+        return jnp.full_like(param, at(lr, jnp.zeros([], jnp.int32)))
 
-        def resize(
-            g: Float[Array, "..."], prev: Float[Array, "..."], size: Float[Array, "..."]
-        ) -> Float[Array, "..."]:
-            agreement = g * prev
-            factor = jnp.where(agreement > 0, grow, jnp.where(agreement < 0, shrink, 1.0))
-            return jnp.clip(size * factor.astype(size.dtype), *step_sizes)
-
-        step_size = jax.tree.map(resize, grads, state.prev, state.step_size)
-        kept = jax.tree.map(lambda g, back: jnp.where(back, 0.0, g), grads, turned)
-        directions = jax.tree.map(lambda g, size: jnp.sign(g) * size, kept, step_size)
-        return directions, RpropState(kept, step_size)
-
-    return optax.GradientTransformation(init, update)
+    moments: dict[str, Start] = {"prev": jnp.zeros_like, "step_size": first_step}
+    return leafwise(RpropState, moments, leaf, counted(), t=no_updates)

@@ -9,9 +9,9 @@ import optax
 from jaxtyping import Array, Bool, Int
 
 from jaxgd.optim.corrections import bias_correction
-from jaxgd.optim.gradient import torch_gradient
-from jaxgd.optim.learning_rate import scale_by_lr
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_betas
+from jaxgd.optim.moments import root
+from jaxgd.optim.options import Betas, Scalar, ScalarOrSchedule, at, check, check_betas
+from jaxgd.optim.torch_order import torch_chain
 
 
 class SparseAdamState(NamedTuple):
@@ -24,7 +24,7 @@ class SparseAdamState(NamedTuple):
 
 def sparse_adam(
     lr: ScalarOrSchedule = 1e-3,
-    betas: tuple[Scalar, Scalar] = (0.9, 0.999),
+    betas: Betas = (0.9, 0.999),
     eps: Scalar = 1e-8,
     *,
     maximize: bool = False,
@@ -54,16 +54,11 @@ def sparse_adam(
         check("lr", lr, "positive", lambda value: value > 0, remedy)
     check("eps", eps, "positive", lambda value: value > 0, "torch's default is 1e-8.")
     check_betas(betas)
-    return optax.chain(
-        torch_gradient(0.0, maximize), scale_by_sparse_adam(betas, eps), scale_by_lr(lr)
-    )
+    return torch_chain(scale_by_sparse_adam(betas, eps), lr, maximize=maximize)
 
 
-def scale_by_sparse_adam(
-    betas: tuple[Scalar, Scalar], eps: Scalar
-) -> optax.GradientTransformationExtraArgs:
+def scale_by_sparse_adam(betas: Betas, eps: Scalar) -> optax.GradientTransformationExtraArgs:
     """The direction of `sparse_adam`: what its last line multiplies by -lr."""
-    beta1, beta2 = betas
 
     def init(params: optax.Params) -> SparseAdamState:
         zeros = partial(optax.tree.zeros_like, params)
@@ -79,15 +74,17 @@ def scale_by_sparse_adam(
     ) -> tuple[optax.Updates, SparseAdamState]:
         del params, extra_args
         t = optax.safe_increment(state.t)
+        beta1, beta2 = at(betas[0], state.t), betas[1]
         rows = jax.tree.map(_touched_rows, grads) if touched is None else touched
         rows = jax.tree.map(_along_rows, rows, grads)
         scale = jnp.sqrt(bias_correction(beta2, t)) / bias_correction(beta1, t)
 
         def moved(beta: Scalar, average: Array, value: Array, row: Array) -> Array:
-            return jnp.where(row, average + (1 - beta) * (value - average), average)
+            share = jnp.asarray(1 - beta, average.dtype)
+            return jnp.where(row, average + share * (value - average), average)
 
         def direction(m: Array, v: Array, row: Array) -> Array:
-            return jnp.where(row, scale.astype(m.dtype) * m / (jnp.sqrt(v) + eps), 0.0)
+            return jnp.where(row, scale.astype(m.dtype) * m / (root(v) + eps), 0.0)
 
         squares = jax.tree.map(jnp.square, grads)
         exp_avg = jax.tree.map(partial(moved, beta1), state.exp_avg, grads, rows)

@@ -16,9 +16,10 @@ import numpy as np
 from torch.optim import lr_scheduler
 
 from jaxgd.optim import schedules
+from jaxgd.optim.registry import REGISTRY
 from tests import tolerances
 from tests.optim import problems
-from tests.optim.cases import OPTIONS, Case, Options, cases_of
+from tests.optim.cases import Case, Options, cases_of, compared, options_of
 from tests.optim.gate import bounds
 from tests.optim.plain_optax import plain_optax
 from tests.optim.schedules.drawn import CYCLES
@@ -40,8 +41,8 @@ def shown_cases() -> list[Case]:
     """The defaults of every optimizer, and each option alone: what `cases_of` begins with."""
     return [
         case
-        for optimizer, options in OPTIONS.items()
-        for case in itertools.islice(cases_of(optimizer), 1 + len(options))
+        for optimizer in compared()
+        for case in itertools.islice(cases_of(optimizer), 1 + len(options_of(optimizer)))
     ]
 
 
@@ -70,7 +71,7 @@ def optimizer_rows(dtype: str) -> dict[str, Row]:
     cases = shown_cases()
     gradients = problems.gradients(dtype)
     ours, plain = {}, {}
-    for optimizer in OPTIONS:
+    for optimizer in compared():
         group = [case for case in cases if case.optimizer == optimizer]
         ours |= _runs(group, [case.jaxgd() for case in group], dtype)
         with_optax = [(case, tx) for case in group if (tx := plain_optax(case)) is not None]
@@ -114,6 +115,15 @@ def _relative(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.nan_to_num(np.max(np.abs(actual - expected)), nan=np.inf) / np.max(expected))
 
 
+def overview() -> str:
+    """One line for each row of the registry."""
+    lines = [["jaxgd.optim", "torch.optim", "state, by torch's names", ""], ["---"] * 4]
+    for name, row in REGISTRY.items():
+        held = ", ".join(f"`{buffer}`" for buffer in (*row.buffers, *row.carried))
+        lines.append([f"`{name}`", row.torch_class, held or "flat vectors", row.note])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def table(first: str, rows: dict[str, Row]) -> str:
     """A Markdown table."""
     lines = [[first, *COLUMNS], ["---"] * (1 + len(COLUMNS))]
@@ -138,6 +148,7 @@ def page() -> str:
 
     return Template(PROSE.read_text()).substitute(
         versions=", ".join(f"{name} {version(name)}" for name in ("torch", "optax", "jax")),
+        overview=overview(),
         optimizers=table("torch.optim", both(optimizer_rows)),
         schedules=table("torch.optim.lr_scheduler", both(schedule_rows)),
     )

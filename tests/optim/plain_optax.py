@@ -9,7 +9,7 @@ from typing import Any
 
 import optax
 
-from tests.optim.cases import SCHEDULE, TORCH_DEFAULTS, Case, Options, schedule_factor
+from tests.optim.cases import SCHEDULE, Case, Options, schedule_factor, torch_defaults
 
 # optimizer -> (optax's function, torch's option -> optax's)
 COUNTERPARTS: dict[str, tuple[Callable[..., Any], dict[str, str]]] = {
@@ -74,7 +74,7 @@ def plain_optax(case: Case) -> optax.GradientTransformation | None:
 
 def learning_rate(case: Case, options: Options) -> Any:
     """The rate or schedule, with the options that are part of it taken out of `options`."""
-    lr = options.pop("lr", TORCH_DEFAULTS[case.optimizer]["lr"])
+    lr = options.pop("lr", torch_defaults(case.optimizer)["lr"])
     lr_decay = options.pop("lr_decay", 0)
     if options.pop(SCHEDULE, False):
         return lambda count: lr * schedule_factor(count) / (1 + count * lr_decay)

@@ -73,7 +73,7 @@ def test_a_canary_of_one_update():
 def test_a_canary_of_eta_in_double():
     """torch's eta is rounded to float32; eta in full double is 1e-8 away."""
     expected = averages_of_torch(torch.float64, False, lambd=0.1)
-    module = importlib.import_module("jaxgd.optim.asgd")  # the package has a function of the name
+    module = importlib.import_module("jaxgd.optim.asgd_rule")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_in_float32", lambda scalar: scalar)
         assert np.abs(averages("float64", False, lambd=0.1) - expected).max() > 1e-10

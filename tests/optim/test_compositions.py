@@ -184,6 +184,47 @@ def test_updates_that_are_not_finite_are_skipped():
     assert_same(run(RECIPES.skipping(), grads), expected)
 
 
+def test_a_loss_scale_that_grows_and_backs_off():
+    """Over gradients of the loss times the scale; the schedule counts the skipped updates."""
+    bad = {3: np.inf, 4: np.nan, 20: np.nan}
+    grads = {name: leaf.copy() for name, leaf in GRADIENTS.items()}
+    for t, value in bad.items():
+        grads["weight"][t, 0, 0] = value
+    linear = module()
+    optimizer = torch.optim.Adam(linear.parameters(), lr=1e-2)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=5)
+    scheduler = lr_scheduler.ExponentialLR(optimizer, 0.9)
+    scales = []
+
+    def step(t):
+        scales.append(scaler.scale(torch.ones(())).item())
+        for param in linear.parameters():
+            param.grad *= scales[-1]
+        scaler.step(optimizer)
+        scaler.update()
+        scheduler.step()
+
+    expected = run_torch(optimizer, linear, step, grads)
+    assert max(scales) > 2**12
+    assert min(scales) < 2**9
+
+    def update(carry, grads):
+        params, state = carry
+        scale = optax.tree.get(state, "scale")
+        scaled = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
+        updates, state = RECIPES.scaled().update(scaled, state, params)
+        params = optax.apply_updates(params, updates)
+        return (params, state), (params, scale)
+
+    start = jax.tree.map(jnp.asarray, START)
+    begun = start, RECIPES.scaled().init(start)
+    ours, our_scales = jax.jit(lambda c, g: jax.lax.scan(update, c, g)[1])(
+        begun, jax.tree.map(jnp.asarray, grads)
+    )
+    np.testing.assert_array_equal(our_scales, scales)
+    assert_same(ours, expected)
+
+
 @pytest.mark.parametrize("recipe", ["cycled_sgd", "cycled_adam"])
 def test_cycled_momentum(recipe):
     linear = module()

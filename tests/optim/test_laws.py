@@ -10,12 +10,12 @@ import pytest
 
 from jaxgd import optim
 from tests import tolerances
-from tests.optim.subjects import SUBJECTS
+from tests.optim.cases import OPTIMIZERS, thorough
 
 UPDATES = 6
 LR = 0.01
 
-pytestmark = [pytest.mark.parametrize("optimizer", SUBJECTS), pytest.mark.usefixtures("x64")]
+pytestmark = [pytest.mark.parametrize("optimizer", OPTIMIZERS), pytest.mark.usefixtures("x64")]
 
 
 def params():
@@ -29,7 +29,7 @@ def gradients():
 
 
 def transformation(optimizer, lr=LR):
-    return optim.by_name(optimizer)(**SUBJECTS[optimizer][0] | {"lr": lr})
+    return optim.by_name(optimizer)(**thorough(optimizer) | {"lr": lr})
 
 
 def run(tx, start, grads):
@@ -154,7 +154,7 @@ def test_two_in_a_chain(optimizer):
 @pytest.mark.optax_promotion
 def test_injected_hyperparameters(optimizer):
     """Every number among the options becomes part of the state, and is traced."""
-    options = SUBJECTS[optimizer][0] | {"lr": LR}
+    options = thorough(optimizer) | {"lr": LR}
     injected = optax.inject_hyperparams(optim.by_name(optimizer))(**options)
     trajectory, state = run(injected, params(), gradients())
     assert_same(trajectory, expected(optimizer)[0])

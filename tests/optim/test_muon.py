@@ -132,3 +132,17 @@ def test_a_leaf_that_is_no_matrix():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         muon(**options)
+
+
+def test_torch_normalizes_a_bfloat16_buffer_in_place_and_we_do_not():
+    """The departure that the docstring states: without nesterov it hands on the buffer itself."""
+    matrix = RNG.normal(size=(4, 6))
+    param = torch.nn.Parameter(torch.zeros(4, 6, dtype=torch.bfloat16))
+    theirs = torch.optim.Muon([param], nesterov=False)
+    param.grad = torch.tensor(matrix).bfloat16()
+    theirs.step()
+    np.testing.assert_allclose(theirs.state[param]["momentum_buffer"].norm().item(), 1, atol=0.02)
+    gradient, tx = jnp.asarray(matrix, jnp.bfloat16), muon(nesterov=False)
+    _, state = tx.update(gradient, tx.init(gradient), gradient)
+    buffer = optax.tree.get(state, "momentum_buffer")
+    np.testing.assert_array_equal(buffer, gradient * jnp.bfloat16(1 - 0.95))

@@ -6,15 +6,15 @@ import torch
 from torch.testing._internal.common_optimizers import optim_db
 
 from jaxgd import optim
+from jaxgd.optim.registry import REGISTRY
 from tests.optim import problems
-from tests.optim.cases import TORCH, Case
+from tests.optim.cases import OPTIMIZERS, Case, torch_class
 from tests.optim.gate import errors_over_bound
 from tests.optim.trajectories import run_jax
 
-INFOS = {name: info for name, cls in TORCH.items() for info in optim_db if info.optim_cls is cls}
-
 # Those too that are compared along runs of their own.
-ALL = TORCH | {"lbfgs": torch.optim.LBFGS, "muon": torch.optim.Muon}
+ALL = {name: torch_class(name) for name in REGISTRY}
+INFOS = {name: info for name in OPTIMIZERS for info in optim_db if info.optim_cls is ALL[name]}
 
 # They choose a kernel of torch's, and no number.
 KERNELS = {"foreach", "fused", "differentiable", "capturable"}
@@ -47,6 +47,17 @@ def test_every_configuration_equals_torch(optimizer):
         if (errors := errors_over_bound(case, run, "float64"))
     }
     assert over == {}
+    assert len(inputs) >= 4
+
+
+@pytest.mark.parametrize("optimizer", [name for name in ALL if name not in INFOS])
+def test_every_configuration_of_the_others_is_accepted(optimizer):
+    """Those that are compared along runs of their own: the options, kernels aside, make a state."""
+    (info,) = (info for info in optim_db if info.optim_cls is ALL[optimizer])
+    inputs = info.optim_inputs_func(device="cpu")
+    for entry in inputs:
+        options = {name: value for name, value in entry.kwargs.items() if name not in KERNELS}
+        optim.by_name(optimizer)(**in_jax(options)).init({"w": jnp.ones((2, 2))})
     assert len(inputs) >= 4
 
 

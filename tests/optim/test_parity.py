@@ -3,13 +3,13 @@
 import pytest
 
 from tests.optim import problems
-from tests.optim.cases import OPTIONS, cases_of
+from tests.optim.cases import OPTIMIZERS, cases_of
 from tests.optim.gate import errors_over_bound
 from tests.optim.trajectories import run_jax
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("optimizer", OPTIONS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_option_and_pair_equals_torch(optimizer, dtype):
     cases = list(cases_of(optimizer))
     runs = run_jax(cases, [case.jaxgd() for case in cases], dtype, problems.gradients(dtype))

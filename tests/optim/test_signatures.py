@@ -6,35 +6,47 @@ import pytest
 import torch
 
 from jaxgd import optim
-from jaxgd.optim.names import OPTIMIZERS
-
-# Torch's class of that name, whatever its capitals: Adam, AdamW, SparseAdam, SGD.
-TORCH_BY_NAME = {
-    name.lower(): cls
-    for name, cls in vars(torch.optim).items()
-    if inspect.isclass(cls)
-    and issubclass(cls, torch.optim.Optimizer)
-    and cls is not torch.optim.Optimizer
-}
+from jaxgd.optim.registry import REGISTRY
 
 # What is trained, and what chooses a kernel of torch's and no number.
 NOT_OURS = {"params", "foreach", "fused", "capturable", "differentiable"}
-
-# The precision of Muon's Newton-Schulz iteration, which torch fixes to bfloat16.
-OURS_ALONE = {"ns_dtype"}
 
 
 def defaults(function):
     return {name: p.default for name, p in inspect.signature(function).parameters.items()}
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", REGISTRY)
 def test_the_options_and_their_defaults_are_torchs(optimizer):
-    torch_defaults = defaults(TORCH_BY_NAME[optimizer.replace("_", "")])
+    row = REGISTRY[optimizer]
+    torch_defaults = defaults(getattr(torch.optim, row.torch_class))
     wanted = {name: value for name, value in torch_defaults.items() if name not in NOT_OURS}
     ours = defaults(optim.by_name(optimizer))
-    assert {name: value for name, value in ours.items() if name not in OURS_ALONE} == wanted
+    assert {name: value for name, value in ours.items() if name not in row.ours} == wanted
 
 
-def test_no_optimizer_of_torch_is_missing():
-    assert {name.replace("_", "") for name in OPTIMIZERS} == set(TORCH_BY_NAME)
+@pytest.mark.parametrize("optimizer", REGISTRY)
+def test_every_option_is_varied(optimizer):
+    """Of those that are compared over the recorded gradients: each has a case of its own."""
+    row = REGISTRY[optimizer]
+    assert not row.varied or set(row.varied) == set(defaults(row.build)) - set(row.ours)
+
+
+def torchs_own():
+    """The names of the classes of torch.optim."""
+    return {
+        cls.__name__
+        for cls in vars(torch.optim).values()
+        if inspect.isclass(cls)
+        and issubclass(cls, torch.optim.Optimizer)
+        and cls is not torch.optim.Optimizer
+    }
+
+
+def test_no_class_of_torch_is_without_a_row():
+    assert {row.torch_class for row in REGISTRY.values()} == torchs_own()
+
+
+def test_a_canary_of_a_forgotten_row(monkeypatch):
+    monkeypatch.delitem(REGISTRY, "radam")
+    assert torchs_own() - {row.torch_class for row in REGISTRY.values()} == {"RAdam"}

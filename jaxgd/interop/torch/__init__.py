@@ -7,6 +7,7 @@ from jaxgd.interop.torch.loader_order import OrderSampler, dataloader_order
 from jaxgd.interop.torch.optimizers.reading import from_torch
 from jaxgd.interop.torch.optimizers.writing import to_torch_state_dict
 from jaxgd.interop.torch.params import params_from_torch, params_to_torch
+from jaxgd.interop.torch.schedulers import plateau_from_torch, to_torch_scheduler_state_dict
 
 __all__ = [
     "OrderSampler",
@@ -14,5 +15,7 @@ __all__ = [
     "from_torch",
     "params_from_torch",
     "params_to_torch",
+    "plateau_from_torch",
+    "to_torch_scheduler_state_dict",
     "to_torch_state_dict",
 ]

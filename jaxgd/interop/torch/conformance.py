@@ -21,27 +21,26 @@ from jaxgd.losses import (
     supervised,
 )
 from jaxgd.models import Linear, linear, logistic
+from jaxgd.optim.registry import REGISTRY
 
 # On TPUs and recent GPUs a float32 product is by default rounded to fewer digits than float32 has.
 PRECISION = "highest"
 
 _ROWS, _FEATURES, _BATCH, _EPOCHS = 50, 5, 8, 10
 
-# Our names and torch's, with options. Left out are those that take sparse gradients, search a line,
-# compute in bfloat16 or follow signs, which turn a rounding into a step; and adafactor, for which
-# the line's weight is two different parameters: it would factor torch's [1, 5], but not our [5].
-_OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "sgd": ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
-    "adadelta": ("Adadelta", {"lr": 1.0}),
-    "adagrad": ("Adagrad", {"lr": 0.05}),
-    "adam": ("Adam", {"lr": 0.02, "weight_decay": 0.01}),
-    "adamax": ("Adamax", {"lr": 0.02}),
-    "adamw": ("AdamW", {"lr": 0.02}),
-    "asgd": ("ASGD", {"lr": 0.05}),
-    "nadam": ("NAdam", {"lr": 0.02}),
-    "radam": ("RAdam", {"lr": 0.02}),
-    "rmsprop": ("RMSprop", {"lr": 0.005}),
-}
+
+def _checked_optimizers() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Our names, and torch's with the options of both: every optimizer that the registry checks.
+
+    Left out are those that take sparse gradients, search a line, compute in bfloat16 or follow
+    signs, which turn a rounding into a step; and adafactor, for which the line's weight is two
+    different parameters: it would factor torch's [1, 5], but not our [5].
+    """
+    return {
+        name: (row.torch_class, dict(row.checked))
+        for name, row in REGISTRY.items()
+        if row.checked is not None
+    }
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def _trainings(torch_optim: ModuleType) -> Iterator[_Training]:
     for algorithm in ("gd", "sgd", "minibatch"):
         theirs = partial(torch_optim.SGD, lr=0.1)
         yield _Training(algorithm, algorithm, optax.sgd(0.1), theirs)
-    for name, (torch_name, options) in _OPTIMIZERS.items():
+    for name, (torch_name, options) in _checked_optimizers().items():
         theirs = partial(getattr(torch_optim, torch_name), **options)
         yield _Training(f"minibatch, {name}", "minibatch", optim.by_name(name)(**options), theirs)
 

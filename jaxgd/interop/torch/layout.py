@@ -2,7 +2,8 @@
 
 A leaf's name is its path with dots, as in torch: `{"net": {"weight": …}}` holds "net.weight".
 Indices count only what has parameters, so that a tuple of two layers is an `nn.Sequential` of two
-layers with an activation between ("0.weight", "2.weight"). An attribute `w` of a layer is torch's
+layers with an activation between ("0.weight", "2.weight"), and what torch's wrappers put into names
+("module.", "_orig_mod.") is left out. An attribute `w` of a layer is torch's
 `weight` transposed, [in, out] for [out, in], and `b` its `bias`: `jaxgd.models.Linear`. Such a
 layer with w [in] and b [] is torch's with one output.
 """
@@ -16,6 +17,11 @@ import numpy as np
 from jaxtyping import PyTree, Shaped
 
 Shape = tuple[int, ...]
+
+# What torch puts into the names of a module that it wraps: torch.compile and FSDP anywhere,
+# DistributedDataParallel, DataParallel and AveragedModel in front of all of them.
+WRAPPED = {"_orig_mod", "_fsdp_wrapped_module"}
+IN_FRONT = "module"
 
 # The attributes of `jaxgd.models.Linear`, which this floor does not know, by torch's names.
 LAYER = {"w": "weight", "b": "bias"}
@@ -75,8 +81,8 @@ def _place(path: tuple[Any, ...], shape: Shape) -> Place:
 
 def leaf_order(places: Sequence[Place], torch_names: Sequence[str]) -> list[int]:
     """The index of the leaf that each of torch's parameters is; all are matched, by name."""
-    ours = {name: i for i, name in enumerate(renumbered([place.name for place in places]))}
-    theirs = renumbered(torch_names)
+    ours = {name: i for i, name in enumerate(renumbered(bare([p.name for p in places])))}
+    theirs = renumbered(bare(torch_names))
     missing, surplus = set(theirs) - set(ours), set(ours) - set(theirs)
     if missing or surplus or len(theirs) != len(ours):
         raise ValueError(
@@ -84,6 +90,14 @@ def leaf_order(places: Sequence[Place], torch_names: Sequence[str]) -> list[int]
             "that params_from_torch gives for the module, or give param_names in torch's order."
         )
     return [ours[name] for name in theirs]
+
+
+def bare(names: Sequence[str]) -> list[str]:
+    """Torch's names as the module has them by itself, whatever wraps it."""
+    paths = [[part for part in name.split(".") if part not in WRAPPED] for name in names]
+    while paths and all(len(path) > 1 and path[0] == IN_FRONT for path in paths):
+        paths = [path[1:] for path in paths]
+    return [".".join(path) for path in paths]
 
 
 def has_one_order(params: PyTree) -> bool:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxgd.interop.torch.layout import leaf_order, places
+from jaxgd.interop.torch.layout import bare, leaf_order, places
 from jaxgd.interop.torch.tensors import from_tensor, to_tensor
 from jaxgd.models import Linear
 
@@ -26,14 +26,20 @@ def params_from_torch(module: Any, *, linear: bool = True, squeeze: bool = False
     every layer with `linear=False`, stays `{"weight": …, "bias": …}` in torch's layout. With
     `squeeze`, layers with one output have w [d] and b [], as `init_linear(d)`.
 
-    A module's buffers, such as running means, are left out; a state_dict does not tell them from
-    parameters, so leave them out of it. A shared parameter comes once, by its first name.
+    The names are the module's own, also where torch.compile or DistributedDataParallel wraps it
+    ("_orig_mod.", "module."). A module's buffers, such as running means, are left out; a state_dict
+    does not tell them from parameters, so leave them out of it. A shared parameter comes once, by
+    its first name.
 
     Raises ValueError for double parameters without JAX's 64-bit mode.
 
     Departs from torch: nothing; values and dtypes are kept, and the arrays are copies.
     """
-    named = {name: _leaf(name, value) for name, value in _named_parameters(module).items()}
+    parameters = _named_parameters(module)
+    names = bare(list(parameters))
+    named = {
+        name: _leaf(given, parameters[given]) for name, given in zip(names, parameters, strict=True)
+    }
     tree: dict[str, Any] = {}
     for name, leaf in named.items():
         node = tree

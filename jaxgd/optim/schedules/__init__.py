@@ -7,7 +7,8 @@ enabled float. torch's schedulers multiply the last rate at every step and so dr
 closed forms in the last bits.
 """
 
-from jaxgd.optim.schedules.compositions import chained_scheduler, sequential_lr
+from jaxgd.optim.schedules.averaging import swa_lr
+from jaxgd.optim.schedules.compositions import Composition, chained_scheduler, sequential_lr
 from jaxgd.optim.schedules.cosine import cosine_annealing_lr, cosine_annealing_warm_restarts
 from jaxgd.optim.schedules.cycles import Cycle, cyclic_lr, one_cycle_lr
 from jaxgd.optim.schedules.decays import (
@@ -24,6 +25,7 @@ from jaxgd.optim.schedules.plateau import PlateauSchedule, PlateauState, reduce_
 from jaxgd.optim.schedules.schedule import Schedule
 
 __all__ = [
+    "Composition",
     "Cycle",
     "PlateauSchedule",
     "PlateauState",
@@ -43,4 +45,5 @@ __all__ = [
     "reduce_lr_on_plateau",
     "sequential_lr",
     "step_lr",
+    "swa_lr",
 ]

@@ -1,6 +1,7 @@
 """Schedules made of schedules, with the meaning torch's recursive schedulers give them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +10,40 @@ from jaxtyping import Float
 
 from jaxgd.optim.options import Scalar, check
 from jaxgd.optim.precision import widest
-from jaxgd.optim.schedules.schedule import OfCount, Real, Schedule, tabulated
+from jaxgd.optim.schedules.cycles import Cycle
+from jaxgd.optim.schedules.schedule import OfCount, Real, Schedule, shown, tabulated
 
 
-def sequential_lr(schedulers: Sequence[Callable], milestones: Sequence[int]) -> OfCount:
+@dataclass(frozen=True, repr=False)
+class Composition:
+    """A rate made of others, as a pure function of the count, with the momentum of its cycle."""
+
+    rate: OfCount
+    momentum: OfCount | None
+    call: str = "Composition(…)"
+
+    def __repr__(self) -> str:
+        """The call that makes it, with those that make its parts."""
+        return self.call
+
+    def __call__(self, count: Scalar) -> Real:
+        """The learning rate of update `count` (0-based), in the widest enabled float."""
+        return self.rate(count)
+
+
+@shown
+def sequential_lr(schedulers: Sequence[Callable], milestones: Sequence[int]) -> Composition:
     """One schedule after another, each starting its own count at its milestone.
 
         schedulers[i](c − milestones[i−1])   for milestones[i−1] ≤ c < milestones[i]
 
     A `multiplicative_lr` has no value of its own to start from: it takes the rate it finds, times
-    λ(0).
+    λ(0). The momentum of a cycle waits at its first value, and stays at its last. OneCycleLR sets
+    the initial rate of torch's optimizer, max_lr / div_factor: that is then the lr of all others.
 
-    Departs from torch.optim.lr_scheduler.SequentialLR: takes no compositions, `one_cycle_lr` or
-    `cyclic_lr` (`optax.join_schedules` does).
+    Departs from torch.optim.lr_scheduler.SequentialLR: compositions are refused. torch raises at
+    the milestone of one that does not come first; one that does is stepped once too often when it
+    is made. Refused is a second cycle of momentum too.
     """
     schedules = _checked(schedulers)
     if len(milestones) != len(schedulers) - 1:
@@ -34,14 +56,21 @@ def sequential_lr(schedulers: Sequence[Callable], milestones: Sequence[int]) -> 
         raise ValueError(
             f"milestones must be non-negative and rise; got {list(milestones)}. Sort them."
         )
+    return Composition(
+        _sequence(schedules, milestones), _momentum(schedulers, [*milestones, np.inf])
+    )
+
+
+def _sequence(schedules: Sequence[Schedule], starts: Sequence[int]) -> OfCount:
+    """The rate of schedules that begin at these counts, but for the first."""
 
     def rate_at(count: Scalar) -> Real:
         c = widest(count)
         rate = schedules[0](c)
-        for i, (start, schedule) in enumerate(zip(milestones, schedules[1:], strict=True)):
+        for i, (start, schedule) in enumerate(zip(starts, schedules[1:], strict=True)):
             own_count = jnp.maximum(c - start, 0)
             if schedule.resumes is not None and start > 0:
-                found = sequential_lr(schedules[: i + 1], milestones[:i])(start - 1)
+                found = _sequence(schedules[: i + 1], starts[:i])(start - 1)
                 begun = schedule.resumes(found, own_count)
             else:
                 begun = schedule(own_count)
@@ -51,18 +80,37 @@ def sequential_lr(schedulers: Sequence[Callable], milestones: Sequence[int]) -> 
     return rate_at
 
 
-def chained_scheduler(schedulers: Sequence[Callable], *, total_steps: int) -> OfCount:
+def _momentum(
+    schedulers: Sequence[Callable], ends: Sequence[int | float], begin: int | None = None
+) -> OfCount | None:
+    """The momentum of the one schedule that cycles it; each begins at the last's end."""
+    cycled = [i for i, each in enumerate(schedulers) if getattr(each, "momentum", None) is not None]
+    if not cycled:
+        return None
+    if len(cycled) > 1:
+        raise ValueError(
+            f"schedulers must not cycle momentum more than once; got {len(cycled)} that do. "
+            "Use cycle_momentum=False in all but one."
+        )
+    (i,) = cycled
+    cycle: Callable = getattr(schedulers[i], "momentum")  # noqa: B009 (not of every schedule)
+    start = (0 if i == 0 else ends[i - 1]) if begin is None else begin
+    return lambda count: cycle(jnp.clip(widest(count), start, max(ends[i] - 1, start)) - start)
+
+
+@shown
+def chained_scheduler(schedulers: Sequence[Callable], *, total_steps: int) -> Composition:
     """Schedules that all move one learning rate, in turn, at every update.
 
     Each rescales the rate r it finds by its own closed form f, about its floor a:
 
         r ← a + (r − a) · (f(c) − a) / (f(c−1) − a),   or r + f(c) − a where f(c−1) = a
 
-    which is torch's recursion. `lambda_lr` and `cosine_annealing_warm_restarts` overwrite r.
+    which is torch's recursion. `lambda_lr`, `cosine_annealing_warm_restarts` and the cycles
+    overwrite r.
 
     Departs from torch.optim.lr_scheduler.ChainedScheduler: such a chain has no closed form, so it
-    is run once for `total_steps` updates, and later counts give NaN; takes no compositions,
-    `one_cycle_lr` or `cyclic_lr`.
+    is run once for `total_steps` updates, and later counts give NaN; compositions are refused.
     """
     schedules = _checked(schedulers)
     remedy = "Use the number of updates of the run."
@@ -80,8 +128,8 @@ def chained_scheduler(schedulers: Sequence[Callable], *, total_steps: int) -> Of
             before = values[count - 1] if count else base
             rate = _rescale(rate, schedule.floor, before, values[count])
         rates[count] = rate
-    table = tabulated(rates)
-    return lambda count: table(widest(count))
+    table, momentum = tabulated(rates), _momentum(schedulers, [np.inf] * len(schedulers), 0)
+    return Composition(lambda count: table(widest(count)), momentum)
 
 
 def _rescale(rate: float, floor: float | None, before: float, now: float) -> float:
@@ -102,19 +150,28 @@ def _own_rates(schedule: Schedule, total_steps: int) -> Float[np.ndarray, " tota
 def _checked(schedulers: Sequence[Callable]) -> list[Schedule]:
     """The schedules, if each is a single one and all share a learning rate, as in torch.
 
-    A traced rate has no value to compare yet.
+    A cycle brings rates of its own, and OneCycleLR an initial one for all. A traced rate has no
+    value to compare yet.
     """
-    singles = [schedule for schedule in schedulers if isinstance(schedule, Schedule)]
-    if not singles or len(singles) < len(schedulers):
+    allowed = [each for each in schedulers if isinstance(each, (Schedule, Cycle))]
+    if not allowed or len(allowed) < len(schedulers):
         raise TypeError(
-            "schedulers must be one or more single schedules with an lr of their own; got "
+            "schedulers must be one or more single schedules or cycles; got "
             f"{[type(schedule).__name__ for schedule in schedulers]}. "
             "Use optax.join_schedules for a sequence of others."
         )
-    known = [s.lr for s in singles if not isinstance(s.lr, jax.core.Tracer)]
+    known = [each.initial_lr for each in allowed if isinstance(each, Cycle)]
+    rates = [each.lr for each in allowed if isinstance(each, Schedule)]
+    known = [lr for lr in [*known, *rates] if lr is not None]
+    known = [lr for lr in known if not isinstance(lr, jax.core.Tracer)]
     if any(lr != known[0] for lr in known):
         raise ValueError(
-            "schedulers must share one lr, as they share torch's optimizer; "
-            f"got {[schedule.lr for schedule in singles]}. Give all of them the same lr."
+            "schedulers must share one lr, as they share torch's optimizer (one_cycle_lr makes it "
+            f"max_lr / div_factor); got {known}. Give all of them the same lr."
         )
-    return singles
+    return [
+        Schedule(each(0) if each.initial_lr is None else each.initial_lr, each.lr, floor=None)
+        if isinstance(each, Cycle)
+        else each
+        for each in allowed
+    ]

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 
 from jaxgd.optim.options import Scalar, check
 from jaxgd.optim.precision import widest
-from jaxgd.optim.schedules.schedule import Real, Schedule
+from jaxgd.optim.schedules.schedule import Real, Schedule, shown
 
 LAST_COUNT = 2**31 - 1  # optax counts in int32
 
 
+@shown
 def cosine_annealing_lr(lr: Scalar, T_max: int, eta_min: float = 0.0) -> Schedule:
     """`lr` annealed to `eta_min` in `T_max` updates, back in as many, and so on.
 
@@ -30,6 +31,7 @@ def cosine_annealing_lr(lr: Scalar, T_max: int, eta_min: float = 0.0) -> Schedul
     return Schedule(lr, closed_form, floor=eta_min)
 
 
+@shown
 def cosine_annealing_warm_restarts(
     lr: Scalar, T_0: int, T_mult: int = 1, eta_min: float = 0.0
 ) -> Schedule:

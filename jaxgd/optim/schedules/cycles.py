@@ -8,25 +8,32 @@ import jax.numpy as jnp
 
 from jaxgd.optim.options import Scalar, check
 from jaxgd.optim.precision import power, widest
-from jaxgd.optim.schedules.schedule import OfCount, Real
+from jaxgd.optim.schedules.schedule import OfCount, Real, shown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cycle:
     """A learning rate as a pure function of the count, with the momentum that goes with it.
 
-    `cycle.momentum(count)` is for SGD's `momentum` or Adam's first beta, by way of
-    `optax.inject_hyperparams`; None when `cycle_momentum=False`.
+    `cycle.momentum`, a schedule too, is for SGD's `momentum` or Adam's first beta; None when
+    `cycle_momentum=False`.
     """
 
     lr: OfCount
     momentum: OfCount | None
+    initial_lr: Scalar | None = None  # that OneCycleLR gives torch's optimizer
+    call: str = "Cycle(…)"
+
+    def __repr__(self) -> str:
+        """The call that makes it."""
+        return self.call
 
     def __call__(self, count: Scalar) -> Real:
         """The learning rate of update `count` (0-based), in the widest enabled float."""
         return self.lr(count)
 
 
+@shown
 def cyclic_lr(
     base_lr: Scalar,
     max_lr: Scalar,
@@ -54,14 +61,15 @@ def cyclic_lr(
     up = step_size_up
     down = up if step_size_down is None else step_size_down
     remedy = "Use the number of updates of each half of a cycle."
-    for name, value in {"step_size_up": up, "step_size_down": down}.items():
-        check(name, value, "positive", lambda v: v > 0, remedy)
+    check("step_size_up", up, "positive", lambda v: v > 0, remedy)
+    check("step_size_down", down, "at least 0", lambda v: v >= 0, remedy)
     if scale_fn is None:
         scale_fn, scale_mode = _named_scale(mode, gamma)
 
     def height(c: Real) -> Real:
         position = jnp.mod(c, up + down)
-        rise_and_fall = jnp.where(position <= up, position / up, (up + down - position) / down)
+        fall = (up + down - position) / jnp.maximum(down, 1)  # of none, it is never looked at
+        rise_and_fall = jnp.where(position <= up, position / up, fall)
         cycle = 1 + c // (up + down)
         return rise_and_fall * scale_fn(cycle if scale_mode == "cycle" else c)
 
@@ -74,6 +82,7 @@ def cyclic_lr(
     return Cycle(lr, momentum if cycle_momentum else None)
 
 
+@shown
 def one_cycle_lr(
     max_lr: Scalar,
     total_steps: int | None = None,
@@ -121,7 +130,7 @@ def one_cycle_lr(
         def value(count: Scalar) -> Real:
             c = widest(count)
             phases = zip([0.0, *ends[:-1]], ends, levels[:-1], levels[1:], strict=True)
-            values = [_anneal(anneal_strategy, c, *map(widest, phase)) for phase in phases]
+            values = [_anneal(anneal_strategy, c, *phase) for phase in phases]
             now = values[-1]
             for end, earlier in reversed(list(zip(ends[:-1], values[:-1], strict=True))):
                 now = jnp.where(c <= end, earlier, now)
@@ -134,15 +143,20 @@ def one_cycle_lr(
     low, high = base_momentum, max_momentum
     lr = through([start, max_lr, start, end] if three_phase else [start, max_lr, end])
     momentum = through([high, low, high, high] if three_phase else [high, low, high])
-    return Cycle(lr, momentum if cycle_momentum else None)
+    return Cycle(lr, momentum if cycle_momentum else None, start)
 
 
-def _anneal(strategy: str, c: Real, begin: Real, end: Real, first: Real, last: Real) -> Real:
-    """From `first` at count `begin` to `last` at count `end`, by a half cosine or a line."""
+def _anneal(strategy: str, c: Real, begin: float, end: float, first: Scalar, last: Scalar) -> Real:
+    """From `first` at count `begin` to `last` at count `end`, by a half cosine or a line.
+
+    At the end of a line stands what torch's doubles make of it, `(last - first) + first`: a last
+    rate far below the first is lost there in part, and in float32 would be altogether.
+    """
     share = (c - begin) / (end - begin)
     if strategy == "cos":
-        return last + (first - last) / 2.0 * (jnp.cos(jnp.pi * share) + 1)
-    return first + (last - first) * share
+        return widest(last) + widest((first - last) / 2.0) * (jnp.cos(jnp.pi * share) + 1)
+    line = widest(first) * (1 - share) + widest(last) * share
+    return jnp.where(c == end, widest((last - first) * 1.0 + first), line)
 
 
 def _named_scale(mode: str, gamma: float) -> tuple[Callable[[Any], Any], str]:

@@ -7,11 +7,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgd.optim.options import Scalar, check
+from jaxgd.optim.options import Scalar, check, is_positive_integer
 from jaxgd.optim.precision import power, widest
-from jaxgd.optim.schedules.schedule import Real, Schedule, tabulated
+from jaxgd.optim.schedules.schedule import Real, Schedule, shown, tabulated
 
 
+@shown
 def lambda_lr(
     lr: Scalar, lr_lambda: Callable[[Any], Any], *, total_steps: int | None = None
 ) -> Schedule:
@@ -31,6 +32,7 @@ def lambda_lr(
     return Schedule(lr, lambda c: widest(lr) * factor(c), floor=None)
 
 
+@shown
 def multiplicative_lr(
     lr: Scalar, lr_lambda: Callable[[int], float], *, total_steps: int
 ) -> Schedule:
@@ -53,6 +55,7 @@ def multiplicative_lr(
     )
 
 
+@shown
 def step_lr(lr: Scalar, step_size: int, gamma: float = 0.1) -> Schedule:
     """`lr` times `gamma` once every `step_size` updates.
 
@@ -61,10 +64,11 @@ def step_lr(lr: Scalar, step_size: int, gamma: float = 0.1) -> Schedule:
     Departs from torch.optim.lr_scheduler.StepLR: nothing.
     """
     remedy = "Use the number of updates between two decays."
-    check("step_size", step_size, "at least 1", lambda value: value >= 1, remedy)
+    check("step_size", step_size, "a positive integer", is_positive_integer, remedy)
     return Schedule(lr, lambda c: widest(lr) * power(gamma, c // step_size))
 
 
+@shown
 def multi_step_lr(lr: Scalar, milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
     """`lr` times `gamma` once for every milestone reached; one listed twice counts twice.
 
@@ -72,6 +76,9 @@ def multi_step_lr(lr: Scalar, milestones: Sequence[int], gamma: float = 0.1) -> 
 
     Departs from torch.optim.lr_scheduler.MultiStepLR: nothing.
     """
+    for milestone in milestones:
+        remedy = "Use the counts of updates at which the rate decays."
+        check("milestones", milestone, "integers", lambda value: value == int(value), remedy)
     reached = sorted(m for m in milestones if m >= 0)  # torch's counts never meet a negative one
 
     def closed_form(c: Real) -> Real:
@@ -81,6 +88,7 @@ def multi_step_lr(lr: Scalar, milestones: Sequence[int], gamma: float = 0.1) -> 
     return Schedule(lr, closed_form)
 
 
+@shown
 def constant_lr(lr: Scalar, factor: float = 1.0 / 3, total_iters: int = 5) -> Schedule:
     """`lr` times `factor` for the first `total_iters` updates, then `lr`.
 
@@ -95,6 +103,7 @@ def constant_lr(lr: Scalar, factor: float = 1.0 / 3, total_iters: int = 5) -> Sc
     return Schedule(lr, lambda c: widest(lr) * jnp.where(c < end, factor, 1.0))
 
 
+@shown
 def linear_lr(
     lr: Scalar,
     start_factor: float = 1.0 / 3,
@@ -103,20 +112,41 @@ def linear_lr(
 ) -> Schedule:
     """`lr` times a factor that moves in a straight line, then stays.
 
-        lr · (start + (end − start) · min(c, total_iters) / total_iters)
+        lr · (start · (1 − c / total_iters) + end · c / total_iters),   then lr · end
 
     `total_iters=0` holds `start_factor` forever, as torch does.
 
-    Departs from torch.optim.lr_scheduler.LinearLR: nothing.
+    Departs from torch.optim.lr_scheduler.LinearLR: nothing. Torch's recursion towards 0 ends at a
+    rounding on either side of it; so does this, at the same one, as far as its options are numbers.
     """
     _check_factor("end_factor", end_factor)
     remedy = "Use a small factor for a start near zero."
     check("start_factor", start_factor, "in (0, 1]", lambda value: 0 < value <= 1, remedy)
     _check_total_iters(total_iters)
-    slope = (end_factor - start_factor) / total_iters if total_iters else 0.0
-    return Schedule(lr, lambda c: widest(lr) * (start_factor + slope * jnp.minimum(c, total_iters)))
+    if total_iters == 0:
+        return constant_lr(lr, start_factor, 0)
+    last = _end_of_recursion(lr, start_factor, end_factor, total_iters)
+
+    def closed_form(c: Real) -> Real:
+        way = jnp.minimum(c, total_iters) / total_iters
+        rate = widest(lr) * (start_factor * (1 - way) + end_factor * way)
+        return jnp.where(c < total_iters, rate, widest(last))
+
+    return Schedule(lr, closed_form)
 
 
+def _end_of_recursion(lr: Scalar, start: float, end: float, total_iters: int) -> Scalar:
+    """The rate that LinearLR ends at: lr · end, and where that is 0 what torch's doubles leave."""
+    known = all(isinstance(option, (int, float)) for option in (lr, start, end, total_iters))
+    if not known or end != 0:
+        return lr * end
+    rate = lr * start
+    for c in range(1, int(total_iters) + 1):
+        rate *= 1.0 + (end - start) / (total_iters * start + (c - 1) * (end - start))
+    return rate
+
+
+@shown
 def exponential_lr(lr: Scalar, gamma: float) -> Schedule:
     """`lr` times `gamma` once every update.
 
@@ -127,6 +157,7 @@ def exponential_lr(lr: Scalar, gamma: float) -> Schedule:
     return Schedule(lr, lambda c: widest(lr) * power(gamma, c))
 
 
+@shown
 def polynomial_lr(lr: Scalar, total_iters: int = 5, power: float = 1.0) -> Schedule:
     """`lr` decayed to zero in `total_iters` updates along a power.
 

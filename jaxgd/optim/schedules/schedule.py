@@ -1,8 +1,10 @@
 """The shape of a schedule: its closed form, and what torch's recursion makes of another's rate."""
 
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,25 @@ OfCount: TypeAlias = Callable[[Scalar], Real]
 ClosedForm: TypeAlias = Callable[[Real], Real]
 
 
-@dataclass(frozen=True)
+Options = ParamSpec("Options")
+Made = TypeVar("Made")
+
+
+def shown(build: Callable[Options, Made]) -> Callable[Options, Made]:
+    """The function, of whose schedules each prints as the call that made it."""
+    names = list(inspect.signature(build).parameters)
+
+    @wraps(build)
+    def made(*args: Options.args, **kwargs: Options.kwargs) -> Made:
+        given = [f"{name}={value!r}" for name, value in zip(names, args, strict=False)]
+        given += [f"{name}={value!r}" for name, value in kwargs.items()]
+        schedule: Any = build(*args, **kwargs)
+        return replace(schedule, call=f"{build.__name__}({', '.join(given)})")
+
+    return made
+
+
+@dataclass(frozen=True, repr=False)
 class Schedule:
     """A learning rate as a pure function of the number of updates done, and how to compose it.
 
@@ -31,6 +51,11 @@ class Schedule:
     closed_form: ClosedForm
     floor: float | None = 0.0
     resumes: Callable[[Real, Real], Real] | None = None
+    call: str = "Schedule(…)"
+
+    def __repr__(self) -> str:
+        """The call that makes it, such as `cosine_annealing_lr(lr=0.1, T_max=50)`."""
+        return self.call
 
     def __call__(self, count: Scalar) -> Real:
         """The learning rate of update `count` (0-based), in the widest enabled float."""

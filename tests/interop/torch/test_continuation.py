@@ -4,7 +4,6 @@ import copy
 import functools
 
 import pytest
-import torch
 
 from jaxgd.interop.torch import from_torch, params_from_torch, params_to_torch, to_torch_state_dict
 from tests import tolerances
@@ -20,10 +19,9 @@ from tests.interop.torch.runs import (
     errors,
     numbers,
 )
-from tests.optim.cases import TORCH
-from tests.optim.subjects import SUBJECTS
+from tests.optim.cases import OPTIMIZERS, thorough, torch_class
 
-SETTINGS = {name: (name, options) for name, (options, _) in SUBJECTS.items()} | {
+SETTINGS = {name: (name, thorough(name)) for name in OPTIMIZERS} | {
     "adam, decoupled": ("adam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
     "asgd, averaged": ("asgd", {"t0": 20.0, "lr": 0.1, "lambd": 0.1}),
     "rmsprop, plain": ("rmsprop", {}),
@@ -43,8 +41,7 @@ def begin(setting):
     name, options = SETTINGS[setting]
     problem = PROBLEMS.get(name, NETWORK)
     module = problem.module()
-    classes = TORCH | {"lbfgs": torch.optim.LBFGS}
-    return Training(problem, module, classes[name](module.named_parameters(), **options))
+    return Training(problem, module, torch_class(name)(module.named_parameters(), **options))
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import torch
 from jaxgd import optim
 from jaxgd.interop.torch import from_torch, params_from_torch, params_to_torch, to_torch_state_dict
 from tests.interop.torch.runs import BATCHES, END, MOVE, NETWORK, Training, descent, errors, numbers
-from tests.optim.cases import TORCH, schedule_factor
+from tests.optim.cases import schedule_factor, torch_class
 
 pytestmark = [pytest.mark.optax_promotion, pytest.mark.usefixtures("x64")]
 
@@ -30,7 +30,7 @@ def grouped(name):
         {"params": weights, "lr": 0.02, "weight_decay": 0.1},
         {"params": biases, "lr": 0.05},
     ]
-    return Training(NETWORK, module, TORCH[name](groups, **GROUPED[name]))
+    return Training(NETWORK, module, torch_class(name)(groups, **GROUPED[name]))
 
 
 def continued(training, params, optimizer, state):
@@ -74,7 +74,7 @@ def test_groups_swapped_are_caught():
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_a_parameter_that_began_later_keeps_its_own_count(name):
     module = NETWORK.module()
-    optimizer = TORCH[name](module.named_parameters(), lr=0.01, **GROUPED[name])
+    optimizer = torch_class(name)(module.named_parameters(), lr=0.01, **GROUPED[name])
     training = Training(NETWORK, module, optimizer)
     module[0].weight.requires_grad = False
     training.run(0, 30)
@@ -99,7 +99,7 @@ def test_a_parameter_that_began_later_keeps_its_own_count(name):
 
 def test_a_parameter_frozen_on_the_way_keeps_its_buffers():
     module = NETWORK.module()
-    optimizer = TORCH["adam"](module.named_parameters(), lr=0.01)
+    optimizer = torch_class("adam")(module.named_parameters(), lr=0.01)
     training = Training(NETWORK, module, optimizer).run(0, 30)
     module[0].weight.requires_grad = False
     training.run(30, MOVE)
@@ -114,7 +114,7 @@ SCHEDULED = {"adafactor": {}, "adam": {}, "asgd": {"lambd": 0.1}, "sgd": {"momen
 @pytest.mark.parametrize("name", SCHEDULED)
 def test_a_schedule_goes_on(name):
     module = NETWORK.module()
-    optimizer = TORCH[name](module.named_parameters(), lr=0.05, **SCHEDULED[name])
+    optimizer = torch_class(name)(module.named_parameters(), lr=0.05, **SCHEDULED[name])
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule_factor)
     training = Training(NETWORK, module, optimizer, scheduler.step).run(0, MOVE)
 

@@ -5,12 +5,19 @@ import jax.numpy as jnp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.optim import lr_scheduler
+from torch.optim import lr_scheduler, swa_utils
 
 from jaxgd.optim import schedules
 from tests import tolerances
 from tests.optim.schedules.drawn import OURS, SINGLES
-from tests.optim.schedules.rates import COUNTS, LR, assert_close, assert_same_rates, torch_options
+from tests.optim.schedules.rates import (
+    COUNTS,
+    LR,
+    assert_close,
+    assert_same_rates,
+    rates,
+    torch_options,
+)
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -57,6 +64,23 @@ def test_a_multiplicative_schedule_goes_on_from_the_rate_it_finds(milestone):
                 schedules.cosine_annealing_warm_restarts(LR, 9, 2),
             ],
             [milestone, 400],
+        ),
+    )
+
+
+@pytest.mark.parametrize("strategy", ["cos", "linear"])
+def test_the_averaging_rate_starts_from_the_rate_it_finds(strategy):
+    assert_same_rates(
+        lambda optimizer: lr_scheduler.SequentialLR(
+            optimizer,
+            [
+                lr_scheduler.ExponentialLR(optimizer, 0.99),
+                swa_utils.SWALR(optimizer, 0.05, 7, strategy),
+            ],
+            [80],
+        ),
+        schedules.sequential_lr(
+            [schedules.exponential_lr(LR, 0.99), schedules.swa_lr(LR, 0.05, 7, strategy)], [80]
         ),
     )
 
@@ -123,6 +147,66 @@ def test_a_chain_with_a_schedule_that_overwrites():
                 schedules.step_lr(LR, 3),
             ],
             total_steps=COUNTS,
+        ),
+    )
+
+
+CYCLIC = {"base_lr": 0.01, "max_lr": 0.5, "step_size_up": 20}
+ONE_CYCLE = {"max_lr": LR * 25, "total_steps": COUNTS}  # whose initial rate is LR
+
+
+def composed(build, schedule):
+    """The rate and the momentum at every count are torch's."""
+    rate, momentum = torch_options(build)
+    assert_close(rates(schedule), rate, tolerances.SCHEDULE_COMPOSED_F64)
+    assert_close(rates(schedule.momentum), momentum, tolerances.SCHEDULE_F64)
+
+
+def test_a_cycle_in_a_sequence():
+    composed(
+        lambda optimizer: lr_scheduler.SequentialLR(
+            optimizer,
+            [
+                lr_scheduler.LinearLR(optimizer, 0.1, total_iters=50),
+                lr_scheduler.CyclicLR(optimizer, **CYCLIC),
+                lr_scheduler.StepLR(optimizer, 30),
+            ],
+            [60, 333],
+        ),
+        schedules.sequential_lr(
+            [
+                schedules.linear_lr(LR, 0.1, total_iters=50),
+                schedules.cyclic_lr(**CYCLIC),
+                schedules.step_lr(LR, 30),
+            ],
+            [60, 333],
+        ),
+    )
+
+
+def test_one_cycle_after_a_ramp():
+    composed(
+        lambda optimizer: lr_scheduler.SequentialLR(
+            optimizer,
+            [
+                lr_scheduler.ExponentialLR(optimizer, 1.01),
+                lr_scheduler.OneCycleLR(optimizer, **ONE_CYCLE),
+            ],
+            [40],
+        ),
+        schedules.sequential_lr(
+            [schedules.exponential_lr(LR, 1.01), schedules.one_cycle_lr(**ONE_CYCLE)], [40]
+        ),
+    )
+
+
+def test_a_cycle_in_a_chain():
+    composed(
+        lambda optimizer: lr_scheduler.ChainedScheduler(
+            [lr_scheduler.OneCycleLR(optimizer, **ONE_CYCLE), lr_scheduler.StepLR(optimizer, 90)]
+        ),
+        schedules.chained_scheduler(
+            [schedules.one_cycle_lr(**ONE_CYCLE), schedules.step_lr(LR, 90)], total_steps=COUNTS
         ),
     )
 

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 CYCLIC = {
     "triangular": {"step_size_up": 20},
     "uneven": {"step_size_up": 13, "step_size_down": 31},
+    "saw": {"step_size_up": 17, "step_size_down": 0},
     "triangular2": {"step_size_up": 9, "mode": "triangular2"},
     "exp_range": {"step_size_up": 25, "mode": "exp_range", "gamma": 0.995},
     "own scale of cycles": {"step_size_up": 12, "scale_fn": lambda k: 1 / (5.0 * k)},

@@ -1,10 +1,13 @@
 """Precisions, tables that end, and bad options."""
 
+from inspect import unwrap
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgd import optim
 from jaxgd.optim import schedules
 from tests import tolerances
 from tests.optim.schedules.rates import LR, assert_close, rates
@@ -44,6 +47,17 @@ def test_a_decay_by_any_number_that_torch_takes(gamma):
     assert_close(rates(schedules.exponential_lr(LR, gamma), 9), expected, tolerances.SCHEDULE_F32)
 
 
+def test_a_schedule_prints_as_what_it_is():
+    cosine = schedules.cosine_annealing_lr(0.1, T_max=50)
+    assert repr(cosine) == "cosine_annealing_lr(lr=0.1, T_max=50)"
+    assert repr(schedules.one_cycle_lr(0.1, 9)) == "one_cycle_lr(max_lr=0.1, total_steps=9)"
+    sequence = schedules.sequential_lr([schedules.step_lr(0.1, 3), cosine], [7])
+    assert repr(sequence) == (
+        "sequential_lr(schedulers=[step_lr(lr=0.1, step_size=3), "
+        "cosine_annealing_lr(lr=0.1, T_max=50)], milestones=[7])"
+    )
+
+
 def test_rates_past_a_table_are_nan():
     schedule = schedules.multiplicative_lr(LR, lambda c: 0.5, total_steps=3)
     np.testing.assert_allclose(rates(schedule, 4), [LR, LR / 2, LR / 4, np.nan], rtol=1e-6)
@@ -64,7 +78,12 @@ def test_a_schedule_of_a_traced_rate_sweeps():
             lambda: schedules.multiplicative_lr(LR, abs, total_steps=0),
             "total_steps must be at least",
         ),
-        (lambda: schedules.step_lr(LR, 0), "step_size must be at least 1"),
+        (lambda: schedules.step_lr(LR, 0), "step_size must be a positive integer"),
+        # Of a type that the tests would refuse before.
+        (lambda: unwrap(schedules.step_lr)(LR, 2.5), "positive integer; got step_size=2.5"),
+        (lambda: unwrap(schedules.multi_step_lr)(LR, [3, 4.5]), "integers; got milestones=4.5"),
+        (lambda: unwrap(schedules.swa_lr)(LR, 0.1, 2.5), "anneal_epochs must be an integer"),
+        (lambda: schedules.swa_lr(LR, 0.1, 2, "x"), "anneal_strategy must be 'cos' or 'linear'"),
         (lambda: schedules.constant_lr(LR, 1.1), r"factor must be in \[0, 1\]; got factor=1.1"),
         (lambda: schedules.linear_lr(LR, 0.0), r"start_factor must be in \(0, 1\]"),
         (lambda: schedules.linear_lr(LR, end_factor=-1.0), r"end_factor must be in \[0, 1\]"),
@@ -120,8 +139,28 @@ def test_a_chain_of_a_traced_rate_is_refused():
         jax.jit(chained)(0.1)
 
 
-@pytest.mark.parametrize("compose", [schedules.sequential_lr, schedules.chained_scheduler])
-def test_cycles_do_not_compose(compose):
-    argument = {"milestones": []} if compose is schedules.sequential_lr else {"total_steps": 9}
-    with pytest.raises(TypeError, match="schedulers must be one or more single schedules"):
-        compose([schedules.one_cycle_lr(1.0, 9)], **argument)
+def test_compositions_do_not_compose():
+    sequence = schedules.sequential_lr([schedules.step_lr(LR, 5)], [])
+    chain = schedules.chained_scheduler([schedules.step_lr(LR, 5)], total_steps=9)
+    for composition in (sequence, chain):
+        with pytest.raises(TypeError, match=r"single schedules or cycles; got .'Composition'"):
+            schedules.sequential_lr([composition], [])
+        with pytest.raises(TypeError, match=r"single schedules or cycles; got .'Composition'"):
+            schedules.chained_scheduler([composition], total_steps=9)
+
+
+def test_one_momentum_is_cycled_once():
+    cycles = [schedules.one_cycle_lr(1.0, 9)] * 2
+    with pytest.raises(ValueError, match="must not cycle momentum more than once; got 2"):
+        schedules.sequential_lr(cycles, [4])
+
+
+def test_one_cycle_sets_the_initial_rate():
+    with pytest.raises(ValueError, match="one_cycle_lr makes it max_lr / div_factor"):
+        schedules.sequential_lr([schedules.step_lr(LR, 5), schedules.one_cycle_lr(1.0, 9)], [4])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rprop"])
+def test_a_plateau_is_no_schedule_of_the_count(optimizer):
+    with pytest.raises(TypeError, match=r"looks at a value\. Use optax.inject_hyperparams"):
+        optim.by_name(optimizer)(lr=schedules.reduce_lr_on_plateau(LR))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.optim import lr_scheduler
+from torch.optim import lr_scheduler, swa_utils
 
 from jaxgd.optim import schedules
 from tests import tolerances
@@ -82,6 +82,14 @@ def test_a_single_schedule(case):
         lambda optimizer: getattr(lr_scheduler, torch_name)(optimizer, **options),
         getattr(schedules, name)(LR, **options, **length),
         tolerance_of(torch_name),
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"anneal_strategy": "linear"}, {"anneal_epochs": 0}])
+def test_the_rate_of_averaging(options):
+    assert_same_rates(
+        lambda optimizer: swa_utils.SWALR(optimizer, 0.05, **options),
+        schedules.swa_lr(LR, 0.05, **options),
     )
 
 

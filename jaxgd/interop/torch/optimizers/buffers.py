@@ -1,41 +1,19 @@
-"""The state of each optimizer by torch's names and by ours, and how to reach it in a chain."""
+"""The state of each optimizer by torch's names, and how to reach it in what wraps it."""
 
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from jaxtyping import PyTree
 
 from jaxgd.interop.torch.layout import Place
+from jaxgd.optim.lbfgs_rule import LBFGSState
+from jaxgd.optim.learning_rate import LearningRateState
+from jaxgd.optim.registry import REGISTRY
 
-# optimizer -> torch's buffer -> the field of our state. Each has the leaves of the parameters.
-BUFFERS: dict[str, dict[str, str]] = {
-    "adadelta": {"square_avg": "e_g", "acc_delta": "e_x"},
-    "adafactor": {"row_var": "row_var", "col_var": "col_var", "variance": "variance"},
-    "adagrad": {"sum": "sum"},
-    "adam": {
-        "exp_avg": "exp_avg",
-        "exp_avg_sq": "exp_avg_sq",
-        "max_exp_avg_sq": "max_exp_avg_sq",
-    },
-    "adamax": {"exp_avg": "exp_avg", "exp_inf": "exp_inf"},
-    "asgd": {"ax": "ax"},
-    "muon": {"momentum_buffer": "momentum_buffer"},
-    "nadam": {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"},
-    "radam": {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"},
-    "rmsprop": {"square_avg": "nu", "grad_avg": "mu", "momentum_buffer": "trace"},
-    "rprop": {"prev": "prev", "step_size": "step_size"},
-    "sgd": {"momentum_buffer": "trace"},
-    "sparse_adam": {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"},
-}
-BUFFERS["adamw"] = BUFFERS["adam"]
-
-# What torch keeps for each parameter, and we once for all that have counted the same updates.
-SCALARS = {"step", "mu_product", "eta", "mu"}
 # Torch's step goes into each of these that a state has.
-COUNTERS = ("step", "t", "count")
-# Torch counts no updates for them: the first is told by the missing buffer.
-UNCOUNTED = {"lbfgs", "muon", "sgd"}
+COUNTERS = ("step", "t")
 # The rows of a transposed leaf are torch's columns.
 TRANSPOSED = {"row_var": "col_var", "col_var": "row_var"}
 
@@ -49,21 +27,25 @@ def buffers_of(name: str, state: optax.OptState, params: PyTree) -> Buffers:
     found = fields(state)
     return {
         field: treedef.flatten_up_to(found[field])
-        for field in BUFFERS[name].values()
+        for field in REGISTRY[name].buffers
         if field in found
     }
 
 
 def held(name: str, buffers: Buffers, leaf: int, place: Place) -> dict[str, str]:
     """Torch's buffers of one leaf, as far as it has them here, and our fields for them."""
-    names = BUFFERS[name]
-    if place.transposed:
-        names = {key: TRANSPOSED.get(field, field) for key, field in names.items()}
+    turned = TRANSPOSED if place.transposed else {}
+    names = {key: turned.get(key, key) for key in REGISTRY[name].buffers}
     return {
         key: field
         for key, field in names.items()
-        if field in buffers and hasattr(buffers[field][leaf], "dtype")
+        if field in buffers and _is_array(buffers[field][leaf])
     }
+
+
+def _is_array(buffer: Any) -> bool:
+    """Not None, nor what stands for a leaf of another group."""
+    return hasattr(buffer, "dtype") or hasattr(buffer, "imaginary")
 
 
 def fields(state: optax.OptState) -> dict[str, Any]:
@@ -84,11 +66,29 @@ def with_fields(state: optax.OptState, values: dict[str, Any]) -> optax.OptState
 
 
 def parts(state: optax.OptState) -> list[optax.OptState]:
-    """The states of the groups of an `optax.partition` in the chain, or else the state itself."""
+    """The states of jaxgd.optim's optimizers in whatever wraps them, one for each group.
 
-    def is_partition(part: object) -> bool:
-        return isinstance(part, optax.PartitionState)
+    Through optax's chain, partition, masked, inject_hyperparams, MultiSteps, apply_if_finite and
+    every other wrapper whose state holds another's.
+    """
+    if isinstance(state, LBFGSState) or (
+        type(state) is tuple and any(isinstance(part, LearningRateState) for part in state)
+    ):
+        return [state]
+    if isinstance(state, optax.MultiStepsState) and int(state.mini_step):
+        raise ValueError(
+            f"state must be one between two updates; got {int(state.mini_step)} gradients in "
+            "MultiSteps, which torch has in .grad. Go on until they have made an update."
+        )
+    if isinstance(state, (tuple, list)):
+        return [found for part in state for found in parts(part)]
+    if isinstance(state, dict):
+        return [found for part in state.values() for found in parts(part)]
+    return []
 
-    for part in filter(is_partition, jax.tree.leaves(state, is_leaf=is_partition)):
-        return [masked.inner_state for masked in part.inner_states.values()]
-    return [state]
+
+def whole(buffer: Any) -> np.ndarray:
+    """A buffer as an array: a complex one out of the two that split_real_and_imaginary keeps."""
+    if hasattr(buffer, "imaginary"):
+        return np.asarray(buffer.real) + 1j * np.asarray(buffer.imaginary)
+    return np.asarray(buffer)

@@ -9,17 +9,12 @@ import optax
 from jaxtyping import PyTree
 
 from jaxgd.interop.torch.layout import Place
-from jaxgd.interop.torch.optimizers import averaging, curvature
-from jaxgd.interop.torch.optimizers.buffers import (
-    COUNTERS,
-    SCALARS,
-    UNCOUNTED,
-    buffers_of,
-    held,
-    with_fields,
-)
+from jaxgd.interop.torch.optimizers import curvature
+from jaxgd.interop.torch.optimizers.buffers import COUNTERS, buffers_of, held, with_fields
+from jaxgd.interop.torch.optimizers.derived_numbers import check_derived, derived
 from jaxgd.interop.torch.optimizers.source import Leaf, Rates, Source, read
 from jaxgd.interop.torch.tensors import from_tensor, number
+from jaxgd.optim.registry import REGISTRY
 
 FROZEN = "frozen"
 
@@ -43,7 +38,8 @@ def from_torch(
     `param_names` gives torch's in the order of its groups, unless the optimizer was made of
     module.named_parameters(), or has one group and params are `Linear`s in the order of the module.
 
-    Torch's options are kept, but for `lr`, where one is given: a schedule, or one for each group.
+    Torch's options are kept, but for `lr`, where one is given: a schedule, or one for each group. A
+    cycle, such as `one_cycle_lr(…)`, takes its momentum along, as torch's scheduler does.
     Torch's SGD counts no updates, so that a schedule needs to be told the `step`.
 
     Several groups become one `optax.partition`. A parameter with requires_grad=False stays as it
@@ -61,11 +57,11 @@ def from_torch(
         _check_schedule(source, {step}, lr)
         optimizer = source.transformation(0, lr)
         return optimizer, curvature.from_torch(source, optimizer.init(params), step or 0)
-    if source.name == "asgd":
-        averaging.check_etas(source, lr)
+    check_derived(source, lr)
     steps = [_step(source, leaf, step) for leaf in source.leaves]
     active = {steps[i] for i, leaf in enumerate(source.leaves) if not leaf.frozen}
-    _check_schedule(source, {step} if source.name in UNCOUNTED else active, lr)
+    counts = REGISTRY[source.name].counts != "no"
+    _check_schedule(source, active if counts else {step}, lr)
 
     labels = [
         FROZEN if leaf.frozen else f"group {leaf.group}, step {steps[i]}"
@@ -82,7 +78,7 @@ def from_torch(
         if label == FROZEN:
             return state
         members = {i: leaf for i, leaf in enumerate(source.leaves) if labels[i] == label}
-        return _filled(source.name, state, params, members, step_of[label])
+        return _filled(source, state, params, members, step_of[label])
 
     if len(transforms) == 1:
         optimizer = transforms[labels[0]]
@@ -99,7 +95,7 @@ def from_torch(
 
 def _step(source: Source, leaf: Leaf, step: int | None) -> int:
     """How many updates of a parameter torch has done."""
-    if source.name in UNCOUNTED:
+    if REGISTRY[source.name].counts == "no":
         remembers = source.groups[leaf.group]["momentum"] != 0
         if remembers and not leaf.state:
             return 0
@@ -131,25 +127,27 @@ def _check_schedule(source: Source, steps: Collection[int | None], lr: Rates) ->
 
 
 def _filled(
-    name: str, state: optax.OptState, params: PyTree, members: dict[int, Leaf], step: int
+    source: Source, state: optax.OptState, params: PyTree, members: dict[int, Leaf], step: int
 ) -> optax.OptState:
     """The state of a beginning, with torch's counters and the buffers of these leaves."""
     values: dict[str, Any] = {counter: jnp.asarray(step, jnp.int32) for counter in COUNTERS}
+    name, row = source.name, REGISTRY[source.name]
+    made = set(derived(source, 0, None, step))
     buffers = buffers_of(name, state, params)
     for i, leaf in members.items():
         if not leaf.state:
             continue
         given = {key: value for key, value in leaf.state.items() if value is not None}
         ours = held(name, buffers, i, leaf.place)
-        if set(given) - SCALARS != set(ours):
+        scalars = {"step", *row.carried, *made}
+        if set(given) - scalars != set(ours):
             raise ValueError(
                 f"the state of {name} must hold {sorted(ours)} for {leaf.place.name!r}; got "
-                f"{sorted(set(given) - SCALARS)}. Use the name and the options torch ran with."
+                f"{sorted(set(given) - scalars)}. Use the name and the options torch ran with."
             )
         for key, field in ours.items():
             buffers[field][i] = _like(leaf.place, given[key], buffers[field][i])
-        if "mu_product" in given:
-            values["mu_product"] = jnp.asarray(from_tensor(given["mu_product"]))
+        values |= {key: jnp.asarray(from_tensor(given[key])) for key in row.carried}
     treedef = jax.tree.structure(params)
     trees = {field: jax.tree.unflatten(treedef, leaves) for field, leaves in buffers.items()}
     return with_fields(state, values | trees)

@@ -11,22 +11,20 @@ from jaxtyping import PyTree
 
 from jaxgd.interop.torch.layout import Place, has_one_order, leaf_order, places
 from jaxgd.interop.torch.tensors import number
-from jaxgd.optim.adam_rule import adam
-from jaxgd.optim.names import OPTIMIZERS, by_name
+from jaxgd.optim.names import by_name
 from jaxgd.optim.options import ScalarOrSchedule
+from jaxgd.optim.registry import REGISTRY
 
 Rates: TypeAlias = ScalarOrSchedule | Sequence[ScalarOrSchedule] | None
 
-# Torch's AdamW is its Adam with one option, which its groups carry.
-BUILDERS = OPTIMIZERS | {"adamw": adam}
-OPTIONS = {
-    name: set(inspect.signature(build).parameters) - {"ns_dtype"}  # which torch has not
-    for name, build in BUILDERS.items()
-}
 # Options that state_dicts of older versions lack.
 LATE_OPTIONS = {"maximize", "decoupled_weight_decay"}
-# Optimizers to which rows and columns are not alike; Adafactor may have the two exchanged.
-LOOKS_AT_AXES = {"adafactor", "muon", "sparse_adam"}
+
+
+def options_of(name: str) -> set[str]:
+    """The options that torch's groups have of an optimizer."""
+    row = REGISTRY[name]
+    return (set(inspect.signature(row.build).parameters) - set(row.ours)) | set(row.implied)
 
 
 class Leaf(NamedTuple):
@@ -64,12 +62,29 @@ class Source:
         return lr[group]
 
     def transformation(self, group: int, lr: Rates) -> optax.GradientTransformation:
-        """Our optimizer with the options of a group."""
-        options = {"decoupled_weight_decay": True} if self.name == "adamw" else {}
-        for option, value in self.groups[group].items():
-            if option in OPTIONS[self.name]:
-                options[option] = number(value)
-        return BUILDERS[self.name](**options | {"lr": self.rate(group, lr)})
+        """Our optimizer with the options of a group; a cycle moves its momentum too."""
+        rate, row = self.rate(group, lr), REGISTRY[self.name]
+        taken = options_of(self.name) - set(row.implied)
+        given = {
+            option: number(value) for option, value in self.groups[group].items() if option in taken
+        }
+        options = given | self.cycled(group, rate) | {"lr": rate}
+        return row.build(**options)
+
+    def cycled(self, group: int, rate: ScalarOrSchedule) -> dict[str, Any]:
+        """The option that a cycle moves besides its rate, as OneCycleLR and CyclicLR do."""
+        momentum = getattr(rate, "momentum", None)
+        if momentum is None:
+            return {}
+        options = self.groups[group]
+        if "betas" in options:
+            return {"betas": (momentum, *number(options["betas"])[1:])}
+        if "momentum" in options:
+            return {"momentum": momentum}
+        raise ValueError(
+            f"lr of {self.name}, which has no momentum, must not cycle one; got a cycle with. "
+            "Use cycle_momentum=False, as torch's scheduler had to."
+        )
 
 
 def read(
@@ -134,10 +149,10 @@ def _param_names(
 
 def _name(torch_optimizer: Any, name: str | None) -> str:
     """The name of a live optimizer's class, or of the class of torch's it derives from."""
-    by_class = {name.replace("_", ""): name for name in OPTIMIZERS}
+    by_class = {row.torch_class: name for name, row in REGISTRY.items()}
     for base in type(torch_optimizer).__mro__:
-        if base.__module__.startswith("torch.optim") and base.__name__.lower() in by_class:
-            return by_class[base.__name__.lower()]
+        if base.__module__.startswith("torch.optim") and base.__name__ in by_class:
+            return by_class[base.__name__]
     if name is None:
         raise ValueError(
             "name must be given where torch_optimizer is a state_dict, which does not tell its "
@@ -150,28 +165,31 @@ def _name(torch_optimizer: Any, name: str | None) -> str:
 def _check_options(name: str, groups: list[dict[str, Any]]) -> None:
     """Raise unless the groups have this optimizer's options and no others'."""
     by_name(name)
-    others = set().union(*OPTIONS.values()) - OPTIONS[name]
+    own = options_of(name)
+    others = set().union(*map(options_of, REGISTRY)) - own
     for group in groups:
-        missing = OPTIONS[name] - LATE_OPTIONS - set(group)
+        missing = own - LATE_OPTIONS - set(group)
         surplus = others & set(group)
         if missing or surplus:
             raise ValueError(
-                f"param_groups must have the options of {name}, {sorted(OPTIONS[name])}; got "
-                f"{sorted((OPTIONS[name] | others) & set(group))}. Use the name of torch's class."
+                f"param_groups must have the options of {name}, {sorted(own)}; got "
+                f"{sorted((own | others) & set(group))}. Use the name of torch's class."
             )
-        if name == "adamw" and not group.get("decoupled_weight_decay", True):
-            raise ValueError(
-                "param_groups of adamw must have decoupled_weight_decay=True; got False. "
-                "Use name='adam'."
-            )
+        for option, value in REGISTRY[name].implied.items():
+            if group.get(option, value) != value:
+                raise ValueError(
+                    f"param_groups of {name} must have {option}={value}; got {group[option]}. "
+                    "Use name='adam', or whichever torch's class is."
+                )
 
 
 def _check_layout(name: str, found: list[Place]) -> None:
     """Raise where an optimizer looks at the axes, and a leaf has others than torch."""
+    axes = REGISTRY[name].axes
     for place in found:
         as_in_torch = not place.transposed
         turned = place.transposed and not place.squeezed
-        if not (as_in_torch or (turned and name == "adafactor") or name not in LOOKS_AT_AXES):
+        if not (as_in_torch or axes == "any" or (turned and axes == "exchanged")):
             raise ValueError(
                 f"params of {name}, which looks at their axes, must be laid out as in torch; got "
                 f"{list(place.shape)} for {place.name!r}, which is {list(place.torch_shape)} "

@@ -8,11 +8,13 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from jaxgd.interop.torch.optimizers import averaging, curvature
-from jaxgd.interop.torch.optimizers.buffers import UNCOUNTED, buffers_of, fields, held, parts
+from jaxgd.interop.torch.optimizers import curvature
+from jaxgd.interop.torch.optimizers.buffers import buffers_of, fields, held, parts, whole
+from jaxgd.interop.torch.optimizers.derived_numbers import derived
 from jaxgd.interop.torch.optimizers.source import Leaf, Rates, Source, read
 from jaxgd.interop.torch.tensors import to_tensor
-from jaxgd.optim.options import ScalarOrSchedule
+from jaxgd.optim.options import at
+from jaxgd.optim.registry import REGISTRY
 
 
 def to_torch_state_dict(
@@ -35,57 +37,60 @@ def to_torch_state_dict(
     `torch_optimizer`, live or a state_dict() with its `name`, is the one to be loaded: it gives the
     groups and the options, which must be those the state was made with. `param_names` as for
     `from_torch`. The state may come from `from_torch` or from one of `jaxgd.optim`'s optimizers,
-    in an `optax.partition` and in an `optax.chain` too; parameters with requires_grad=False keep
-    what torch_optimizer has for them. Where `lr` is a schedule, or one for each
-    group, the groups get its rate for the next update.
+    in optax's chain, partition, masked, inject_hyperparams, MultiSteps, apply_if_finite and
+    split_real_and_imaginary too; parameters with requires_grad=False keep what torch_optimizer has
+    for them. Where `lr` is a schedule, or one for each group, the groups get its rate for the next
+    update, and of a cycle its momentum.
 
-    Raises ValueError where names, shapes or buffers are not those of the optimizer and of `params`.
+    Raises ValueError where names, shapes or buffers are not those of the optimizer and of `params`,
+    and for a MultiSteps that has gathered gradients without an update.
 
     Departs from torch: nothing; but torch's own load_state_dict turns NAdam's mu_product from its
     default dtype into the parameters': in double, a NAdam that is loaded, from torch or from here,
     parts from one that never stopped: by 3e-9 in 100 updates with momentum_decay=4.
     """
     source = read(torch_optimizer, params, name, param_names)
-    _check_kind(state)
+    found = parts(state)
+    if not found:
+        raise ValueError(
+            "state must be one of jaxgd.optim's, or hold one; got a "
+            f"{type(state).__name__} without. Give the state of the optimizer by itself."
+        )
+    step = max(int(fields(part)["step"]) for part in found)
     if source.name == "lbfgs":
-        step = int(state.step)
-        states = {source.order[0]: curvature.to_torch(source, state)} if int(state.n_iter) else {}
+        (ours,) = found
+        states = {source.order[0]: curvature.to_torch(source, ours)} if int(ours.n_iter) else {}
     else:
-        step = max(int(found["step"]) for found in map(fields, parts(state)) if found)
-        states = _leaf_states(source, state, params, lr)
+        states = _leaf_states(source, found, params, lr)
     return {
         "state": {i: states[leaf] for i, leaf in enumerate(source.order) if states.get(leaf)},
         "param_groups": [
-            group if lr is None else {**group, "lr": _at(source.rate(i, lr), step)}
+            group if lr is None else group | _moved_options(source, i, lr, step)
             for i, group in enumerate(source.groups)
         ],
     }
 
 
-def _check_kind(state: optax.OptState) -> None:
-    """Raise unless the state, or each group's, counts updates as all of jaxgd.optim's do."""
-    for part in parts(state):
-        found = fields(part)
-        if found and "step" not in found:
-            raise ValueError(
-                "state must be one of jaxgd.optim's, in a chain or a partition; got the fields "
-                f"{sorted(found)} of {type(part).__name__}. Give what it wraps: state.inner_state."
-            )
-
-
-def _at(lr: ScalarOrSchedule, step: int) -> float:
-    """The rate of the next update."""
-    return float(lr(np.int32(step)) if callable(lr) else lr)
+def _moved_options(source: Source, group: int, lr: Rates, step: int) -> dict[str, Any]:
+    """The rate of a group for its next update, and the momentum of a cycle."""
+    rate, count = source.rate(group, lr), np.int32(step)
+    moved: dict[str, Any] = {"lr": float(at(rate, count))}
+    for option, value in source.cycled(group, rate).items():
+        pair = isinstance(value, tuple)
+        momentum = float(at(value[0] if pair else value, count))
+        moved[option] = (momentum, *value[1:]) if pair else momentum
+    return moved
 
 
 def _leaf_states(
-    source: Source, state: optax.OptState, params: PyTree, lr: Rates
+    source: Source, parts: list[optax.OptState], params: PyTree, lr: Rates
 ) -> dict[int, dict[str, Any]]:
     """What torch keeps for each leaf."""
     name = source.name
-    found = [(fields(part), buffers_of(name, part, params)) for part in parts(state)]
+    found = [(fields(part), buffers_of(name, part, params)) for part in parts]
+    real = jax.tree.map(lambda leaf: leaf.real, params)
     fresh = [
-        buffers_of(name, jax.eval_shape(source.transformation(i, None).init, params), params)
+        buffers_of(name, jax.eval_shape(source.transformation(i, lr).init, real), params)
         for i in range(len(source.groups))
     ]
     states = {}
@@ -105,10 +110,10 @@ def _leaf_states(
                 "was made with."
             )
         scalars, buffers = holder
-        if name in UNCOUNTED and not int(scalars["step"]):
+        if REGISTRY[name].counts == "no" and not int(scalars["step"]):
             continue  # torch's first update is the one that finds no buffer
         states[i] = _scalars(source, leaf, scalars, lr) | {
-            key: to_tensor(leaf.place.to_torch(np.asarray(buffers[field][i])))
+            key: to_tensor(leaf.place.to_torch(whole(buffers[field][i])))
             for key, field in held(name, buffers, i, leaf.place).items()
         }
     return states
@@ -116,14 +121,12 @@ def _leaf_states(
 
 def _scalars(source: Source, leaf: Leaf, found: dict[str, Any], lr: Rates) -> dict[str, Any]:
     """Torch's counter and what else it keeps of a single number."""
-    step = int(found["step"])
-    if source.name in UNCOUNTED:
+    # The rule's own count, which a skipped update does not move; SGD without momentum has none.
+    step, row = int(found.get("t", found["step"])), REGISTRY[source.name]
+    if row.counts == "no":
         return {}
-    if source.name == "sparse_adam":
-        return {"step": step}
-    scalars: dict[str, Any] = {"step": np.float32(step)}
-    if source.name == "asgd":
-        scalars |= averaging.eta_and_mu(source, leaf.group, lr, step)
-    if source.name == "nadam":
-        scalars["mu_product"] = found["mu_product"]
-    return {key: to_tensor(np.asarray(value)) for key, value in scalars.items()}
+    scalars = derived(source, leaf.group, lr, step) | {key: found[key] for key in row.carried}
+    tensors = {key: to_tensor(np.asarray(value)) for key, value in scalars.items()}
+    return {
+        "step": step if row.counts == "int" else to_tensor(np.asarray(step, np.float32))
+    } | tensors
