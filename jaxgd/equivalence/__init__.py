@@ -1,14 +1,15 @@
 """Proves that two trainings are the same, or shows where they part. NumPy only."""
 
-from jaxgd.equivalence.calibration import Calibration, calibrate
-from jaxgd.equivalence.comparison import NotEquivalent, assert_equivalent, compare
-from jaxgd.equivalence.diagnosis import Diagnosis, diagnose
-from jaxgd.equivalence.recipe import Recipe
-from jaxgd.equivalence.replay import lockstep
-from jaxgd.equivalence.report import LeafReport, Report
-from jaxgd.equivalence.tolerance import FixedTolerance, Tolerance
-from jaxgd.equivalence.ulp import ulp_distance
-from jaxgd.equivalence.update import Update
+from jaxgd.equivalence.assertion import NotEquivalent, assert_equivalent
+from jaxgd.equivalence.comparison.calibration import Calibration, calibrate
+from jaxgd.equivalence.comparison.leaf_by_leaf import compare
+from jaxgd.equivalence.comparison.report import LeafReport, Report
+from jaxgd.equivalence.comparison.tolerance import FixedTolerance, Tolerance
+from jaxgd.equivalence.comparison.ulp import ulp_distance
+from jaxgd.equivalence.diagnosis.stages import Diagnosis, diagnose
+from jaxgd.equivalence.proof.replay import lockstep
+from jaxgd.equivalence.recordings.update import Update
+from jaxgd.equivalence.rule.recipe import Recipe
 
 __all__ = [
     "Calibration",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgd.equivalence import assert_equivalent, calibrate, compare
-from jaxgd.equivalence.growth_rate import growth
+from jaxgd.equivalence.comparison.growth_rate import tenfold_time
 from tests.equivalence.runs import DECADE_OF_CHAOS, chaos, descent
 from tests.tolerances import CHAOTIC_RATE
 
@@ -36,14 +36,14 @@ def test_the_yardstick_of_float32_fits_float64():
     calibration = calibrated_descent(learning_rate=0.5)
     expected = descent(np.float64, learning_rate=0.5)
     report = compare(descent(np.float64, learning_rate=0.5, jitter=1), expected, calibration)
-    used = max(leaf.excess.max() for leaf in report.leaves)
+    used = max(leaf.times_allowed.max() for leaf in report.leaves)
     assert 1e-3 < used < 1
 
 
 @DTYPES
 def test_a_chaotic_run_proves_nothing_past_the_update_at_which_its_digits_are_gone(dtype):
     calibration = calibrate(lambda dtype: chaos(dtype.type))
-    assert calibration.growth == pytest.approx(DECADE_OF_CHAOS, rel=CHAOTIC_RATE)
+    assert calibration.tenfold_time == pytest.approx(DECADE_OF_CHAOS, rel=CHAOTIC_RATE)
     eps = np.finfo(dtype).eps
     with pytest.raises(AssertionError) as failure:
         assert_equivalent(chaos(dtype, perturbed=eps / 4), chaos(dtype), calibration)
@@ -51,7 +51,8 @@ def test_a_chaotic_run_proves_nothing_past_the_update_at_which_its_digits_are_go
     assert str(failure.value) == "\n".join(
         [
             f"Nothing can be proven past update {report.provable_until} of 200.",
-            f"Rounding grows by 10x every {calibration.growth:.3g} updates: the run is chaotic.",
+            f"Rounding grows by 10x every {calibration.tenfold_time:.3g} updates: "
+            "the run is chaotic.",
             f"Compare until={report.provable_until}, or lower the learning rate.",
             "Allowed: 8 times what its own rounding does to the reference (float32 against "
             "float64), plus 8 roundings of the leaf's scale.",
@@ -60,7 +61,7 @@ def test_a_chaotic_run_proves_nothing_past_the_update_at_which_its_digits_are_go
     # 8 multiples times 10 for luck may be what is to be resolved of the distance.
     digits_above_the_allowance = np.log10(report.resolves / (80 * eps))
     assert report.provable_until == pytest.approx(
-        digits_above_the_allowance * calibration.growth, rel=CHAOTIC_RATE
+        digits_above_the_allowance * calibration.tenfold_time, rel=CHAOTIC_RATE
     )
     assert_equivalent(
         chaos(dtype, perturbed=eps / 4), chaos(dtype), calibration, until=report.provable_until
@@ -90,11 +91,11 @@ def test_a_training_with_too_large_a_learning_rate_is_chaotic():
             return {"w": np.concatenate([start[None], walk])}
 
     tame = calibrate(lambda dtype: run(dtype, learning_rate=0.3))
-    assert tame.growth is None
+    assert tame.tenfold_time is None
     f32 = np.dtype(np.float32)
     assert compare(run(f32, 0.3), run(f32, 0.3), tame).verdict == "equivalent"
     wild = calibrate(lambda dtype: run(dtype, learning_rate=1.6))
-    assert wild.growth is not None
+    assert wild.tenfold_time is not None
     report = compare(run(f32, 1.6), run(f32, 1.6), wild, resolves=0.1)
     assert report.verdict == "unproven"
     assert 10 < report.provable_until < 100
@@ -102,10 +103,10 @@ def test_a_training_with_too_large_a_learning_rate_is_chaotic():
 
 def test_growth_tells_exponential_from_what_adds_up():
     t = np.arange(200.0)
-    assert growth(1e-12 * 10 ** (t / 25)) == pytest.approx(25)
-    assert growth(np.minimum(1e-9 * 10 ** (t / 7), 1.0)) == pytest.approx(7)
+    assert tenfold_time(1e-12 * 10 ** (t / 25)) == pytest.approx(25)
+    assert tenfold_time(np.minimum(1e-9 * 10 ** (t / 7), 1.0)) == pytest.approx(7)
     for adds_up in (1e-7 * t, 1e-8 * t**2, 1e-7 * np.sqrt(t), np.full(200, 1e-7), 0 * t):
-        assert growth(adds_up) is None
+        assert tenfold_time(adds_up) is None
 
 
 def test_a_leaf_of_pure_rounding_does_not_spoil_the_proof():

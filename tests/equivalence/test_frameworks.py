@@ -118,7 +118,7 @@ def test_a_learning_rate_off_by_1e_4_is_not(name, precision):
 
 def test_calibrated_by_the_port_itself(name, precision):
     calibration = calibrate(lambda dtype: jax_run(dtype.name, name))
-    assert calibration.growth is None
+    assert calibration.tenfold_time is None
     expected = torch_run(precision, name)
     assert_equivalent(jax_run(precision, name), expected, calibration)
     smallest = 1e-4 if precision == "float32" else 1e-11

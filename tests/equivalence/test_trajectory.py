@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from jaxgd.equivalence import compare
-from jaxgd.equivalence.trajectory import read_trajectory
+from jaxgd.equivalence.recordings.trajectory import read_trajectory
 
 WALK = np.cumsum(np.ones((4, 3, 2), np.float32), axis=0)
 

@@ -64,7 +64,7 @@ class Checked:
     @property
     def of_allowed(self) -> float:
         """The largest difference, in units of what is allowed."""
-        return max(float(leaf.excess.max()) for leaf in self.report.leaves)
+        return max(float(leaf.times_allowed.max()) for leaf in self.report.leaves)
 
 
 def checks(dtypes: Sequence[str] = ("float32", "float64")) -> Iterator[Checked]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from ml_dtypes import finfo
 
-from jaxgd.equivalence.deviations import Deviation, Series, deviation
-from jaxgd.equivalence.growth_rate import SATURATED, growth
-from jaxgd.equivalence.tolerance import Allowed, with_rounding
-from jaxgd.equivalence.trajectory import read_trajectory
+from jaxgd.equivalence.comparison.deviations import Deviation, Series, deviation
+from jaxgd.equivalence.comparison.growth_rate import SATURATED, tenfold_time
+from jaxgd.equivalence.comparison.tolerance import Allowed, with_rounding
+from jaxgd.equivalence.recordings.trajectory import read_trajectory
 
 # Chosen on 180 trainings (torch against JAX, and JAX in another order of summation): honest pairs
 # used up to 0.75 of what these two allow. Left out: optax.adam in float32 judged by torch.Adam's
@@ -38,7 +38,7 @@ class Calibration:
 
     roundings: Mapping[str, Deviation]  # by path: the run in `dtype` against float64
     dtype: np.dtype
-    growth: float | None  # the updates in which rounding grows tenfold, in a chaotic run
+    tenfold_time: float | None  # the updates in which rounding grows tenfold, in a chaotic run
     multiple: float = _MULTIPLE
 
     def allowed(self, path: str, dtype: np.dtype, deviation: Deviation) -> Allowed:
@@ -74,14 +74,14 @@ class Calibration:
     def _rescaled(self, rounding: Series, scale: float, finer: float) -> Series:
         """The worst rounding so far, in a dtype whose epsilon is `finer` times as large."""
         worst = np.maximum.accumulate(rounding)
-        if self.growth is not None:
+        if self.tenfold_time is not None:
             worst = _LUCK * worst
         rescaled = worst * finer
         lost = np.flatnonzero(worst > SATURATED * scale)
-        if finer < 1 and self.growth is not None and lost.size:
+        if finer < 1 and self.tenfold_time is not None and lost.size:
             past = np.arange(len(worst)) - lost[0]
             with np.errstate(over="ignore"):
-                grown = rescaled[lost[0]] * 10.0 ** (_FASTER * past / self.growth)
+                grown = rescaled[lost[0]] * 10.0 ** (_FASTER * past / self.tenfold_time)
             rescaled = np.where(past > 0, np.minimum(grown, worst), rescaled)
         return rescaled
 
@@ -118,5 +118,5 @@ def calibrate(
             )
     roundings = {path: deviation(coarse.leaves[path], fine.leaves[path]) for path in fine.leaves}
     relative = [r.error / r.scale for r in roundings.values() if r.scale > 0]
-    rate = growth(np.max(relative, axis=0)) if relative else None
+    rate = tenfold_time(np.max(relative, axis=0)) if relative else None
     return Calibration(roundings, np.dtype(finfo(dtype).dtype), rate, multiple)

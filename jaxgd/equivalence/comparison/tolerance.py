@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from ml_dtypes import finfo
 
-from jaxgd.equivalence.deviations import Deviation, Series
+from jaxgd.equivalence.comparison.deviations import Deviation, Series
 
 # What a run makes of the difference it has already: gradient descent that does not diverge changes
 # it by at most twice its size in one update (learning rate x curvature <= 2).
@@ -34,7 +34,7 @@ class Tolerance(Protocol):
     """Says what is allowed; a Calibration is one, and so is a FixedTolerance."""
 
     @property
-    def growth(self) -> float | None:
+    def tenfold_time(self) -> float | None:
         """The updates in which the reference's rounding grows tenfold, if it is chaotic."""
 
     def allowed(self, path: str, dtype: np.dtype, deviation: Deviation) -> Allowed:
@@ -62,7 +62,7 @@ class FixedTolerance:
     """
 
     fraction: float | None = None
-    growth: ClassVar[float | None] = None  # nothing is known of the reference's rounding
+    tenfold_time: ClassVar[float | None] = None  # nothing is known of the reference's rounding
 
     def __post_init__(self) -> None:
         if self.fraction is not None and not 0 <= self.fraction < 1:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Int, Shaped
 
-Series = Float[np.ndarray, " updates"]
+from jaxgd.equivalence.comparison.deviations import Series
 
 _JUMP = 10.0  # times what is allowed, at the very update at which the runs part
 _SHOWN = 5  # leaves in the short form
@@ -25,7 +25,7 @@ class LeafReport:
     median_ulp: Series  # of integers, the median difference
     error: Series  # largest |actual - expected|, in units of the leaf's scale
     update_error: Series  # largest difference of the two updates, in units of the update's scale
-    excess: Series  # the larger of both errors, in units of what is allowed; above 1 they part
+    times_allowed: Series  # the larger of both errors, by what is allowed; above 1 they part
     resolution: Series  # what is allowed, by the distance travelled; of one entry, by its scale
     worst: Int[np.ndarray, "updates ndim"]  # index of the entry with the largest error
     actual: Shaped[np.ndarray, " updates"]  # ... its value
@@ -34,7 +34,7 @@ class LeafReport:
     @property
     def parted_at(self) -> int | None:
         """The first update at which the leaf strays farther than allowed."""
-        beyond = np.flatnonzero(self.excess > 1)
+        beyond = np.flatnonzero(self.times_allowed > 1)
         return int(beyond[0]) if beyond.size else None
 
     @property
@@ -53,7 +53,7 @@ class LeafReport:
         return [
             f"{self.error[update]:.1e}",
             f"{self.update_error[update]:.1e}",
-            f"{self.excess[update]:.2g}",
+            f"{self.times_allowed[update]:.2g}",
             f"{self.median_ulp[update]:.3g}",
             f"{index} {self.actual[update]}, {self.expected[update]}",
         ]
@@ -75,8 +75,12 @@ class Report:
     entries: int  # of the trajectories: the updates, and the start if they begin with it
     finite_until: int  # the last update before the first NaN that both runs hold
     allowed: str  # the tolerance in words
-    growth: float | None  # the updates in which the difference grows tenfold, before they part
-    rounding_growth: float | None  # ... and the reference's rounding, if calibrated and chaotic
+    tenfold_time: (
+        float | None
+    )  # the updates in which the difference grows tenfold, before they part
+    rounding_tenfold_time: (
+        float | None
+    )  # ... and the reference's rounding, if calibrated and chaotic
     resolves: float  # the largest resolution that proves something
 
     @property
@@ -89,7 +93,7 @@ class Report:
         """The leaves that part first, the one farthest beyond what is allowed in front."""
         at = self.parted_at
         leaves = [leaf for leaf in self.leaves if at is not None and leaf.parted_at == at]
-        return tuple(sorted(leaves, key=lambda leaf: -leaf.excess[at]))
+        return tuple(sorted(leaves, key=lambda leaf: -leaf.times_allowed[at]))
 
     @property
     def resolution(self) -> Series:
@@ -158,19 +162,19 @@ class Report:
         if at == 0:
             lines.append("That is the first entry: the start, if the runs begin with it.")
         else:
-            before = max(leaf.excess[:at].max() for leaf in self.leaves)
+            before = max(leaf.times_allowed[:at].max() for leaf in self.leaves)
             used = f"use at most {before:.1g} of what is allowed" if before else "agree exactly"
             lines.append(f"Before, they {used}.")
         if at < self.entries - 1:
             lines.append(f"At the last update it is {first.error[-1]:.1e} of its scale off.")
-        if self.rounding_growth is not None:
+        if self.rounding_tenfold_time is not None:
             return lines
-        if self.growth is not None:
+        if self.tenfold_time is not None:
             lines.append(
-                f"The difference grows by 10x every {self.growth:.3g} updates, as rounding does in "
-                "a chaotic run: calibrate(run) tells whether it is."
+                f"The difference grows by 10x every {self.tenfold_time:.3g} updates, as rounding "
+                "does in a chaotic run: calibrate(run) tells whether it is."
             )
-        elif at > 0 and first.excess[at] > _JUMP and first.dtype != "float64":
+        elif at > 0 and first.times_allowed[at] > _JUMP and first.dtype != "float64":
             lines.append(
                 f"It is a jump, as when rounding in {first.dtype} crosses a kink (ReLU, max): "
                 "float64 tells whether it is."
@@ -181,8 +185,8 @@ class Report:
         end = self.entries - 1
         if self.finite_until < end:
             why = f"Both runs hold NaN from update {self.finite_until + 1} on."
-        elif self.rounding_growth is not None:
-            every = f"{self.rounding_growth:.3g} updates"
+        elif self.rounding_tenfold_time is not None:
+            every = f"{self.rounding_tenfold_time:.3g} updates"
             why = f"Rounding grows by 10x every {every}: the run is chaotic."
         elif all(leaf.at_rest for leaf in self.leaves):
             what = "every update of the" if end else "the only entry of the"
@@ -212,14 +216,14 @@ class Report:
 
     def _same(self) -> list[str]:
         what = f"updates 0 to {self.entries - 1} of {_leaves(len(self.leaves))}"
-        closest = max(self.leaves, key=lambda leaf: leaf.excess.max())
-        t = int(closest.excess.argmax())
-        if closest.excess[t] == 0:
+        closest = max(self.leaves, key=lambda leaf: leaf.times_allowed.max())
+        t = int(closest.times_allowed.argmax())
+        if closest.times_allowed[t] == 0:
             lines = [f"The runs are exactly the same: {what}."]
         else:
             lines = [
                 f"The runs are the same, to rounding: {what}.",
-                f"They use at most {closest.excess[t]:.1g} of what is allowed, "
+                f"They use at most {closest.times_allowed[t]:.1g} of what is allowed, "
                 f"in {closest.name} at update {t}.",
             ]
         if self.entries > 1:

@@ -2,50 +2,16 @@
 
 import numpy as np
 
-from jaxgd.equivalence.deviations import Series, deviation, ratio
-from jaxgd.equivalence.growth_rate import growth
-from jaxgd.equivalence.report import LeafReport, Report
-from jaxgd.equivalence.tolerance import FixedTolerance, Tolerance
-from jaxgd.equivalence.trajectory import Trajectory, describe, listed, read_trajectory
-from jaxgd.equivalence.ulp import ulp_distance
+from jaxgd.equivalence.comparison.deviations import Series, deviation, ratio
+from jaxgd.equivalence.comparison.growth_rate import tenfold_time
+from jaxgd.equivalence.comparison.report import LeafReport, Report
+from jaxgd.equivalence.comparison.tolerance import FixedTolerance, Tolerance
+from jaxgd.equivalence.comparison.ulp import ulp_distance
+from jaxgd.equivalence.recordings.trajectory import Trajectory, describe, listed, read_trajectory
 
 # Chosen so that a proof would have shown a learning rate off by 0.1%. Honest float32 trainings of
 # the suite resolve 6e-5 or finer; a leaf that moves by 0.5% of its scale in 10 updates, 9e-4.
 RESOLVES = 1e-3
-
-
-class NotEquivalent(AssertionError):
-    """Two runs part, or prove nothing; `report` says which, and is the message."""
-
-    def __init__(self, report: Report) -> None:
-        super().__init__(str(report))
-        self.report = report
-
-
-def assert_equivalent(
-    actual: object,
-    expected: object,
-    tolerance: float | Tolerance | None = None,
-    *,
-    until: int | None = None,
-    resolves: float = RESOLVES,
-) -> Report:
-    """The report of two equivalent runs; NotEquivalent, an AssertionError, if they are not.
-
-    Fails when the runs part, and also when the comparison proves nothing: when nothing moves, when
-    both runs are NaN, or when rounding may hide more than `resolves` (`Report.verdict`). By
-    default (FixedTolerance) an honest pair in float32 or float64 that moves so far passes. A fault
-    that shifts every leaf by `resolves` of its way never does, such as a learning rate off by that
-    much before the run converges. One off by 1e-4 does not where `Report.resolution` falls below
-    that: in float64, and in float32 if the leaves move by 7% of their scale within 10 updates, or
-    by 9% within 200. What rounding can do to an honest pair in float32, but hardly ever in float64:
-    it grows exponentially in a chaotic run (`calibrate` recognises that), and it decides on which
-    side of a kink (ReLU, max) a number falls. Arguments and other errors: `compare`.
-    """
-    report = compare(actual, expected, tolerance, until=until, resolves=resolves)
-    if report.verdict != "equivalent":
-        raise NotEquivalent(report)
-    return report
 
 
 def compare(
@@ -103,8 +69,8 @@ def compare(
         entries=updates,
         finite_until=min(_last_finite(a, b) for a, b in pairs.values()),
         allowed=tolerance.describe(sorted({b.dtype.name for _, b in pairs.values()})),
-        growth=growth(difference[: parted + 1]),
-        rounding_growth=tolerance.growth,
+        tenfold_time=tenfold_time(difference[: parted + 1]),
+        rounding_tenfold_time=tolerance.tenfold_time,
         resolves=resolves,
     )
 
@@ -178,7 +144,7 @@ def _leaf_report(
         median_ulp=_median_distance(left, right),
         error=ratio(strayed.error, np.full_like(strayed.error, strayed.scale)),
         update_error=ratio(strayed.step_error, strayed.step),
-        excess=np.maximum(
+        times_allowed=np.maximum(
             ratio(strayed.error, allowed.error), ratio(strayed.step_error, allowed.step_error)
         ),
         resolution=np.where(travelled > 0, ratio(allowed.error, travelled), np.inf),

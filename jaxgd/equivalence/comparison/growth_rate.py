@@ -12,7 +12,7 @@ _UPDATES = 8
 SATURATED = 0.03
 
 
-def growth(error: Float[np.ndarray, " updates"]) -> float | None:
+def tenfold_time(error: Float[np.ndarray, " updates"]) -> float | None:
     """The updates in which a relative error grows tenfold; None unless it grows exponentially.
 
         log10 error(t) = a + t / growth,   fitted better than log10 error(t) = a + b log t

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxgd.equivalence.update import Recording, Update
+from jaxgd.equivalence.recordings.update import Recording, Update
 
 Step = Callable[[Any, Any], Update]
 

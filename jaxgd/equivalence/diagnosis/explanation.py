@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from jaxgd.equivalence.deviations import deviation, ratio
-from jaxgd.equivalence.differences import variants
-from jaxgd.equivalence.recipe import Recipe, Series, steps
-from jaxgd.equivalence.tolerance import FixedTolerance
-from jaxgd.equivalence.update import Moves
+from jaxgd.equivalence.comparison.deviations import deviation, ratio
+from jaxgd.equivalence.comparison.tolerance import FixedTolerance
+from jaxgd.equivalence.diagnosis.differences import variants
+from jaxgd.equivalence.recordings.update import Moves
+from jaxgd.equivalence.rule.recipe import Matrix, Recipe, steps
 
 # A side is replayed from its own numbers: nothing is carried over from the other's, and the fit can
 # be closer than the comparison of two runs. In float32 what keeps it from being closer still is
@@ -61,7 +61,7 @@ def explain(recipe: Recipe, recorded: Moves) -> tuple[str | None, tuple[Explanat
     return name, later if name else everywhere
 
 
-def _standing(ranked: tuple[Explanation, ...], steps_taken: Series) -> str | None:
+def _standing(ranked: tuple[Explanation, ...], steps_taken: Matrix) -> str | None:
     """The hypothesis that fits the steps, if every other is ten times as far off and does not."""
     first, second = ranked[:2]
     stands = first.misfit <= 1 < second.misfit and second.misfit >= _CLEARLY * first.misfit

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxgd.equivalence.comparison import compare
-from jaxgd.equivalence.trajectory import as_numpy, read_trajectory
-from jaxgd.equivalence.update import Recording, Update, row_count, same_rows, stage
+from jaxgd.equivalence.comparison.leaf_by_leaf import compare
+from jaxgd.equivalence.recordings.trajectory import as_numpy, read_trajectory
+from jaxgd.equivalence.recordings.update import Recording, Update, row_count, same_rows, stage
 
 Batches = Sequence[Any]
 

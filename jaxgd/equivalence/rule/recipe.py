@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-Series = Float[np.ndarray, "updates entries"]
+Matrix = Float[np.ndarray, "updates entries"]
 Number = float | int
 
 
@@ -65,7 +65,7 @@ class Recipe:
         return rates[:updates] if rates.ndim else np.full(updates, rates)
 
 
-def steps(recipe: Recipe, gradients: Series, params: Series) -> Series:
+def steps(recipe: Recipe, gradients: Matrix, params: Matrix) -> Matrix:
     """What the recipe adds to the parameters at each update, its state being zero before the first.
 
     gradients, params: the gradient given to the optimizer, and the parameters before, all leaves in
@@ -85,7 +85,7 @@ def steps(recipe: Recipe, gradients: Series, params: Series) -> Series:
     return -step
 
 
-def _clipping(recipe: Recipe, gradients: Series) -> Float[np.ndarray, "updates 1"]:
+def _clipping(recipe: Recipe, gradients: Matrix) -> Float[np.ndarray, "updates 1"]:
     """The factor that brings each gradient's norm down to max_norm, if there is one."""
     norm = np.linalg.norm(gradients, axis=1, keepdims=True) + recipe.clip_eps
     if recipe.max_norm is None:
@@ -93,7 +93,7 @@ def _clipping(recipe: Recipe, gradients: Series) -> Float[np.ndarray, "updates 1
     return recipe.max_norm / np.maximum(norm, recipe.max_norm)
 
 
-def _with_momentum(recipe: Recipe, direction: Series) -> Series:
+def _with_momentum(recipe: Recipe, direction: Matrix) -> Matrix:
     """The direction, with what the buffer holds of the earlier ones."""
     if recipe.momentum == 0:
         return direction
@@ -104,7 +104,7 @@ def _with_momentum(recipe: Recipe, direction: Series) -> Series:
     return direction + recipe.momentum * buffer if recipe.nesterov else buffer
 
 
-def _adam(recipe: Recipe, g: Series) -> Series:
+def _adam(recipe: Recipe, g: Matrix) -> Matrix:
     (b1, b2), t = recipe.betas, np.arange(1, len(g) + 1)[:, None]
     mean, square = _leaky_sum(b1, (1 - b1) * g), _leaky_sum(b2, (1 - b2) * g**2)
     if not recipe.bias_correction:
@@ -115,16 +115,16 @@ def _adam(recipe: Recipe, g: Series) -> Series:
     return _normalized(recipe, mean, square / (1 - b2**t))
 
 
-def _adagrad(recipe: Recipe, g: Series) -> Series:
+def _adagrad(recipe: Recipe, g: Matrix) -> Matrix:
     return _normalized(recipe, g, recipe.initial_accumulator + np.cumsum(g**2, axis=0))
 
 
-def _rmsprop(recipe: Recipe, g: Series) -> Series:
+def _rmsprop(recipe: Recipe, g: Matrix) -> Matrix:
     square = _leaky_sum(recipe.alpha, (1 - recipe.alpha) * g**2, recipe.initial_accumulator)
     return _normalized(recipe, g, square)
 
 
-def _normalized(recipe: Recipe, g: Series, square: Series) -> Series:
+def _normalized(recipe: Recipe, g: Matrix, square: Matrix) -> Matrix:
     """g / (√square + eps), or with eps inside the root; where both are zero, zero."""
     if recipe.eps_at == "inside the root":
         root = np.sqrt(square + recipe.eps)
@@ -133,7 +133,7 @@ def _normalized(recipe: Recipe, g: Series, square: Series) -> Series:
     return np.divide(g, root, out=np.zeros_like(g), where=root > 0)
 
 
-def _leaky_sum(decay: float, x: Series, start: float = 0.0) -> Series:
+def _leaky_sum(decay: float, x: Matrix, start: float = 0.0) -> Matrix:
     """s_t = decay * s_{t-1} + x_t, from s_0 = start."""
     total, sums = np.full(x.shape[1:], start), np.empty_like(x)
     for t, entering in enumerate(x):
@@ -142,6 +142,6 @@ def _leaky_sum(decay: float, x: Series, start: float = 0.0) -> Series:
     return sums
 
 
-_RULES: Mapping[str, Callable[[Recipe, Series], Series]] = MappingProxyType(
+_RULES: Mapping[str, Callable[[Recipe, Matrix], Matrix]] = MappingProxyType(
     {"sgd": lambda _, g: g, "adam": _adam, "adagrad": _adagrad, "rmsprop": _rmsprop}
 )

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from jaxgd.equivalence.recipe import Recipe
+from jaxgd.equivalence.rule.recipe import Recipe
 
 Change = Callable[[Recipe], Recipe]
 

@@ -6,12 +6,12 @@ from typing import Final, Literal
 
 import numpy as np
 
-from jaxgd.equivalence.comparison import compare
-from jaxgd.equivalence.explanation import AS_IT_IS, Explanation, explain, follows
-from jaxgd.equivalence.recipe import Recipe
-from jaxgd.equivalence.report import Series
-from jaxgd.equivalence.update import Recording, moves, outputs_by_row, same_rows, stage
-from jaxgd.equivalence.upstream_causes import batch_cause, gradient_cause
+from jaxgd.equivalence.comparison.deviations import Series
+from jaxgd.equivalence.comparison.leaf_by_leaf import compare
+from jaxgd.equivalence.diagnosis.explanation import AS_IT_IS, Explanation, explain, follows
+from jaxgd.equivalence.diagnosis.upstream_causes import batch_cause, gradient_cause
+from jaxgd.equivalence.recordings.update import Recording, moves, outputs_by_row, same_rows, stage
+from jaxgd.equivalence.rule.recipe import Recipe
 
 Stage = Literal[
     "start",
@@ -90,8 +90,8 @@ def diagnose(
     before the update, only the optimizer can be told from the rest: its steps are made again in
     float64 from each side's own gradients, and it is at fault if the recipe gives the expected
     side's steps but not the actual side's. Then the known differences are tried on them
-    (`jaxgd.equivalence.differences`); one is named only if it fits to rounding while every other,
-    the recipe as it is included, is ten times as far off.
+    (`jaxgd.equivalence.diagnosis.differences`); one is named only if it fits to rounding while
+    every other, the recipe as it is included, is ten times as far off.
 
     actual, expected: one `Update` for each update from the first on, the optimizer's state being
         zero before it. To see each update from the same state, replay the actual side: `lockstep`.
@@ -123,7 +123,7 @@ def _of_the_same_rows(
     """The diagnosis of updates whose batches agree."""
     if not actual:
         return Diagnosis(None, None)
-    before, stages = _excesses(actual, expected, tolerance)
+    before, stages = _times_allowed(actual, expected, tolerance)
     beyond = np.flatnonzero(np.max([*stages.values()], axis=0) > 1)
     if not beyond.size:
         return Diagnosis(None, None)
@@ -163,36 +163,38 @@ def _updates_of_the_same_rows(actual: Recording, expected: Recording) -> int:
     return next(different, min(len(ours), len(theirs)))
 
 
-def _excesses(
+def _times_allowed(
     actual: Recording, expected: Recording, tolerance: float | None
 ) -> tuple[Series, dict[Stage, Series]]:
     """For the parameters before, and for each recorded stage, the error as a multiple of what is
     allowed, at each update."""  # fmt: skip
     sides = actual, expected
 
-    def excess(runs: list[list | None]) -> Series | None:
+    def times_allowed(runs: list[list | None]) -> Series | None:
         if runs[0] is None or runs[1] is None:
             return None
         leaves = compare(runs[0], runs[1], tolerance).leaves
-        return np.max([leaf.excess for leaf in leaves], axis=0)
+        return np.max([leaf.times_allowed for leaf in leaves], axis=0)
 
-    before = excess([stage(side, "params") for side in sides])
-    after = excess([[side[0].params, *(update.updated for update in side)] for side in sides])
+    before = times_allowed([stage(side, "params") for side in sides])
+    after = times_allowed(
+        [[side[0].params, *(update.updated for update in side)] for side in sides]
+    )
     assert before is not None
     assert after is not None
     stages: Mapping[Stage, Series | None] = {
-        "forward": excess([outputs_by_row(side) for side in sides]),
-        "loss": excess([stage(side, "loss") for side in sides]),
-        "gradient": excess([stage(side, "gradient") for side in sides]),
-        "optimizer state": excess([stage(side, "opt_state") for side in sides]),
+        "forward": times_allowed([outputs_by_row(side) for side in sides]),
+        "loss": times_allowed([stage(side, "loss") for side in sides]),
+        "gradient": times_allowed([stage(side, "gradient") for side in sides]),
+        "optimizer state": times_allowed([stage(side, "opt_state") for side in sides]),
         "parameters": after[1:],
     }
     return before, {name: series for name, series in stages.items() if series is not None}
 
 
-def _first_at_fault(excess: Mapping[Stage, float]) -> Stage:
+def _first_at_fault(times_allowed: Mapping[Stage, float]) -> Stage:
     """The first stage that parts, if those before it are beyond suspicion."""
-    for name, value in excess.items():
+    for name, value in times_allowed.items():
         if value > 1:
             return name
         if value > _SUSPECT:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from ml_dtypes import finfo
 
-from jaxgd.equivalence.trajectory import Trajectory, as_numpy, read_trajectory
+from jaxgd.equivalence.recordings.trajectory import Trajectory, as_numpy, read_trajectory
 
 Rows = Float[np.ndarray, "rows features"]
 

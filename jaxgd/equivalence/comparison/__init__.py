@@ -1,0 +1,1 @@
+"""Two runs side by side: how far they stray, and how far they may."""

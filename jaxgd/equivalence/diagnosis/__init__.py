@@ -1,0 +1,1 @@
+"""Where two trainings part, and which known difference explains it."""

@@ -1,0 +1,1 @@
+"""The same training, shown update by update from the same parameters."""

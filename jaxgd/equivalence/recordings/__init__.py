@@ -1,0 +1,1 @@
+"""What one side did, update by update: in memory and on disk."""
