@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,8 @@ def equivalence_seed(pytestconfig: pytest.Config) -> int:
 def equivalence(request: pytest.FixtureRequest) -> Callable[..., object]:
     """`jaxgd.equivalence.assert_equivalent`, with the report on file when it fails.
 
+    Given a step it proves, given two trajectories it compares; a proof's report has no table.
+
     With --equivalence-reports=DIR, each test that fails leaves one file in DIR with the test's id,
     the seed, the report and every number behind it; a test that passes leaves none.
     """
@@ -59,7 +62,7 @@ def equivalence(request: pytest.FixtureRequest) -> Callable[..., object]:
             return assert_equivalent(*arguments, **options)  # type: ignore[arg-type]
         except NotEquivalent as failure:
             if file is not None:
-                found.append(f"{failure.report}\n\n{failure.report.table()}")
+                found.append("\n\n".join([str(failure.report), *_table(failure.report)]))
                 file.parent.mkdir(parents=True, exist_ok=True)
                 seed = request.config.option.equivalence_seed
                 heading = f"{request.node.nodeid}\n--equivalence-seed={seed}"
@@ -67,6 +70,11 @@ def equivalence(request: pytest.FixtureRequest) -> Callable[..., object]:
             raise
 
     return check
+
+
+def _table(report: Any) -> list[str]:
+    """Every number of a comparison; a proof tells all it has."""
+    return [report.table()] if hasattr(report, "table") else []
 
 
 def _report_file(request: pytest.FixtureRequest) -> Path | None:

@@ -7,7 +7,9 @@ from jaxgd.equivalence.comparison.report import LeafReport, Report
 from jaxgd.equivalence.comparison.tolerance import FixedTolerance, Tolerance
 from jaxgd.equivalence.comparison.ulp import ulp_distance
 from jaxgd.equivalence.diagnosis.stages import Diagnosis, diagnose
+from jaxgd.equivalence.proof.induction import prove
 from jaxgd.equivalence.proof.replay import lockstep
+from jaxgd.equivalence.proof.verdict import Proof
 from jaxgd.equivalence.recordings.update import Update
 from jaxgd.equivalence.rule.recipe import Recipe
 
@@ -17,6 +19,7 @@ __all__ = [
     "FixedTolerance",
     "LeafReport",
     "NotEquivalent",
+    "Proof",
     "Recipe",
     "Report",
     "Tolerance",
@@ -26,5 +29,6 @@ __all__ = [
     "compare",
     "diagnose",
     "lockstep",
+    "prove",
     "ulp_distance",
 ]

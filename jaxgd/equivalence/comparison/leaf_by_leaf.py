@@ -7,7 +7,8 @@ from jaxgd.equivalence.comparison.growth_rate import tenfold_time
 from jaxgd.equivalence.comparison.report import LeafReport, Report
 from jaxgd.equivalence.comparison.tolerance import FixedTolerance, Tolerance
 from jaxgd.equivalence.comparison.ulp import ulp_distance
-from jaxgd.equivalence.recordings.trajectory import Trajectory, describe, listed, read_trajectory
+from jaxgd.equivalence.recordings.pytree import describe, listed
+from jaxgd.equivalence.recordings.trajectory import Trajectory, read_trajectory
 
 # Chosen so that a proof would have shown a learning rate off by 0.1%. Honest float32 trainings of
 # the suite resolve 6e-5 or finer; a leaf that moves by 0.5% of its scale in 10 updates, 9e-4.

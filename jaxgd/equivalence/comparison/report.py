@@ -9,7 +9,6 @@ from jaxtyping import Int, Shaped
 
 from jaxgd.equivalence.comparison.deviations import Series
 
-_JUMP = 10.0  # times what is allowed, at the very update at which the runs part
 _SHOWN = 5  # leaves in the short form
 _COLUMNS = ("error", "update error", "x allowed", "median ULP", "worst entry: actual, expected")
 
@@ -174,11 +173,8 @@ class Report:
                 f"The difference grows by 10x every {self.tenfold_time:.3g} updates, as rounding "
                 "does in a chaotic run: calibrate(run) tells whether it is."
             )
-        elif at > 0 and first.times_allowed[at] > _JUMP and first.dtype != "float64":
-            lines.append(
-                f"It is a jump, as when rounding in {first.dtype} crosses a kink (ReLU, max): "
-                "float64 tells whether it is."
-            )
+        else:
+            lines.append("prove(step, …) tells a fault from rounding that the optimizer amplifies.")
         return lines
 
     def _unproven(self) -> list[str]:

@@ -58,10 +58,11 @@ class FixedTolerance:
     update at which it happens, late in a run too.
 
     fraction: None is 1e-10 in float64, 4e-5 in float32, 0.02 in float16, 0.1 in bfloat16.
-    Integers and booleans are compared exactly.
+    roundings: the 32 of both lines. Integers and booleans are compared exactly.
     """
 
     fraction: float | None = None
+    roundings: float = _ROUNDINGS
     tenfold_time: ClassVar[float | None] = None  # nothing is known of the reference's rounding
 
     def __post_init__(self) -> None:
@@ -77,7 +78,11 @@ class FixedTolerance:
         if fraction is None or dtype.kind in "biu":
             return Allowed(*np.zeros((2, len(deviation.error))))
         return with_rounding(
-            fraction * deviation.distance, fraction * deviation.step, _ROUNDINGS, dtype, deviation
+            fraction * deviation.distance,
+            fraction * deviation.step,
+            self.roundings,
+            dtype,
+            deviation,
         )
 
     def describe(self, dtypes: list[str]) -> str:
@@ -89,7 +94,7 @@ class FixedTolerance:
         shown = " or ".join(f"{fraction:g}" for fraction in sorted(fractions))
         return (
             f"{shown} of the distance travelled and of each update, "
-            f"plus {_ROUNDINGS:.0f} roundings of the leaf's scale"
+            f"plus {self.roundings:g} roundings of the leaf's scale"
         )
 
 

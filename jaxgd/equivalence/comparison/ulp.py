@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt64
 from ml_dtypes import bfloat16
 
-from jaxgd.equivalence.recordings.trajectory import as_numpy
+from jaxgd.equivalence.recordings.pytree import as_numpy
 
 # A float's bits, read as an integer of the same width, count the floats from zero outwards.
 _BITS = {

@@ -4,18 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
 
-from jaxgd.equivalence.comparison.deviations import deviation, ratio
-from jaxgd.equivalence.comparison.tolerance import FixedTolerance
 from jaxgd.equivalence.diagnosis.differences import variants
 from jaxgd.equivalence.recordings.update import Moves
+from jaxgd.equivalence.rule.following import misfits
 from jaxgd.equivalence.rule.recipe import Matrix, Recipe, steps
-
-# A side is replayed from its own numbers: nothing is carried over from the other's, and the fit can
-# be closer than the comparison of two runs. In float32 what keeps it from being closer still is
-# optax.adam's bias correction, 1.3e-5 off in the first update.
-_ROUNDING = {"float64": FixedTolerance(1e-12), "float32": FixedTolerance(2e-5)}
 
 # An explanation stands when every other one is so many times as far off.
 _CLEARLY = 10.0
@@ -38,12 +31,6 @@ class Explanation:
     misfit: float
 
 
-@np.errstate(invalid="ignore", over="ignore")  # a side may diverge
-def follows(recipe: Recipe, recorded: Moves) -> bool:
-    """Whether the recipe gives the recorded steps, to rounding."""
-    return bool((_misfits(recipe, recorded) <= 1).all())
-
-
 @np.errstate(invalid="ignore", over="ignore")
 def explain(recipe: Recipe, recorded: Moves) -> tuple[str | None, tuple[Explanation, ...]]:
     """The one hypothesis that stands, if there is one, and all of them, the closest first.
@@ -51,7 +38,7 @@ def explain(recipe: Recipe, recorded: Moves) -> tuple[str | None, tuple[Explanat
     They are judged on all updates, or else on those from the first that the recipe fails in: a
     difference may come into play late.
     """
-    failing = np.flatnonzero(_misfits(recipe, recorded) > 1)
+    failing = np.flatnonzero(misfits(recipe, recorded) > 1)
     everywhere = _ranked(recipe, recorded, since=0)
     if everywhere[0].misfit <= 1 or not failing.size:
         return _standing(everywhere, recorded.steps), everywhere
@@ -73,27 +60,10 @@ def _ranked(recipe: Recipe, recorded: Moves, since: int) -> tuple[Explanation, .
     """The hypotheses, judged on the updates from `since` on."""
     hypotheses = [(AS_IT_IS, recipe), *variants(recipe), *_rescaled(recipe, recorded, since)]
     tried = [
-        Explanation(name, float(_misfits(hypothesis, recorded, since).max()))
+        Explanation(name, float(misfits(hypothesis, recorded, since).max()))
         for name, hypothesis in hypotheses
     ]
     return tuple(sorted(tried, key=lambda explanation: explanation.misfit))
-
-
-def _misfits(recipe: Recipe, recorded: Moves, since: int = 0) -> Float[np.ndarray, " updates"]:
-    """How far the recorded parameters stray from the predicted ones, as a multiple of rounding."""
-    predicted = steps(recipe, recorded.gradients, recorded.params)[since:]
-    worst = np.zeros(len(predicted))
-    for place, dtype in recorded.leaves.values():
-        start = recorded.params[since, place]
-        paths = [
-            np.concatenate([start[None], start + np.cumsum(taken[:, place], axis=0)])
-            for taken in (predicted, recorded.steps[since:])
-        ]
-        strayed = deviation(*paths)
-        allowed = _ROUNDING.get(dtype.name, FixedTolerance()).allowed("", dtype, strayed)
-        worst = np.maximum(worst, ratio(strayed.error, allowed.error)[1:])
-        worst = np.maximum(worst, ratio(strayed.step_error, allowed.step_error)[1:])
-    return worst
 
 
 def _rescaled(recipe: Recipe, recorded: Moves, since: int) -> Iterator[tuple[str, Recipe]]:

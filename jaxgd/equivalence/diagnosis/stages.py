@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+from ml_dtypes import finfo
 
 from jaxgd.equivalence.comparison.deviations import Series
 from jaxgd.equivalence.comparison.leaf_by_leaf import compare
-from jaxgd.equivalence.diagnosis.explanation import AS_IT_IS, Explanation, explain, follows
+from jaxgd.equivalence.diagnosis.explanation import AS_IT_IS, Explanation, explain
 from jaxgd.equivalence.diagnosis.upstream_causes import batch_cause, gradient_cause
-from jaxgd.equivalence.recordings.update import Recording, moves, outputs_by_row, same_rows, stage
+from jaxgd.equivalence.recordings.batch import outputs_by_row, same_rows
+from jaxgd.equivalence.recordings.pytree import Leaves
+from jaxgd.equivalence.recordings.update import Recording, gradient_of, moves, stage
+from jaxgd.equivalence.rule.following import follows
 from jaxgd.equivalence.rule.recipe import Recipe
 
 Stage = Literal[
@@ -34,12 +38,22 @@ _CLEAN = 0.05
 _SUSPECT = 0.25
 
 
+# A gradient so many roundings of the largest one is rounding itself: a bias before a normalization.
+_NULL = 32.0
+
+_AMPLIFIED = (
+    "The same to rounding, amplified by the optimizer: the parameters part, but in every update "
+    "both sides' gradients agree, and their steps follow from them."
+)
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What differs; `str` tells it.
 
     update: the first update in which a stage parts, counted from 1; 0 is the start. None: no stage
-        parts, and the trainings are the same to rounding.
+        parts, or the parameters alone do by rounding that the optimizer amplifies: the trainings
+        are the same to rounding.
     stage: which stage is at fault, or "unknown"; those after it follow from it.
     cause: the known difference that explains it, or "unknown".
     considered: what was tried on the optimizer, the closest first.
@@ -54,7 +68,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         if self.update is None:
-            return "Nothing parts: every stage is the same, to rounding."
+            return self.remark or "Nothing parts: every stage is the same, to rounding."
         where = f"in update {self.update}" if self.update else "at the start"
         return "\n".join(
             [
@@ -140,7 +154,10 @@ def _of_the_same_rows(
         remark = "The recipe does not give the expected side's steps, so it proves nothing."
         return Diagnosis(at + 1, suspect, remark=remark)
     if follows(recipe, moved):
-        upstream = _first_at_fault({name: here[name] for name in here if name in _OF_THE_MODEL})
+        of_the_model = {name: stages[name] for name in stages if name in _OF_THE_MODEL}
+        if all((series <= 1).all() for series in of_the_model.values()):
+            return Diagnosis(None, None, remark=_AMPLIFIED)
+        upstream = _first_at_fault({name: here[name] for name in of_the_model})
         remark = "Both sides' steps follow from their own gradients: it is not the optimizer."
         return Diagnosis(at + 1, upstream, remark=remark)
     cause, tried = explain(recipe, moved)
@@ -170,11 +187,12 @@ def _times_allowed(
     allowed, at each update."""  # fmt: skip
     sides = actual, expected
 
-    def times_allowed(runs: list[list | None]) -> Series | None:
+    def times_allowed(runs: list[list | None], but: frozenset[str] = frozenset()) -> Series | None:
         if runs[0] is None or runs[1] is None:
             return None
         leaves = compare(runs[0], runs[1], tolerance).leaves
-        return np.max([leaf.times_allowed for leaf in leaves], axis=0)
+        judged = [leaf.times_allowed for leaf in leaves if leaf.path not in but]
+        return np.max(judged, axis=0) if judged else np.zeros(len(runs[0]))
 
     before = times_allowed([stage(side, "params") for side in sides])
     after = times_allowed(
@@ -182,14 +200,27 @@ def _times_allowed(
     )
     assert before is not None
     assert after is not None
+    gradients = [[gradient_of(update) for update in side] for side in sides]
     stages: Mapping[Stage, Series | None] = {
         "forward": times_allowed([outputs_by_row(side) for side in sides]),
         "loss": times_allowed([stage(side, "loss") for side in sides]),
-        "gradient": times_allowed([stage(side, "gradient") for side in sides]),
+        "gradient": times_allowed(gradients, _null_directions(gradients)),
         "optimizer state": times_allowed([stage(side, "opt_state") for side in sides]),
         "parameters": after[1:],
     }
     return before, {name: series for name, series in stages.items() if series is not None}
+
+
+def _null_directions(gradients: list[list[Leaves]]) -> frozenset[str]:
+    """The leaves whose gradient is rounding on both sides: moving them changes no function."""
+    null = []
+    for side in gradients:
+        scale = {path: max(np.abs(g[path]).max(initial=0.0) for g in side) for path in side[0]}
+        floats = [leaf.dtype for leaf in side[0].values() if leaf.dtype.kind not in "biu"]
+        eps = max((float(finfo(dtype).eps) for dtype in floats), default=0.0)
+        largest = max(scale.values(), default=0.0)
+        null.append({path for path, size in scale.items() if size <= _NULL * eps * largest})
+    return frozenset(null[0] & null[1])
 
 
 def _first_at_fault(times_allowed: Mapping[Stage, float]) -> Stage:

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from jaxgd.equivalence.comparison.leaf_by_leaf import compare
-from jaxgd.equivalence.recordings.trajectory import as_numpy, read_trajectory
-from jaxgd.equivalence.recordings.update import Recording, Update, row_count, same_rows, stage
+from jaxgd.equivalence.recordings.batch import row_count, same_rows
+from jaxgd.equivalence.recordings.pytree import as_numpy, leaves_of
+from jaxgd.equivalence.recordings.trajectory import read_trajectory
+from jaxgd.equivalence.recordings.update import Recording, Update, gradient_of, stage
 
 Batches = Sequence[Any]
 
@@ -33,17 +35,18 @@ def gradient_cause(actual: Recording, expected: Recording, at: int, parted: str)
     causes = [
         name
         for name, factor in _reductions(expected, at)
-        if _same(ours.gradient, theirs.gradient, factor)
+        if _same(gradient_of(ours), gradient_of(theirs), factor)
         and (parted == "gradient" or _same(_loss(ours), _loss(theirs), factor))
     ]
-    if parted == "gradient" and at and _same(ours.gradient, theirs.gradient, 1.0, actual[at - 1]):
+    left, right = gradient_of(ours), gradient_of(theirs)
+    if parted == "gradient" and at and _same(left, right, 1.0, actual[at - 1]):
         causes.append("added to the gradient of the update before")
     return causes[0] if len(causes) == 1 else None
 
 
 def _loss(update: Update) -> np.ndarray:
     """The loss in the gradient's precision, which a Python number does not tell."""
-    gradient = read_trajectory([update.gradient], "gradient").leaves
+    gradient = leaves_of(update.gradient, "gradient")
     return as_numpy(update.loss).astype(np.result_type(*gradient.values()))
 
 
@@ -69,7 +72,8 @@ def _reductions(recording: Recording, at: int) -> Iterator[tuple[str, float]]:
     yield "summed over the batch, not averaged", float(rows)
     yield "averaged over the batch, not summed", 1 / rows
     outputs = recording[at].outputs
-    width = 1 if outputs is None else as_numpy(outputs).size // rows
+    numbers = sum(leaf.size for leaf in leaves_of(outputs, "outputs").values())
+    width = max(numbers // rows, 1)
     if width > 1:
         yield "summed over the outputs of a row, not averaged", float(width)
         yield "averaged over the outputs of a row, not summed", 1 / width
@@ -82,6 +86,6 @@ def _same(actual: Any, expected: Any, factor: float, before: Update | None = Non
     left, right = (read_trajectory([tree], "tree").leaves for tree in (actual, expected))
     right = {path: leaf * leaf.dtype.type(factor) for path, leaf in right.items()}
     if before is not None:
-        earlier = read_trajectory([before.gradient], "gradient").leaves
+        earlier = gradient_of(before)
         right = {path: leaf + earlier[path] for path, leaf in right.items()}
     return compare(left, right).parted_at is None

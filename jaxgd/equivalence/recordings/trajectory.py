@@ -1,12 +1,11 @@
 """A training run as named NumPy arrays with a leading axis of updates."""
 
-import dataclasses
-from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
-from ml_dtypes import bfloat16
+
+from jaxgd.equivalence.recordings.pytree import at, describe, listed, named_leaves, numeric
 
 
 class Trajectory(NamedTuple):
@@ -36,21 +35,12 @@ def read_trajectory(trajectory: object, name: str) -> Trajectory:
     return Trajectory({p: leaf for p, leaf in leaves.items() if leaf.size}, weak, updates)
 
 
-def as_numpy(leaf: Any) -> Shaped[np.ndarray, "..."]:
-    """The leaf's values on the host, in its own dtype."""
-    if hasattr(leaf, "detach"):  # a torch tensor, told apart without importing torch
-        leaf = leaf.detach().cpu()
-        if str(leaf.dtype) == "torch.bfloat16":  # which torch cannot hand to NumPy
-            return leaf.float().numpy().astype(bfloat16)
-    return np.asarray(leaf)
-
-
 def _read_sequence(trees: Any, name: str) -> Trajectory:
     """Stacks one pytree per update."""
-    entries = [dict(_named_leaves(tree, f"{name}[{i}]")) for i, tree in enumerate(trees)]
+    entries = [dict(named_leaves(tree, f"{name}[{i}]")) for i, tree in enumerate(trees)]
     if not entries:
         return Trajectory({}, frozenset(), 0)
-    first = {path: _numeric(leaf, f"{name}[0]", path) for path, leaf in entries[0].items()}
+    first = {path: numeric(leaf, f"{name}[0]", path) for path, leaf in entries[0].items()}
     columns = {path: [array] for path, array in first.items()}
     for i, entry in enumerate(entries[1:], start=1):
         if entry.keys() != first.keys():
@@ -60,10 +50,10 @@ def _read_sequence(trees: Any, name: str) -> Trajectory:
                 "leaves that have an axis of updates in a dict or a tuple."
             )
         for path, leaf in entry.items():
-            array = _numeric(leaf, f"{name}[{i}]", path)
+            array = numeric(leaf, f"{name}[{i}]", path)
             if (array.shape, array.dtype) != (first[path].shape, first[path].dtype):
                 raise ValueError(
-                    f"A leaf keeps its shape and dtype; {_at(path)} is {describe(first[path])} in "
+                    f"A leaf keeps its shape and dtype; {at(path)} is {describe(first[path])} in "
                     f"{name}[0] and {describe(array)} in {name}[{i}]. A list is one pytree per "
                     "update; wrap leaves that have an axis of updates in a dict or a tuple."
                 )
@@ -76,78 +66,23 @@ def _read_sequence(trees: Any, name: str) -> Trajectory:
 
 def _read_stacked(tree: object, name: str) -> Trajectory:
     """Takes one pytree whose leaves have a leading axis of updates."""
-    named = dict(_named_leaves(tree, name))
-    leaves = {path: _numeric(leaf, name, path) for path, leaf in named.items()}
+    named = dict(named_leaves(tree, name))
+    leaves = {path: numeric(leaf, name, path) for path, leaf in named.items()}
     for path, leaf in leaves.items():
         if leaf.ndim == 0:
             raise ValueError(
-                f"Every leaf has a leading axis of updates; {_at(path)} in {name} is a scalar. "
+                f"Every leaf has a leading axis of updates; {at(path)} in {name} is a scalar. "
                 "Stack it over the updates, or give a list with one pytree per update."
             )
     lengths = {path: len(leaf) for path, leaf in leaves.items()}
     if len(set(lengths.values())) > 1:
         shortest, longest = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.get)  # type: ignore[arg-type]
         raise ValueError(
-            f"Every leaf of {name} has the same number of updates; {_at(shortest)} has "
-            f"{lengths[shortest]} and {_at(longest)} has {lengths[longest]}. Compare them apart, "
+            f"Every leaf of {name} has the same number of updates; {at(shortest)} has "
+            f"{lengths[shortest]} and {at(longest)} has {lengths[longest]}. Compare them apart, "
             "or leave out the start."
         )
     return Trajectory(leaves, frozenset(), next(iter(lengths.values()), 0))
-
-
-def _named_leaves(tree: Any, name: str, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a pytree with their dotted paths, each path once."""
-    seen: set[str] = set()
-    for keys, leaf in _walk(tree, ()):
-        path = ".".join(keys)
-        if path in seen:
-            raise ValueError(
-                f"Paths name one leaf each; {_at(path)} in {name} names two (a key that holds a "
-                "dot spells the path of a nested one). Rename one."
-            )
-        seen.add(path)
-        yield path, leaf
-
-
-def _walk(tree: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The leaves of a pytree, depth first, with the keys that lead to them."""
-    children: Any
-    if tree is None:
-        return
-    if isinstance(tree, Mapping):
-        children = tree.items()
-    elif hasattr(tree, "_fields"):  # a NamedTuple
-        children = zip(tree._fields, tree, strict=True)
-    elif isinstance(tree, list | tuple):
-        children = enumerate(tree)
-    elif dataclasses.is_dataclass(tree):
-        children = ((f.name, getattr(tree, f.name)) for f in dataclasses.fields(tree))
-    else:
-        yield keys, tree
-        return
-    for key, child in children:
-        yield from _walk(child, (*keys, str(key)))
-
-
-def _numeric(leaf: object, name: str, path: str) -> Shaped[np.ndarray, "..."]:
-    """The leaf as an array of real numbers; TypeError when it is none."""
-    try:
-        array = as_numpy(leaf)
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as failure:  # a random key, a sharded leaf elsewhere
-        raise TypeError(
-            f"{_at(path)} in {name} cannot become a NumPy array: {failure}"
-        ) from failure
-    if array.dtype.kind not in "biuf" and array.dtype != bfloat16:
-        raise TypeError(
-            f"Leaves are arrays of real numbers; {_at(path)} in {name} is "
-            f"{type(leaf).__name__} of dtype {array.dtype}. Leave it out, or give the real and "
-            "imaginary parts as two leaves."
-        )
-    return array
 
 
 def _refuse_aliases(columns: dict[str, list[np.ndarray]], name: str) -> None:
@@ -158,18 +93,3 @@ def _refuse_aliases(columns: dict[str, list[np.ndarray]], name: str) -> None:
             f"Every update needs its own copy; {name}[0] and {name}[1] share their memory, so "
             "both show the last update. Record tensor.detach().clone() or array.copy()."
         )
-
-
-def describe(array: np.ndarray) -> str:
-    """Dtype and shape, as in float32[4, 3]."""
-    return f"{array.dtype}{list(array.shape)}"
-
-
-def _at(path: str) -> str:
-    return f"'{path}'" if path else "the leaf"
-
-
-def listed(paths: Any) -> str:
-    """A few of the paths, in order."""
-    shown = sorted(paths)
-    return ", ".join(map(repr, shown[:3])) + (f" and {len(shown) - 3} more" if shown[3:] else "")

@@ -4,22 +4,18 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
-from ml_dtypes import finfo
+from jaxtyping import Float
 
-from jaxgd.equivalence.recordings.trajectory import Trajectory, as_numpy, read_trajectory
-
-Rows = Float[np.ndarray, "rows features"]
-
-# Two ways to standardise the same column differ by a few roundings of its scale.
-_ROUNDINGS = 8.0
+from jaxgd.equivalence.recordings.pytree import Leaves, leaves_of
+from jaxgd.equivalence.recordings.trajectory import Trajectory, read_trajectory
 
 
 class Update(NamedTuple):
     """One update; each stage is a pytree of arrays (JAX, torch, NumPy), None if not recorded.
 
     Record copies: `tensor.detach().clone()`. The gradient is the one of the loss, as it is before
-    clipping; weight decay and clipping are the optimizer's.
+    clipping; weight decay and clipping are the optimizer's. A parameter without a gradient (torch's
+    None) is frozen, and the same as one whose gradient is zero.
     """
 
     params: Any  # before the update
@@ -29,6 +25,8 @@ class Update(NamedTuple):
     outputs: Any = None  # what the model made of each row
     loss: Any = None
     opt_state: Any = None  # after the update, under the same names on both sides
+    buffers: Any = None  # what the model keeps beside its parameters (running means), before it
+    updated_buffers: Any = None  # ... and after it
 
 
 Recording = Sequence[Update]
@@ -40,62 +38,15 @@ def stage(recording: Recording, name: str) -> list[Any] | None:
     return None if any(value is None for value in values) else values
 
 
-def row_count(batch: Any) -> int:
-    """How many rows a batch has."""
-    return len(_batch_leaves(batch)[0])
-
-
-def same_rows(actual: Sequence[Any], expected: Sequence[Any]) -> bool:
-    """Whether some batches hold the same rows, to rounding, as others do, in whatever order."""
-    left, right = (
-        np.concatenate([_matrix_of(batch) for batch in side]) for side in (actual, expected)
-    )
-    if left.shape[1] != right.shape[1]:
-        raise ValueError(
-            "A batch is recorded alike on both sides; a row has "
-            f"{left.shape[1]} numbers in actual and {right.shape[1]} in expected. "
-            "Record the row numbers, or the same arrays in the same layout."
-        )
-    if len(left) != len(right):
-        return False
-    floats = [leaf.dtype for leaf in _batch_leaves(expected[0]) if leaf.dtype.kind not in "biu"]
-    eps = max((float(finfo(dtype).eps) for dtype in floats), default=0.0)
-    scale = np.abs(right).max(axis=0, initial=0.0)
-    apart = np.abs(left[_sorting(left)] - right[_sorting(right)])
-    return bool((apart <= _ROUNDINGS * eps * scale).all())
-
-
-def _matrix_of(batch: Any) -> Rows:
-    """One line a row, all leaves side by side."""
-    flat = [leaf.reshape(len(leaf), -1).astype(np.float64) for leaf in _batch_leaves(batch)]
-    return np.concatenate(flat, axis=1)
-
-
-def _sorting(matrix: Rows) -> Int[np.ndarray, " rows"]:
-    return np.lexsort(matrix.T[::-1])
-
-
-def _batch_leaves(batch: Any) -> list[np.ndarray]:
-    return [leaf[0] for leaf in read_trajectory([batch], "batch").leaves.values()]
-
-
-def outputs_by_row(recording: Recording) -> list[np.ndarray] | None:
-    """The outputs of all updates in the order of their sorted batches, padded to one length."""
-    outputs, batches = stage(recording, "outputs"), stage(recording, "batch")
-    if outputs is None:
-        return None
-    arrays = [as_numpy(output) for output in outputs]
-    if batches is not None:
-        sortings = [_sorting(_matrix_of(batch)) for batch in batches]
-        arrays = [
-            a[s] if a.ndim and len(a) == len(s) else a
-            for a, s in zip(arrays, sortings, strict=True)
-        ]
-    longest = max((len(a) for a in arrays if a.ndim), default=0)
-    return [
-        np.pad(a, [(0, longest - len(a)), *[(0, 0)] * (a.ndim - 1)]) if a.ndim else a
-        for a in arrays
-    ]
+def gradient_of(update: Update) -> Leaves:
+    """The gradient by path; what is frozen, and has none, has zeros."""
+    gradient = leaves_of(update.gradient, "gradient")
+    frozen = {
+        path: np.zeros_like(leaf)
+        for path, leaf in leaves_of(update.params, "params").items()
+        if path not in gradient
+    }
+    return gradient | frozen
 
 
 class Moves(NamedTuple):
@@ -109,9 +60,13 @@ class Moves(NamedTuple):
 
 def moves(recording: Recording) -> Moves:
     """The gradients, the parameters before, and what the updates added to them."""
-    gradients, params, updated = (
-        read_trajectory([getattr(update, name) for update in recording], name)
-        for name in ("gradient", "params", "updated")
+    params, gradients, updated = (
+        read_trajectory(trees, name)
+        for name, trees in (
+            ("params", [update.params for update in recording]),
+            ("gradient", [gradient_of(update) for update in recording]),
+            ("updated", [update.updated for update in recording]),
+        )
     )
     paths = sorted(params.leaves)
     shapes = [

@@ -1,0 +1,261 @@
+"""The proof by induction: from the same parameters, both sides make the same update."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxgd.equivalence.comparison.leaf_by_leaf import RESOLVES, compare
+from jaxgd.equivalence.diagnosis.explanation import explain
+from jaxgd.equivalence.diagnosis.upstream_causes import batch_cause, gradient_cause
+from jaxgd.equivalence.proof.observation import (
+    STAGES,
+    apart,
+    by_rows,
+    epsilons,
+    largest_difference,
+    observe,
+    scales,
+)
+from jaxgd.equivalence.proof.replay import Step, check_batches, stepped
+from jaxgd.equivalence.proof.resolution import Measured, null_directions, of_passes, of_steps
+from jaxgd.equivalence.proof.twins import Rounding, rounding
+from jaxgd.equivalence.proof.verdict import Proof
+from jaxgd.equivalence.recordings.batch import batch_leaves, same_rows
+from jaxgd.equivalence.recordings.pytree import leaves_of
+from jaxgd.equivalence.recordings.update import Recording, Update, moves
+from jaxgd.equivalence.rule.following import fits
+from jaxgd.equivalence.rule.recipe import Recipe
+
+# How many times its own rounding, as two twins measure it, another implementation may stray.
+MULTIPLE = 32.0
+
+_TWINS = 2
+_CLOSER, _FARTHER = 24, 2.0  # where that is exceeded: so many twins, moved so many roundings
+_ROUNDINGS = 4.0
+
+
+class Exceeded(NamedTuple):
+    """The first stage and leaf of an update that parts."""
+
+    stage: str
+    leaf: str
+    times_allowed: float
+
+
+def prove(
+    step: Step,
+    expected: Recording,
+    reference: Step,
+    recipe: Recipe | None = None,
+    *,
+    start: Any,
+    start_buffers: Any = None,
+    batches: Sequence[Any] | None = None,
+    multiple: float | int = MULTIPLE,
+    resolves: float = RESOLVES,
+    seed: int = 0,
+) -> Proof:
+    """Whether two trainings are the same, shown update by update from the reference's parameters.
+
+    Two runs that go freely carry on what rounding has done, and an optimizer may blow it up. Here
+    both sides begin every update where the reference began it. They are the same training if
+
+        the starts agree, and the batches do;
+        forward, loss, gradient and buffers agree in every update and leaf:
+            |actual - expected| <= multiple * rounding + 4 * eps * max|expected|;
+        the steps of both sides follow, by the recipe, from their own gradients.
+
+    rounding is the leaf's own, measured in that update: how far the reference strays from itself at
+    parameters that are moved by a rounding, with the rows of the batch in another order (two such
+    twins). Where that is exceeded, 24 more twins, moved twice as far, settle whether it is rounding
+    that jumps, or a difference.
+
+    step: the actual side: `lockstep` says what it takes and gives.
+    expected: the reference's recording, with its batches, from the first update on.
+    reference: the reference's pass, called like `step`; what it returns as `params` and `updated`
+        is not read, and it may leave them out (None).
+    recipe: the optimizer that both are meant to run; without it nothing is proven.
+    start, start_buffers: what the actual side itself begins with: `step` never shows it.
+    batches: what the actual side's own loader gives; None, if it has none of its own.
+    resolves: the largest fraction that may hide in a stage; "unproven" where more may.
+    seed: of the twins.
+
+    ValueError or TypeError when the sides hold other leaves, shapes or batches that cannot be read.
+    """
+    if not expected:
+        raise ValueError("A proof takes at least one update; got none. Record the run first.")
+    if not multiple > 0 or not 0 < resolves < 1:
+        raise ValueError(
+            "multiple is positive and resolves is in (0, 1); "
+            f"got {multiple} and {resolves}. Use {MULTIPLE:g} and {RESOLVES:g}."
+        )
+    check_batches(expected)
+    begun = _parted_before(expected, start, start_buffers, batches)
+    if begun is not None:
+        return begun
+    generator, ours, measured = np.random.default_rng(seed), [], Measured()
+    exceeded = None
+    for at, theirs in enumerate(expected):
+        ours.append(_begun_alike(stepped(step, theirs), theirs))
+        exceeded = _examined(ours[at], theirs, reference, multiple, generator, measured)
+        if exceeded is not None:
+            break
+    return _concluded(ours, expected, recipe, exceeded, measured, resolves)
+
+
+def _parted_before(
+    expected: Recording, start: Any, start_buffers: Any, batches: Sequence[Any] | None
+) -> Proof | None:
+    """Where the two sides part before anything is computed: at the start, or in the data."""
+    updates = len(expected)
+    for theirs, ours in ((expected[0].params, start), (expected[0].buffers, start_buffers)):
+        if theirs is None or (ours is None and theirs is expected[0].buffers):
+            continue
+        found = compare([leaves_of(ours, "start")], [leaves_of(theirs, "expected")])
+        if found.parted_at is not None:
+            leaf, times = found.parted[0].path, float(found.parted[0].times_allowed[0])
+            return Proof("parted", updates, 0, "start", leaf, times)
+    if batches is None:
+        return None
+    both = zip(batches, (update.batch for update in expected), strict=False)
+    at = next((i for i, (a, b) in enumerate(both) if not same_rows([a], [b])), None)
+    if at is None and len(batches) != updates:
+        at = min(len(batches), updates)
+    if at is None:
+        return None
+    ours = [Update(None, None, None, batch) for batch in batches]
+    cause = batch_cause(ours, expected, at) or "unknown"
+    return Proof("parted", updates, at + 1, "batch", cause=cause)
+
+
+def _begun_alike(ours: Update, theirs: Update) -> Update:
+    """Our update, once it is known to have begun where theirs did."""
+    given = leaves_of(theirs.params, "params")
+    for path, leaf in leaves_of(ours.params, "params").items():
+        if (
+            path not in given
+            or leaf.shape != given[path].shape
+            or (largest_difference(leaf, given[path]) != 0)
+        ):
+            raise ValueError(
+                f"step must begin at the parameters it is given; '{path}' of the update that it "
+                "returns is another. Set the parameters first, and record them before the update."
+            )
+    return ours
+
+
+def _examined(
+    ours: Update,
+    theirs: Update,
+    reference: Step,
+    multiple: float,
+    generator: np.random.Generator,
+    measured: Measured,
+) -> Exceeded | None:
+    """What parts in one update, if anything does; `measured` learns what could hide."""
+    actual, target = observe(ours), observe(theirs)
+    if ours.batch is not None:
+        if not same_rows([ours.batch], [theirs.batch]):
+            return Exceeded("batch", "", 0.0)
+        if not _in_the_same_order(ours.batch, theirs.batch):
+            actual, target = by_rows(actual, ours), by_rows(target, theirs)
+    distance, scale = apart(actual, target), scales(target)
+    floor = {leaf: _ROUNDINGS * eps * scale[leaf] for leaf, eps in epsilons(actual, target).items()}
+    seen = observe(theirs)
+    rounded = rounding(reference, theirs, seen, generator, twins=_TWINS)
+    allowed = _allowed(multiple, rounded, floor)
+    exceeded = _first_exceeded(distance, allowed)
+    if exceeded is not None:
+        closer = rounding(reference, theirs, seen, generator, twins=_CLOSER, jitter=_FARTHER)
+        rounded = {leaf: max(size, closer.get(leaf, 0.0)) for leaf, size in rounded.items()}
+        allowed = _allowed(multiple, rounded, floor)
+        if (still := _first_exceeded(distance, allowed)) is not None:
+            return still
+    measured.add(rounded, allowed, scale, target, settled=exceeded is not None)
+    return None
+
+
+def _in_the_same_order(actual: Any, expected: Any) -> bool:
+    left, right = batch_leaves(actual), batch_leaves(expected)
+    return left.keys() == right.keys() and all(
+        np.array_equal(leaf, right[path], equal_nan=leaf.dtype.kind == "f")
+        for path, leaf in left.items()
+    )
+
+
+def _allowed(multiple: float, rounded: Rounding, floor: Rounding) -> Rounding:
+    return {leaf: multiple * rounded.get(leaf, 0.0) + least for leaf, least in floor.items()}
+
+
+def _first_exceeded(distance: Rounding, allowed: Rounding) -> Exceeded | None:
+    """The leaf that is farthest beyond what is allowed, in the first stage that has one."""
+    for stage in STAGES:
+        times = {
+            path: distance[of, path] / max(allowed[of, path], 1e-300)
+            for of, path in distance
+            if of == stage
+        }
+        worst = max(times, key=times.__getitem__, default=None)
+        if worst is not None and times[worst] > 1:
+            return Exceeded(stage, worst, times[worst])
+    return None
+
+
+def _concluded(
+    ours: list[Update],
+    expected: Recording,
+    recipe: Recipe | None,
+    exceeded: Exceeded | None,
+    measured: Measured,
+    resolves: float,
+) -> Proof:
+    """The verdict on the updates that were made."""
+    updates, made = len(expected), len(ours)
+    reasons, resolution = [], of_passes(measured)
+    known: dict[str, Any] = {
+        "null_directions": null_directions(measured),
+        "settled": tuple(measured.settled),
+        "not_recorded": _not_recorded(expected[0]),
+    }
+    if recipe is None:
+        reasons.append("The steps were not judged: give the recipe of the optimizer.")
+    else:
+        reference_fits = fits(recipe, moves(expected[:made]))
+        if any((fit.misfit > 1).any() for fit in reference_fits.values()):
+            reasons.append("The recipe does not give the reference's own steps.")
+        else:
+            recorded = moves(ours)
+            ours_fits = fits(recipe, recorded)
+            misfit = np.max([fit.misfit for fit in ours_fits.values()], axis=0)
+            failing = np.flatnonzero(misfit > 1)
+            if failing.size and (exceeded is None or failing[0] < made - 1):
+                at = int(failing[0])
+                leaf = max(ours_fits, key=lambda path: ours_fits[path].misfit[at])
+                cause = explain(recipe, recorded)[0] or "unknown"
+                return Proof(
+                    "parted", updates, at + 1, "parameters", leaf, float(misfit[at]), cause, **known
+                )
+            resolution["parameters"] = of_steps(ours_fits)
+    if exceeded is not None:
+        cause = gradient_cause(ours, expected, made - 1, exceeded.stage) or "unknown"
+        return Proof("parted", updates, made, *exceeded, cause, **known)
+    if measured.lost:
+        reasons.append("Both sides hold NaN or infinities.")
+    reasons += [
+        f"A fraction of up to {size:.1g} could hide in the {stage}: more than {resolves:g}."
+        for stage, size in resolution.items()
+        if not size <= resolves
+    ]
+    return Proof(
+        "unproven" if reasons else "equivalent",
+        updates,
+        resolution=resolution,
+        reasons=tuple(reasons),
+        **known,
+    )
+
+
+def _not_recorded(update: Update) -> tuple[str, ...]:
+    stages = {"forward": update.outputs, "loss": update.loss}
+    return tuple(name for name, value in stages.items() if value is None)

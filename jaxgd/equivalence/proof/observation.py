@@ -1,0 +1,100 @@
+"""What one update's forward and backward pass gave, and how far two of them are apart."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from jaxtyping import Shaped
+from ml_dtypes import finfo
+
+from jaxgd.equivalence.recordings.batch import in_order, row_order
+from jaxgd.equivalence.recordings.pytree import Leaves, describe, leaves_of, listed
+from jaxgd.equivalence.recordings.update import Update, gradient_of
+
+# In the order in which they follow from each other.
+STAGES: Final = ("forward", "loss", "gradient", "buffers")
+
+Observation = Mapping[str, Leaves]  # by stage, those that were recorded
+
+
+def observe(update: Update) -> Observation:
+    """The recorded stages of an update between its batch and its optimizer."""
+    trees = {
+        "forward": update.outputs,
+        "loss": update.loss,
+        "gradient": gradient_of(update),
+        "buffers": update.updated_buffers,
+    }
+    return {name: leaves_of(tree, name) for name, tree in trees.items() if tree is not None}
+
+
+def by_rows(observed: Observation, update: Update) -> Observation:
+    """The observation with its outputs in the order of the update's sorted rows."""
+    if "forward" not in observed or update.batch is None:
+        return observed
+    return {**observed, "forward": in_order(observed["forward"], row_order(update.batch))}
+
+
+def apart(actual: Observation, expected: Observation) -> dict[tuple[str, str], float]:
+    """The largest |actual - expected| of each stage and leaf that both sides recorded."""
+    return {
+        (stage, path): largest_difference(actual[stage][path], leaf)
+        for stage in STAGES
+        if stage in actual and stage in expected
+        for path, leaf in _matched(stage, actual[stage], expected[stage]).items()
+    }
+
+
+def scales(observed: Observation) -> dict[tuple[str, str], float]:
+    """The largest finite |entry| of each stage and leaf."""
+    return {
+        (stage, path): float(np.abs(np.where(np.isfinite(x), x, 0.0)).max(initial=0.0))
+        for stage, leaves in observed.items()
+        for path, x in ((path, leaf.astype(np.float64)) for path, leaf in leaves.items())
+    }
+
+
+def epsilons(actual: Observation, expected: Observation) -> dict[tuple[str, str], float]:
+    """The coarser machine epsilon of the two sides; a loss is no finer than the gradient."""
+    coarsest = max(map(_eps, [*actual["gradient"].values(), *expected["gradient"].values()]))
+    return {
+        (stage, path): max(
+            _eps(leaf), _eps(actual[stage][path]), coarsest if stage == "loss" else 0.0
+        )
+        for stage, leaves in expected.items()
+        if stage in actual
+        for path, leaf in leaves.items()
+    }
+
+
+def _eps(leaf: np.ndarray) -> float:
+    return 0.0 if leaf.dtype.kind in "biu" else float(finfo(leaf.dtype).eps)
+
+
+def largest_difference(
+    actual: Shaped[np.ndarray, "..."], expected: Shaped[np.ndarray, "..."]
+) -> float:
+    """The largest |actual - expected|; infinite where one is NaN, 0 where both are the same."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        left, right = actual.astype(np.float64), expected.astype(np.float64)
+        difference = np.abs(left - right)
+    difference = np.where((left == right) | (np.isnan(left) & np.isnan(right)), 0.0, difference)
+    return float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max(initial=0.0))
+
+
+def _matched(stage: str, actual: Leaves, expected: Leaves) -> Leaves:
+    """The expected leaves, once it is known that the actual ones are the same in name and shape."""
+    if actual.keys() != expected.keys():
+        lonely = listed(actual.keys() ^ expected.keys())
+        raise ValueError(
+            f"Both sides record the same leaves of a stage; {lonely} of the {stage} on one side "
+            "only. Rename them, or record what both have."
+        )
+    for path, leaf in expected.items():
+        if actual[path].shape != leaf.shape:
+            raise ValueError(
+                f"A leaf has one shape on both sides; '{path}' of the {stage} is "
+                f"{describe(actual[path])} in actual and {describe(leaf)} in expected. "
+                "Transpose or reshape one."
+            )
+    return expected

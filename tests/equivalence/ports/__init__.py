@@ -1,0 +1,1 @@
+"""Real models in torch and their ports to plain JAX, honest and faulty."""
