@@ -59,7 +59,7 @@ def equivalence(request: pytest.FixtureRequest) -> Callable[..., object]:
     def check(*arguments: object, **options: object) -> object:
         __tracebackhide__ = True
         try:
-            return assert_equivalent(*arguments, **options)  # type: ignore[arg-type]
+            return assert_equivalent(*arguments, **options)
         except NotEquivalent as failure:
             if file is not None:
                 found.append("\n\n".join([str(failure.report), *_table(failure.report)]))

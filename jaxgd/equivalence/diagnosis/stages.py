@@ -1,6 +1,6 @@
 """Where in an update two trainings part, and which known difference explains it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -187,7 +187,9 @@ def _times_allowed(
     allowed, at each update."""  # fmt: skip
     sides = actual, expected
 
-    def times_allowed(runs: list[list | None], but: frozenset[str] = frozenset()) -> Series | None:
+    def times_allowed(
+        runs: Sequence[list | None], but: frozenset[str] = frozenset()
+    ) -> Series | None:
         if runs[0] is None or runs[1] is None:
             return None
         leaves = compare(runs[0], runs[1], tolerance).leaves
