@@ -19,6 +19,10 @@ class Deviation(NamedTuple):
     worst: Int[np.ndarray, " updates"]  # flat position of the entry with the largest error
 
 
+# So many numbers of each side are widened at a time: what fits a core's cache.
+_BLOCK = 2**16
+
+
 def deviation(
     actual: Shaped[np.ndarray, "updates ..."], expected: Shaped[np.ndarray, "updates ..."]
 ) -> Deviation:
@@ -28,9 +32,28 @@ def deviation(
     infinitely far apart. Scales are those of the finite entries.
     """
     updates = len(expected)
+    left, right = actual.reshape(updates, -1), expected.reshape(updates, -1)
+    return merged(
+        [
+            (first, _of_block(left[:, first:last], right[:, first:last]))
+            for first, last in blocks(slice(0, right.shape[1]), updates)
+        ]
+    )
+
+
+def blocks(place: slice, updates: int) -> list[tuple[int, int]]:
+    """The entries from place.start to place.stop, cut so that all updates of a part fit a cache."""
+    width = max(_BLOCK // max(updates, 1), 1)
+    firsts = range(place.start, max(place.stop, place.start + 1), width)
+    return [(first, min(first + width, place.stop)) for first in firsts]
+
+
+def _of_block(
+    actual: Shaped[np.ndarray, "updates entries"], expected: Shaped[np.ndarray, "updates entries"]
+) -> Deviation:
+    """The deviation of some of the entries, at all updates."""
     with np.errstate(invalid="ignore", over="ignore"):
-        left = actual.reshape(updates, -1).astype(np.float64)
-        right = expected.reshape(updates, -1).astype(np.float64)
+        left, right = actual.astype(np.float64), expected.astype(np.float64)
         difference = left - right
         difference[(left == right) | (np.isnan(left) & np.isnan(right))] = 0.0
         difference[np.isnan(difference)] = np.inf
@@ -44,7 +67,24 @@ def deviation(
         step=_largest_finite(step),
         distance=np.maximum.accumulate(_largest_finite(distance)),
         scale=float(_largest_finite(right).max()),
-        worst=error.argmax(axis=1) if error.size else np.zeros(updates, np.int64),
+        worst=error.argmax(axis=1) if error.size else np.zeros(len(error), np.int64),
+    )
+
+
+def merged(parts: list[tuple[int, Deviation]]) -> Deviation:
+    """The deviation of all entries, from those of parts and where each begins."""
+    if len(parts) == 1:
+        return parts[0][1]
+    firsts = np.array([first for first, _ in parts])
+    error, step_error, step, distance, scale, worst = zip(*(d for _, d in parts), strict=True)
+    part = np.argmax(error, axis=0)  # the part of each update's worst entry
+    return Deviation(
+        error=np.max(error, axis=0),
+        step_error=np.max(step_error, axis=0),
+        step=np.max(step, axis=0),
+        distance=np.max(distance, axis=0),
+        scale=max(scale),
+        worst=firsts[part] + np.stack(worst)[part, np.arange(len(part))],
     )
 
 

@@ -16,6 +16,9 @@ _CLEARLY = 10.0
 # A factor fits any one step; it takes a few more to say that it is the same for all.
 _EVIDENCE = 8
 
+# A hypothesis that is far off on so many entries of each leaf is not tried on the others.
+_SAMPLE = 256
+
 AS_IT_IS = "the recipe as it is"
 
 
@@ -38,9 +41,11 @@ def explain(recipe: Recipe, recorded: Moves) -> tuple[str | None, tuple[Explanat
     They are judged on all updates, or else on those from the first that the recipe fails in: a
     difference may come into play late.
     """
-    failing = np.flatnonzero(misfits(recipe, recorded) > 1)
     everywhere = _ranked(recipe, recorded, since=0)
-    if everywhere[0].misfit <= 1 or not failing.size:
+    if everywhere[0].misfit <= 1:
+        return _standing(everywhere, recorded.steps), everywhere
+    failing = np.flatnonzero(misfits(recipe, recorded) > 1)
+    if not failing.size:
         return _standing(everywhere, recorded.steps), everywhere
     since = int(failing[0])
     later = _ranked(recipe, recorded, since)
@@ -58,11 +63,15 @@ def _standing(ranked: tuple[Explanation, ...], steps_taken: Matrix) -> str | Non
 
 def _ranked(recipe: Recipe, recorded: Moves, since: int) -> tuple[Explanation, ...]:
     """The hypotheses, judged on the updates from `since` on."""
+    sample = recorded.sampled(_SAMPLE)
     hypotheses = [(AS_IT_IS, recipe), *variants(recipe), *_rescaled(recipe, recorded, since)]
-    tried = [
-        Explanation(name, float(misfits(hypothesis, recorded, since).max()))
-        for name, hypothesis in hypotheses
-    ]
+    at_first = [float(misfits(hypothesis, sample, since).max()) for _, hypothesis in hypotheses]
+    hopeless = max(_CLEARLY, _CLEARLY**2 * min(at_first))
+    tried = []
+    for (name, hypothesis), misfit in zip(hypotheses, at_first, strict=True):
+        if misfit < hopeless or name == AS_IT_IS:
+            misfit = float(misfits(hypothesis, recorded, since).max())
+        tried.append(Explanation(name, misfit))
     return tuple(sorted(tried, key=lambda explanation: explanation.misfit))
 
 
@@ -72,7 +81,8 @@ def _rescaled(recipe: Recipe, recorded: Moves, since: int) -> Iterator[tuple[str
     Where every gradient is clipped, the norm it is clipped to cannot be told from the learning
     rate: both fit, and neither is named.
     """
-    predicted = steps(recipe, recorded.gradients, recorded.params)[since:].cumsum(axis=0)
+    taken = steps(recipe, recorded.gradients, recorded.params, recorded.norms)
+    predicted = taken[since:].cumsum(axis=0)
     moved = recorded.steps[since:].cumsum(axis=0)
     square = float(np.vdot(predicted, predicted))
     factor = float(np.vdot(predicted, moved)) / square if square else 1.0

@@ -13,10 +13,11 @@ from jaxgd.equivalence.diagnosis.explanation import AS_IT_IS, Explanation, expla
 from jaxgd.equivalence.diagnosis.upstream_causes import batch_cause, gradient_cause
 from jaxgd.equivalence.recordings.batch import outputs_by_row, same_rows
 from jaxgd.equivalence.recordings.pytree import Leaves
-from jaxgd.equivalence.recordings.update import Recording, gradient_of, moves, stage
+from jaxgd.equivalence.recordings.update import Recording, gradient_of, moves, read_update, stage
 from jaxgd.equivalence.rule.following import follows
 from jaxgd.equivalence.rule.recipe import Recipe
 
+Sides = Sequence[list | None]
 Stage = Literal[
     "start",
     "batch",
@@ -119,6 +120,7 @@ def diagnose(
             "Both sides hold at least one update; "
             f"got {len(actual)} and {len(expected)}. Record the runs first."
         )
+    actual, expected = ([*map(read_update, side)] for side in (actual, expected))
     if compare([actual[0].params], [expected[0].params], tolerance).parted_at is not None:
         return Diagnosis(0, "start")
     same = _updates_of_the_same_rows(actual, expected)

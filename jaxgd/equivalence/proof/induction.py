@@ -30,7 +30,7 @@ from jaxgd.equivalence.proof.twins import Rounding, rounding
 from jaxgd.equivalence.proof.verdict import Proof
 from jaxgd.equivalence.recordings.batch import batch_leaves, same_rows
 from jaxgd.equivalence.recordings.pytree import leaves_of
-from jaxgd.equivalence.recordings.update import Recording, Update, moves
+from jaxgd.equivalence.recordings.update import Recording, Update, moves, read_update
 from jaxgd.equivalence.rule.following import fits
 from jaxgd.equivalence.rule.recipe import Recipe
 
@@ -105,7 +105,8 @@ def prove(
     generator, ours, measured = np.random.default_rng(seed), [], Measured()
     exceeded = None
     for at, theirs in enumerate(expected):
-        ours.append(_begun_alike(stepped(step, theirs), theirs))
+        ours.append(read_update(stepped(step, theirs)))
+        _check_beginning(ours[at], theirs)
         exceeded = _examined(ours[at], theirs, reference, multiple, generator, measured)
         if exceeded is not None:
             break
@@ -137,8 +138,8 @@ def _parted_before(
     return Proof("parted", updates, at + 1, "batch", cause=cause)
 
 
-def _begun_alike(ours: Update, theirs: Update) -> Update:
-    """Our update, once it is known to have begun where theirs did."""
+def _check_beginning(ours: Update, theirs: Update) -> None:
+    """ValueError unless our update has begun where theirs did."""
     given = leaves_of(theirs.params, "params")
     for path, leaf in leaves_of(ours.params, "params").items():
         if (
@@ -150,7 +151,6 @@ def _begun_alike(ours: Update, theirs: Update) -> Update:
                 f"step must begin at the parameters it is given; '{path}' of the update that it "
                 "returns is another. Set the parameters first, and record them before the update."
             )
-    return ours
 
 
 def _examined(

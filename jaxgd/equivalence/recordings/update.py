@@ -38,6 +38,19 @@ def stage(recording: Recording, name: str) -> list[Any] | None:
     return None if any(value is None for value in values) else values
 
 
+def read_update(update: Update) -> Update:
+    """The update with each stage's leaves in NumPy, by path: read once, whatever asks for them.
+
+    A loss that is a plain number stays one: it has no precision of its own.
+    """
+    stages = {
+        name: leaves_of(tree, name)
+        for name, tree in update._asdict().items()
+        if tree is not None and type(tree) not in (bool, int, float)
+    }
+    return update._replace(**stages)
+
+
 def gradient_of(update: Update) -> Leaves:
     """The gradient by path; what is frozen, and has none, has zeros."""
     gradient = leaves_of(update.gradient, "gradient")
@@ -56,6 +69,19 @@ class Moves(NamedTuple):
     params: Float[np.ndarray, "updates entries"]
     steps: Float[np.ndarray, "updates entries"]
     leaves: dict[str, tuple[slice, np.dtype]]  # where each leaf's entries lie, by path
+    norms: Float[np.ndarray, " updates"]  # of the whole gradient
+
+    def sampled(self, entries: int) -> "Moves":
+        """At most so many entries of each leaf, spread evenly; the norms are still the whole's."""
+        chosen, leaves, end = [], {}, 0
+        for path, (place, dtype) in self.leaves.items():
+            stride = -(-(place.stop - place.start) // entries)
+            chosen.append(np.arange(place.start, place.stop, max(stride, 1)))
+            leaves[path] = slice(end, end + len(chosen[-1])), dtype
+            end += len(chosen[-1])
+        at = np.concatenate(chosen)
+        gradients, params, steps = (s[:, at] for s in (self.gradients, self.params, self.steps))
+        return Moves(gradients, params, steps, leaves, self.norms)
 
 
 def moves(recording: Recording) -> Moves:
@@ -84,7 +110,10 @@ def moves(recording: Recording) -> Moves:
         for path, start, end in zip(paths, [0, *ends], ends, strict=False)
     }
     before = _matrix(params, paths)
-    return Moves(_matrix(gradients, paths), before, _matrix(updated, paths) - before, leaves)
+    descent = _matrix(gradients, paths)
+    with np.errstate(over="ignore", invalid="ignore"):  # a side may diverge
+        steps, norms = _matrix(updated, paths) - before, np.linalg.norm(descent, axis=1)
+    return Moves(descent, before, steps, leaves, norms)
 
 
 def _matrix(trajectory: Trajectory, paths: list[str]) -> Float[np.ndarray, "updates entries"]:

@@ -1,16 +1,14 @@
 """Whether the steps that a side took follow from its own gradients by the rule of its optimizer."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
-from jaxgd.equivalence.comparison.deviations import Series, deviation, ratio
+from jaxgd.equivalence.comparison.deviations import Series, blocks, deviation, merged, ratio
 from jaxgd.equivalence.comparison.tolerance import FixedTolerance
 from jaxgd.equivalence.recordings.update import Moves
 from jaxgd.equivalence.rule.recipe import Matrix, Recipe, steps
-
-Vector = Float[np.ndarray, " entries"]
 
 # A side is replayed from its own numbers: nothing is carried over from the other's, and the fit can
 # be closer than the comparison of two runs: a step rounds a parameter once or twice. In float32
@@ -42,24 +40,33 @@ def misfits(recipe: Recipe, recorded: Moves, since: int = 0) -> Series:
 
 def fits(recipe: Recipe, recorded: Moves, since: int = 0) -> dict[str, Fit]:
     """The fit of each leaf, from update `since` on: both paths begin at its parameters."""
-    predicted = steps(recipe, recorded.gradients, recorded.params)[since:]
-    taken, start = recorded.steps[since:], recorded.params[since]
     return {
-        path: _fit(start[place], predicted[:, place], taken[:, place], dtype)
+        path: _fit(recipe, recorded, place, dtype, since)
         for path, (place, dtype) in recorded.leaves.items()
     }
 
 
-def _fit(start: Vector, predicted: Matrix, taken: Matrix, dtype: np.dtype) -> Fit:
-    paths = (
-        np.concatenate([start[None], start + np.cumsum(walked, axis=0)])
-        for walked in (predicted, taken)
+def _fit(recipe: Recipe, recorded: Moves, place: slice, dtype: np.dtype, since: int) -> Fit:
+    strayed = merged(
+        [
+            (first, deviation(*_paths(recipe, recorded, slice(first, last), since)))
+            for first, last in blocks(place, len(recorded.norms))
+        ]
     )
-    strayed = deviation(*paths)
     allowed = _ROUNDING.get(dtype.name, FixedTolerance()).allowed("", dtype, strayed)
     misfit = np.maximum(
         ratio(strayed.error, allowed.error), ratio(strayed.step_error, allowed.step_error)
     )
     with np.errstate(divide="ignore"):
         resolution = allowed.error[1:] / strayed.distance[1:]
-    return Fit(misfit[1:], resolution, len(start))
+    return Fit(misfit[1:], resolution, place.stop - place.start)
+
+
+def _paths(recipe: Recipe, recorded: Moves, place: slice, since: int) -> Iterator[Matrix]:
+    """The predicted parameters of some entries, and the recorded ones."""
+    gradients, params = recorded.gradients[:, place], recorded.params[:, place]
+    for taken in (
+        steps(recipe, gradients, params, recorded.norms)[since:],
+        recorded.steps[since:, place],
+    ):
+        yield np.cumsum(np.concatenate([params[since : since + 1], taken]), axis=0)

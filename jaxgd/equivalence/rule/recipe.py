@@ -65,14 +65,16 @@ class Recipe:
         return rates[:updates] if rates.ndim else np.full(updates, rates)
 
 
-def steps(recipe: Recipe, gradients: Matrix, params: Matrix) -> Matrix:
+def steps(
+    recipe: Recipe, gradients: Matrix, params: Matrix, norms: Float[np.ndarray, " updates"]
+) -> Matrix:
     """What the recipe adds to the parameters at each update, its state being zero before the first.
 
-    gradients, params: the gradient given to the optimizer, and the parameters before, all leaves in
-    one axis. The parameters enter only through the weight decay.
+    gradients, params: the gradient given to the optimizer, and the parameters before, in any number
+    of entries. norms: of the whole gradient; the parameters enter only through the weight decay.
     """
     rates = recipe.rates(len(gradients))[:, None]
-    g = gradients * _clipping(recipe, gradients)
+    g = gradients * _clipping(recipe, norms)[:, None]
     if not recipe.decoupled:
         g = g + recipe.weight_decay * params
     direction = _RULES[recipe.rule](recipe, g)
@@ -85,9 +87,11 @@ def steps(recipe: Recipe, gradients: Matrix, params: Matrix) -> Matrix:
     return -step
 
 
-def _clipping(recipe: Recipe, gradients: Matrix) -> Float[np.ndarray, "updates 1"]:
+def _clipping(
+    recipe: Recipe, norms: Float[np.ndarray, " updates"]
+) -> Float[np.ndarray, " updates"]:
     """The factor that brings each gradient's norm down to max_norm, if there is one."""
-    norm = np.linalg.norm(gradients, axis=1, keepdims=True) + recipe.clip_eps
+    norm = norms + recipe.clip_eps
     if recipe.max_norm is None:
         return np.ones_like(norm)
     return recipe.max_norm / np.maximum(norm, recipe.max_norm)
