@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 
 from jaxgd.equivalence import Recipe, Update, diagnose
 from tests.equivalence.runs import momentum_run
@@ -141,6 +142,70 @@ def test_rows_may_lie_in_any_order_in_a_batch():
     other = changed(expected, 4, batch=expected[4].batch + 1)
     found = diagnose(other, expected)
     assert (found.update, found.stage, found.cause) == (5, "batch", "unknown")
+
+
+def test_batches_and_outputs_are_pytrees_whose_keys_come_in_any_order():
+    rng = np.random.default_rng(0)
+    batches = [{"x": rng.normal(size=(6, 2)), "y": rng.permutation(6)} for _ in momentum_run()]
+    expected = [
+        u._replace(batch=b, outputs=(b["x"], {"logits": b["y"] * 0.5}), loss=float(i))
+        for i, (u, b) in enumerate(zip(momentum_run(), batches, strict=True))
+    ]
+    actual = [
+        u._replace(
+            batch={"y": u.batch["y"][::-1], "x": u.batch["x"][::-1]},
+            outputs=[u.outputs[0][::-1], {"logits": u.outputs[1]["logits"][::-1]}],
+        )
+        for u in expected
+    ]
+    assert diagnose(actual, expected).update is None
+    wrong = (expected[2].outputs[0], {"logits": expected[2].outputs[1]["logits"] + 1})
+    found = diagnose(changed(expected, 2, outputs=wrong), expected)
+    assert (found.update, found.stage) == (3, "forward")
+    scaled = [
+        u._replace(loss=18 * u.loss + 18, gradient={"w": 18 * u.gradient["w"]}) for u in actual
+    ]
+    found = diagnose(scaled, [u._replace(loss=u.loss + 1) for u in expected])
+    over_both = "summed over the batch and the outputs, not averaged"  # 6 rows of 2 + 1 numbers
+    assert (found.stage, found.cause) == ("loss", over_both)
+
+
+def test_another_batch_size_is_named():
+    rows = np.random.default_rng(0).permutation(24)
+    run = momentum_run()
+    expected = [u._replace(batch=b) for u, b in zip(run, np.split(rows, 4), strict=False)]
+    actual = [u._replace(batch=b) for u, b in zip(run, np.split(rows, 6), strict=False)]
+    found = diagnose(actual, expected)
+    assert (found.update, found.stage, found.cause) == (1, "batch", "the batch size is 4, not 6")
+    other = [u._replace(batch=b + 1) for u, b in zip(run, np.split(rows, 6), strict=False)]
+    assert diagnose(other, expected).cause == "unknown"
+
+
+def test_a_frozen_parameter_has_no_gradient_or_zeros():
+    def frozen(recording, gradient):
+        still = np.ones(2)
+        return [
+            u._replace(
+                params=u.params | {"frozen": still},
+                updated=u.updated | {"frozen": still},
+                gradient=u.gradient | gradient,
+            )
+            for u in recording
+        ]
+
+    none = frozen(momentum_run(), {})
+    for other in ({"frozen": None}, {"frozen": np.zeros(2)}):
+        assert diagnose(none, frozen(momentum_run(jitter=1), other), RECIPE).update is None
+    faster = diagnose(frozen(momentum_run(learning_rate=0.2), {}), none, RECIPE)
+    assert faster.cause == "the learning rate is 2 times as large"
+
+
+def test_outputs_are_compared_in_the_coarser_precision():
+    expected = [u._replace(outputs=u.gradient["w"].astype(bfloat16)) for u in momentum_run()]
+    actual = [u._replace(outputs=u.gradient["w"].astype(np.float32)) for u in momentum_run()]
+    assert diagnose(actual, expected).update is None
+    found = diagnose(changed(actual, 3, outputs=actual[3].outputs * 2), expected)
+    assert (found.update, found.stage) == (4, "forward")
 
 
 def test_recorded_in_lockstep_every_update_starts_from_the_same_state():

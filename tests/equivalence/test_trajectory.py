@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from jaxgd.equivalence import compare
+from jaxgd.equivalence.recordings.pytree import as_numpy, leaves_of, like, with_leaves
 from jaxgd.equivalence.recordings.trajectory import read_trajectory
 
 WALK = np.cumsum(np.ones((4, 3, 2), np.float32), axis=0)
@@ -120,6 +121,33 @@ def test_a_list_of_live_tensors_is_refused():
 def test_what_does_not_match_is_named(actual, error, message):
     with pytest.raises(error, match=message):
         compare(actual, {"w": WALK, "b": WALK})
+
+
+@dataclasses.dataclass(frozen=True)
+class Module:
+    """As Equinox's: a dataclass whose static fields, and functions, are no leaves."""
+
+    weight: object
+    activation: object = np.tanh
+    name: str = dataclasses.field(default="linear", metadata={"static": True})
+    width: int = dataclasses.field(default=2, metadata={"static": True})
+
+
+def test_static_fields_and_functions_are_no_leaves():
+    assert read_trajectory(Module(WALK), "actual").leaves.keys() == {"weight"}
+    assert same(Module(WALK), {"weight": WALK.copy()})
+
+
+def test_a_tree_keeps_its_containers_when_its_leaves_change():
+    tree = {"m": Module(np.ones(2)), "s": State({"w": torch.ones(1)}, None), "l": [jnp.ones(3)]}
+    doubled = with_leaves(tree, lambda path, leaf: like(leaf, 2 * as_numpy(leaf)))
+    assert isinstance(doubled["m"], Module)
+    assert (doubled["m"].activation, doubled["m"].name) == (np.tanh, "linear")
+    assert isinstance(doubled["s"], State)
+    assert isinstance(doubled["s"].params["w"], torch.Tensor)
+    assert isinstance(doubled["l"][0], jax.Array)
+    assert leaves_of(doubled, "tree").keys() == leaves_of(tree, "tree").keys()
+    assert all((leaf == 2).all() for leaf in leaves_of(doubled, "tree").values())
 
 
 def test_a_run_is_not_compared_with_itself():

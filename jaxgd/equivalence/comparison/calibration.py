@@ -109,7 +109,8 @@ def calibrate(
             f"{sorted(coarse.leaves)} of {coarse.updates} entries in {dtype} and "
             f"{sorted(fine.leaves)} of {fine.updates} in float64. Fix the order and the start."
         )
-    for path, leaf in fine.leaves.items():
+    for path, column in fine.leaves.items():
+        leaf = column.stacked()
         rounded = leaf.dtype != np.float64 and not (leaf == np.trunc(leaf)).all()
         if rounded or leaf.shape != coarse.leaves[path].shape:
             raise TypeError(

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from jaxgd.equivalence.recordings.column import Column, as_column
+
 Series = Float[np.ndarray, " updates"]
 
 
@@ -19,33 +21,22 @@ class Deviation(NamedTuple):
     worst: Int[np.ndarray, " updates"]  # flat position of the entry with the largest error
 
 
-# So many numbers of each side are widened at a time: what fits a core's cache.
-_BLOCK = 2**16
-
-
 def deviation(
-    actual: Shaped[np.ndarray, "updates ..."], expected: Shaped[np.ndarray, "updates ..."]
+    actual: Column | Shaped[np.ndarray, "updates ..."],
+    expected: Column | Shaped[np.ndarray, "updates ..."],
 ) -> Deviation:
     """How far `actual` strays from `expected`, whatever the two dtypes, measured in float64.
 
     Two NaNs, or two infinities of one sign, do not differ; a number and a NaN or an infinity are
     infinitely far apart. Scales are those of the finite entries.
     """
-    updates = len(expected)
-    left, right = actual.reshape(updates, -1), expected.reshape(updates, -1)
+    left, right = as_column(actual), as_column(expected)
     return merged(
         [
-            (first, _of_block(left[:, first:last], right[:, first:last]))
-            for first, last in blocks(slice(0, right.shape[1]), updates)
+            (first, _of_block(left.block(first, last), right.block(first, last)))
+            for first, last in right.places()
         ]
     )
-
-
-def blocks(place: slice, updates: int) -> list[tuple[int, int]]:
-    """The entries from place.start to place.stop, cut so that all updates of a part fit a cache."""
-    width = max(_BLOCK // max(updates, 1), 1)
-    firsts = range(place.start, max(place.stop, place.start + 1), width)
-    return [(first, min(first + width, place.stop)) for first in firsts]
 
 
 def _of_block(

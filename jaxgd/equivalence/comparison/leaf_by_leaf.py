@@ -1,14 +1,20 @@
 """Two runs of the same training, compared leaf by leaf and update by update."""
 
-import numpy as np
+from typing import Any
 
-from jaxgd.equivalence.comparison.deviations import Series, deviation, ratio
+import numpy as np
+from jaxtyping import Shaped
+
+from jaxgd.equivalence.comparison.deviations import deviation, ratio
 from jaxgd.equivalence.comparison.growth_rate import tenfold_time
 from jaxgd.equivalence.comparison.report import LeafReport, Report
 from jaxgd.equivalence.comparison.tolerance import FixedTolerance, Tolerance
 from jaxgd.equivalence.comparison.ulp import ulp_distance
+from jaxgd.equivalence.recordings.column import Column
 from jaxgd.equivalence.recordings.pytree import describe, listed
 from jaxgd.equivalence.recordings.trajectory import Trajectory, read_trajectory
+
+Row = Shaped[np.ndarray, " entries"]
 
 # Chosen so that a proof would have shown a learning rate off by 0.1%. Honest float32 trainings of
 # the suite resolve 6e-5 or finer; a leaf that moves by 0.5% of its scale in 10 updates, 9e-4.
@@ -53,7 +59,7 @@ def compare(
                 f"until is an update in [0, {updates - 1}]; got {until}. Use None for all."
             )
         updates = until + 1
-        pairs = {path: (a[:updates], b[:updates]) for path, (a, b) in pairs.items()}
+        pairs = {path: (a.until(updates), b.until(updates)) for path, (a, b) in pairs.items()}
     if not 0 < resolves < 1:
         raise ValueError(
             "resolves is a fraction of the distance travelled, in (0, 1); "
@@ -76,8 +82,8 @@ def compare(
     )
 
 
-def _paired(actual: Trajectory, expected: Trajectory) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The two arrays of each leaf, once they are known to match."""
+def _paired(actual: Trajectory, expected: Trajectory) -> dict[str, tuple[Column, Column]]:
+    """The two columns of each leaf, once they are known to match."""
     if actual.leaves.keys() != expected.leaves.keys():
         only = {
             "actual": actual.leaves.keys() - expected.leaves.keys(),
@@ -106,13 +112,13 @@ def _paired(actual: Trajectory, expected: Trajectory) -> dict[str, tuple[np.ndar
 
 
 def _one_dtype(
-    path: str, left: np.ndarray, right: np.ndarray, left_weak: bool, right_weak: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both arrays in one dtype: Python numbers give way, and integers of any width are integers."""
+    path: str, left: Column, right: Column, left_weak: bool, right_weak: bool
+) -> tuple[Column, Column]:
+    """Both in one dtype: Python numbers give way, and integers of any width are integers."""
     if left_weak and right_weak and left.dtype == right.dtype == np.float64:
         # tensor.item() gives a Python float; the numbers themselves tell that they were float32.
-        if all(np.array_equal(x, x.astype(np.float32), equal_nan=True) for x in (left, right)):
-            return left.astype(np.float32), right.astype(np.float32)
+        if all(map(_is_float32, (left, right))):
+            return left.astype(np.dtype(np.float32)), right.astype(np.dtype(np.float32))
     elif left_weak and right.dtype.kind not in "biu":
         left = left.astype(right.dtype)
     elif right_weak and left.dtype.kind not in "biu":
@@ -126,43 +132,54 @@ def _one_dtype(
     return left, right
 
 
-def _leaf_report(
-    path: str, actual: np.ndarray, expected: np.ndarray, tolerance: Tolerance
-) -> LeafReport:
+def _is_float32(column: Column) -> bool:
+    numbers = column.stacked()
+    return np.array_equal(numbers, numbers.astype(np.float32), equal_nan=True)
+
+
+def _leaf_report(path: str, actual: Column, expected: Column, tolerance: Tolerance) -> LeafReport:
     """What to say of one leaf."""
     strayed = deviation(actual, expected)
     allowed = tolerance.allowed(path, expected.dtype, strayed)
-    updates = np.arange(len(expected))
-    shape = expected.shape[1:]
-    left, right = actual.reshape(len(updates), -1), expected.reshape(len(updates), -1)
-    travelled = strayed.distance if len(updates) > 1 else np.array([strayed.scale])
+    updates, shape = len(expected), expected.shape[1:]
+    travelled = strayed.distance if updates > 1 else np.array([strayed.scale])
     index = np.unravel_index(strayed.worst, shape) if shape else ()
+    rows = [_of_row(actual.row(t), expected.row(t), int(strayed.worst[t])) for t in range(updates)]
+    whole, median_ulp, ours, theirs = zip(*rows, strict=True)
     return LeafReport(
         path=path,
         dtype=expected.dtype.name,
         shape=shape,
-        whole=len(updates) > 1 and bool((right == np.trunc(right)).all()),
-        median_ulp=_median_distance(left, right),
+        whole=updates > 1 and all(whole),
+        median_ulp=np.array(median_ulp),
         error=ratio(strayed.error, np.full_like(strayed.error, strayed.scale)),
         update_error=ratio(strayed.step_error, strayed.step),
         times_allowed=np.maximum(
             ratio(strayed.error, allowed.error), ratio(strayed.step_error, allowed.step_error)
         ),
         resolution=np.where(travelled > 0, ratio(allowed.error, travelled), np.inf),
-        worst=np.stack(index, axis=1) if index else np.zeros((len(updates), 0), np.int64),
-        actual=left[updates, strayed.worst],
-        expected=right[updates, strayed.worst],
+        worst=np.stack(index, axis=1) if index else np.zeros((updates, 0), np.int64),
+        actual=np.array(ours),
+        expected=np.array(theirs),
     )
 
 
-def _median_distance(actual: np.ndarray, expected: np.ndarray) -> Series:
+def _of_row(actual: Row, expected: Row, worst: int) -> tuple[bool, float, Any, Any]:
+    """Of one update: whether it holds whole numbers, their median distance, the worst entry's."""
+    whole = bool((expected == np.trunc(expected)).all())
+    return whole, _median_distance(actual, expected), actual[worst], expected[worst]
+
+
+def _median_distance(actual: Row, expected: Row) -> float:
     """The median number of floats (of integers, if it holds integers) between the two."""
     if expected.dtype.kind in "biu":
-        return np.median(np.abs(actual.astype(np.float64) - expected.astype(np.float64)), axis=1)
-    return np.median(ulp_distance(actual, expected).astype(np.float64), axis=1)
+        return float(np.median(np.abs(actual.astype(np.float64) - expected.astype(np.float64))))
+    return float(np.median(ulp_distance(actual, expected).astype(np.float64)))
 
 
-def _last_finite(actual: np.ndarray, expected: np.ndarray) -> int:
+def _last_finite(actual: Column, expected: Column) -> int:
     """The update before the first at which both hold a NaN in the same place."""
-    lost = (np.isnan(actual) & np.isnan(expected)).reshape(len(expected), -1).any(axis=1)
-    return int(lost.argmax()) - 1 if lost.any() else len(expected) - 1
+    for t in range(len(expected)):
+        if (np.isnan(actual.row(t)) & np.isnan(expected.row(t))).any():
+            return t - 1
+    return len(expected) - 1

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from jaxgd.equivalence.diagnosis.differences import variants
-from jaxgd.equivalence.recordings.update import Moves
+from jaxgd.equivalence.recordings.moves import Moves
 from jaxgd.equivalence.rule.following import misfits
-from jaxgd.equivalence.rule.recipe import Matrix, Recipe, steps
+from jaxgd.equivalence.rule.recipe import Recipe, steps
 
 # An explanation stands when every other one is so many times as far off.
 _CLEARLY = 10.0
@@ -43,21 +43,22 @@ def explain(recipe: Recipe, recorded: Moves) -> tuple[str | None, tuple[Explanat
     """
     everywhere = _ranked(recipe, recorded, since=0)
     if everywhere[0].misfit <= 1:
-        return _standing(everywhere, recorded.steps), everywhere
+        return _standing(everywhere, recorded), everywhere
     failing = np.flatnonzero(misfits(recipe, recorded) > 1)
     if not failing.size:
-        return _standing(everywhere, recorded.steps), everywhere
+        return _standing(everywhere, recorded), everywhere
     since = int(failing[0])
     later = _ranked(recipe, recorded, since)
-    name = _standing(later, recorded.steps[since:])
+    name = _standing(later, recorded, since)
     return name, later if name else everywhere
 
 
-def _standing(ranked: tuple[Explanation, ...], steps_taken: Matrix) -> str | None:
+def _standing(ranked: tuple[Explanation, ...], recorded: Moves, since: int = 0) -> str | None:
     """The hypothesis that fits the steps, if every other is ten times as far off and does not."""
     first, second = ranked[:2]
     stands = first.misfit <= 1 < second.misfit and second.misfit >= _CLEARLY * first.misfit
-    enough = np.count_nonzero(steps_taken) >= _EVIDENCE
+    moved = sum(np.count_nonzero(part.steps[since:]) for part in recorded.blocks())
+    enough = moved >= _EVIDENCE
     return first.name if stands and enough and first.name != AS_IT_IS else None
 
 
@@ -81,12 +82,14 @@ def _rescaled(recipe: Recipe, recorded: Moves, since: int) -> Iterator[tuple[str
     Where every gradient is clipped, the norm it is clipped to cannot be told from the learning
     rate: both fit, and neither is named.
     """
-    taken = steps(recipe, recorded.gradients, recorded.params, recorded.norms)
-    predicted = taken[since:].cumsum(axis=0)
-    moved = recorded.steps[since:].cumsum(axis=0)
-    square = float(np.vdot(predicted, predicted))
-    factor = float(np.vdot(predicted, moved)) / square if square else 1.0
-    rates = tuple((factor * recipe.rates(len(recorded.steps))).tolist())
+    square, product = 0.0, 0.0
+    for part in recorded.blocks():
+        taken = steps(recipe, part.gradients, part.params, recorded.norms)
+        predicted, moved = (s[since:].cumsum(axis=0) for s in (taken, part.steps))
+        square += float((predicted * predicted).sum())
+        product += float((predicted * moved).sum())
+    factor = product / square if square else 1.0
+    rates = tuple((factor * recipe.rates(len(recorded.norms))).tolist())
     yield f"the learning rate is {factor:.6g} times as large", replace(recipe, lr=rates)
     if recipe.max_norm is not None and factor > 0:
         norm = factor * recipe.max_norm

@@ -11,9 +11,10 @@ from jaxgd.equivalence.comparison.deviations import Series
 from jaxgd.equivalence.comparison.leaf_by_leaf import compare
 from jaxgd.equivalence.diagnosis.explanation import AS_IT_IS, Explanation, explain
 from jaxgd.equivalence.diagnosis.upstream_causes import batch_cause, gradient_cause
-from jaxgd.equivalence.recordings.batch import outputs_by_row, same_rows
+from jaxgd.equivalence.recordings.batch import in_coarser_precision, outputs_by_row, same_rows
+from jaxgd.equivalence.recordings.moves import moves
 from jaxgd.equivalence.recordings.pytree import Leaves
-from jaxgd.equivalence.recordings.update import Recording, gradient_of, moves, read_update, stage
+from jaxgd.equivalence.recordings.update import Recording, gradient_of, read_update, stage
 from jaxgd.equivalence.rule.following import follows
 from jaxgd.equivalence.rule.recipe import Recipe
 
@@ -206,7 +207,7 @@ def _times_allowed(
     assert after is not None
     gradients = [[gradient_of(update) for update in side] for side in sides]
     stages: Mapping[Stage, Series | None] = {
-        "forward": times_allowed([outputs_by_row(side) for side in sides]),
+        "forward": times_allowed(in_coarser_precision(*map(outputs_by_row, sides))),
         "loss": times_allowed([stage(side, "loss") for side in sides]),
         "gradient": times_allowed(gradients, _null_directions(gradients)),
         "optimizer state": times_allowed([stage(side, "opt_state") for side in sides]),

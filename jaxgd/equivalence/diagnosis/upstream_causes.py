@@ -1,5 +1,6 @@
 """Causes upstream of the optimizer: other rows in a batch, another loss or gradient of them."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,7 +9,6 @@ import numpy as np
 from jaxgd.equivalence.comparison.leaf_by_leaf import compare
 from jaxgd.equivalence.recordings.batch import row_count, same_rows
 from jaxgd.equivalence.recordings.pytree import as_numpy, leaves_of
-from jaxgd.equivalence.recordings.trajectory import read_trajectory
 from jaxgd.equivalence.recordings.update import Recording, Update, gradient_of, stage
 
 Batches = Sequence[Any]
@@ -21,6 +21,8 @@ def batch_cause(actual: Recording, expected: Recording, at: int) -> str | None:
         return "the last, smaller batch is dropped"
     if _skips(theirs, ours, at):
         return "the last, smaller batch is not dropped"
+    if (size := _other_size(ours, theirs)) is not None:
+        return size
     ends = range(at + 1, min(len(ours), len(theirs)) + 1)
     if any(same_rows(ours[at:end], theirs[at:end]) for end in ends):
         return "the rows come in another order"
@@ -42,6 +44,19 @@ def gradient_cause(actual: Recording, expected: Recording, at: int, parted: str)
     if parted == "gradient" and at and _same(left, right, 1.0, actual[at - 1]):
         causes.append("added to the gradient of the update before")
     return causes[0] if len(causes) == 1 else None
+
+
+def _other_size(ours: Batches, theirs: Batches) -> str | None:
+    """Another batch size, if the first batches of both sides hold the same rows all the same."""
+    if not ours or not theirs:
+        return None
+    size, wanted = (max(map(row_count, side)) for side in (ours, theirs))
+    both = math.lcm(size, wanted)
+    left, right = ours[: both // size], theirs[: both // wanted]
+    rows = [sum(map(row_count, side)) for side in (left, right)]
+    if size == wanted or rows != [both, both] or not same_rows(left, right):
+        return None
+    return f"the batch size is {size}, not {wanted}"
 
 
 def _loss(update: Update) -> np.ndarray:
@@ -83,9 +98,9 @@ def _reductions(recording: Recording, at: int) -> Iterator[tuple[str, float]]:
 
 def _same(actual: Any, expected: Any, factor: float, before: Update | None = None) -> bool:
     """Whether actual = factor * expected, plus the gradient before if given, to rounding."""
-    left, right = (read_trajectory([tree], "tree").leaves for tree in (actual, expected))
-    right = {path: leaf * leaf.dtype.type(factor) for path, leaf in right.items()}
+    left, right = (leaves_of(tree, "tree") for tree in (actual, expected))
+    right = {path: np.asarray(leaf) * leaf.dtype.type(factor) for path, leaf in right.items()}
     if before is not None:
         earlier = gradient_of(before)
-        right = {path: leaf + earlier[path] for path, leaf in right.items()}
-    return compare(left, right).parted_at is None
+        right = {path: leaf + np.asarray(earlier[path]) for path, leaf in right.items()}
+    return compare([left], [right]).parted_at is None

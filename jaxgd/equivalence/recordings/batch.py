@@ -58,7 +58,11 @@ def same_rows(actual: Sequence[Any], expected: Sequence[Any]) -> bool:
 
 
 def _eps(leaf: np.ndarray) -> float:
-    return 0.0 if leaf.dtype.kind in "biu" else float(finfo(leaf.dtype).eps)
+    return _eps_of(leaf.dtype)
+
+
+def _eps_of(dtype: np.dtype) -> float:
+    return 0.0 if dtype.kind in "biu" else float(finfo(dtype).eps)
 
 
 def _rows_of(batch: Any) -> Rows:
@@ -101,6 +105,24 @@ def in_order(leaves: Leaves, order: Int[np.ndarray, " rows"]) -> Leaves:
         path: leaf[order] if leaf.ndim and len(leaf) == len(order) else leaf
         for path, leaf in leaves.items()
     }
+
+
+def in_coarser_precision(
+    actual: list[Leaves] | None, expected: list[Leaves] | None
+) -> tuple[list[Leaves] | None, list[Leaves] | None]:
+    """Both sides' outputs, each leaf in the coarser of the two sides' precisions."""
+    if actual is None or expected is None or actual[0].keys() != expected[0].keys():
+        return actual, expected
+    dtypes = {
+        path: max((actual[0][path].dtype, leaf.dtype), key=_eps_of)
+        for path, leaf in expected[0].items()
+        if leaf.dtype.kind not in "biu" and actual[0][path].dtype.kind not in "biu"
+    }
+
+    def cast(side: list[Leaves]) -> list[Leaves]:
+        return [{p: leaf.astype(dtypes.get(p, leaf.dtype)) for p, leaf in t.items()} for t in side]
+
+    return cast(actual), cast(expected)
 
 
 def _padded(leaf: np.ndarray, length: int | None) -> np.ndarray:

@@ -140,7 +140,7 @@ def numeric(leaf: object, name: str, path: str) -> Shaped[np.ndarray, "..."]:
     return array
 
 
-def describe(array: np.ndarray) -> str:
+def describe(array: Any) -> str:
     """Dtype and shape, as in float32[4, 3]."""
     return f"{array.dtype}{list(array.shape)}"
 

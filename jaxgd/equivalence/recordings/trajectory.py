@@ -1,17 +1,17 @@
-"""A training run as named NumPy arrays with a leading axis of updates."""
+"""A training run as named columns: arrays with a leading axis of updates."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped
 
+from jaxgd.equivalence.recordings.column import Column
 from jaxgd.equivalence.recordings.pytree import at, describe, listed, named_leaves, numeric
 
 
 class Trajectory(NamedTuple):
-    """The leaves of a run: one array [updates, ...] for each path."""
+    """The leaves of a run: one column [updates, ...] for each path."""
 
-    leaves: dict[str, Shaped[np.ndarray, "updates ..."]]
+    leaves: dict[str, Column]
     weak: frozenset[str]  # paths of plain Python numbers, which take the other side's dtype
     updates: int
 
@@ -32,7 +32,7 @@ def read_trajectory(trajectory: object, name: str) -> Trajectory:
             f"A trajectory holds at least one leaf and one update; got {len(leaves)} leaves "
             f"and {updates} updates in {name}. Record the run first."
         )
-    return Trajectory({p: leaf for p, leaf in leaves.items() if leaf.size}, weak, updates)
+    return Trajectory({p: leaf for p, leaf in leaves.items() if leaf.entries}, weak, updates)
 
 
 def _read_sequence(trees: Any, name: str) -> Trajectory:
@@ -60,8 +60,7 @@ def _read_sequence(trees: Any, name: str) -> Trajectory:
             columns[path].append(array)
     _refuse_aliases(columns, name)
     weak = frozenset(p for p, leaf in entries[0].items() if type(leaf) in (bool, int, float))
-    stacked = {path: np.stack(column) for path, column in columns.items()}
-    return Trajectory(stacked, weak, len(entries))
+    return Trajectory({path: Column(c) for path, c in columns.items()}, weak, len(entries))
 
 
 def _read_stacked(tree: object, name: str) -> Trajectory:
@@ -82,13 +81,16 @@ def _read_stacked(tree: object, name: str) -> Trajectory:
             f"{lengths[shortest]} and {at(longest)} has {lengths[longest]}. Compare them apart, "
             "or leave out the start."
         )
-    return Trajectory(leaves, frozenset(), next(iter(lengths.values()), 0))
+    updates = next(iter(lengths.values()), 0)
+    columns = {path: Column(leaf) for path, leaf in leaves.items()} if updates else {}
+    return Trajectory(columns, frozenset(), updates)
 
 
 def _refuse_aliases(columns: dict[str, list[np.ndarray]], name: str) -> None:
     """ValueError when every update shows the same memory, as a list of torch state_dicts does."""
     pairs = [column[:2] for column in columns.values() if len(column) > 1]
-    if pairs and all(a.flags.writeable and a.size and np.may_share_memory(a, b) for a, b in pairs):
+    live = [isinstance(a, np.ndarray) and a.flags.writeable and a.size for a, _ in pairs]
+    if pairs and all(live) and all(np.may_share_memory(a, b) for a, b in pairs):
         raise ValueError(
             f"Every update needs its own copy; {name}[0] and {name}[1] share their memory, so "
             "both show the last update. Record tensor.detach().clone() or array.copy()."

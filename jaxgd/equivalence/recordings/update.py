@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from jaxgd.equivalence.recordings.pytree import Leaves, leaves_of
-from jaxgd.equivalence.recordings.trajectory import Trajectory, read_trajectory
 
 
 class Update(NamedTuple):
@@ -55,67 +53,8 @@ def gradient_of(update: Update) -> Leaves:
     """The gradient by path; what is frozen, and has none, has zeros."""
     gradient = leaves_of(update.gradient, "gradient")
     frozen = {
-        path: np.zeros_like(leaf)
+        path: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
         for path, leaf in leaves_of(update.params, "params").items()
         if path not in gradient
     }
     return gradient | frozen
-
-
-class Moves(NamedTuple):
-    """A recording as the optimizer sees it: matrices [updates, entries] in float64."""
-
-    gradients: Float[np.ndarray, "updates entries"]
-    params: Float[np.ndarray, "updates entries"]
-    steps: Float[np.ndarray, "updates entries"]
-    leaves: dict[str, tuple[slice, np.dtype]]  # where each leaf's entries lie, by path
-    norms: Float[np.ndarray, " updates"]  # of the whole gradient
-
-    def sampled(self, entries: int) -> "Moves":
-        """At most so many entries of each leaf, spread evenly; the norms are still the whole's."""
-        chosen, leaves, end = [], {}, 0
-        for path, (place, dtype) in self.leaves.items():
-            stride = -(-(place.stop - place.start) // entries)
-            chosen.append(np.arange(place.start, place.stop, max(stride, 1)))
-            leaves[path] = slice(end, end + len(chosen[-1])), dtype
-            end += len(chosen[-1])
-        at = np.concatenate(chosen)
-        gradients, params, steps = (s[:, at] for s in (self.gradients, self.params, self.steps))
-        return Moves(gradients, params, steps, leaves, self.norms)
-
-
-def moves(recording: Recording) -> Moves:
-    """The gradients, the parameters before, and what the updates added to them."""
-    params, gradients, updated = (
-        read_trajectory(trees, name)
-        for name, trees in (
-            ("params", [update.params for update in recording]),
-            ("gradient", [gradient_of(update) for update in recording]),
-            ("updated", [update.updated for update in recording]),
-        )
-    )
-    paths = sorted(params.leaves)
-    shapes = [
-        {path: leaf.shape[1:] for path, leaf in run.leaves.items()}
-        for run in (params, gradients, updated)
-    ]
-    if shapes[1:] != shapes[:1] * 2:
-        raise ValueError(
-            "params, gradient and updated hold the same leaves in the same shapes; "
-            "got {}, {} and {}. Rename or transpose them.".format(*shapes)
-        )
-    ends = np.cumsum([params.leaves[path][0].size for path in paths]).tolist()
-    leaves = {
-        path: (slice(start, end), params.leaves[path].dtype)
-        for path, start, end in zip(paths, [0, *ends], ends, strict=False)
-    }
-    before = _matrix(params, paths)
-    descent = _matrix(gradients, paths)
-    with np.errstate(over="ignore", invalid="ignore"):  # a side may diverge
-        steps, norms = _matrix(updated, paths) - before, np.linalg.norm(descent, axis=1)
-    return Moves(descent, before, steps, leaves, norms)
-
-
-def _matrix(trajectory: Trajectory, paths: list[str]) -> Float[np.ndarray, "updates entries"]:
-    columns = [trajectory.leaves[path].reshape(trajectory.updates, -1) for path in paths]
-    return np.concatenate([column.astype(np.float64) for column in columns], axis=1)

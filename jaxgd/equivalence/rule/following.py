@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxgd.equivalence.comparison.deviations import Series, blocks, deviation, merged, ratio
+from jaxgd.equivalence.comparison.deviations import Series, deviation, merged, ratio
 from jaxgd.equivalence.comparison.tolerance import FixedTolerance
-from jaxgd.equivalence.recordings.update import Moves
-from jaxgd.equivalence.rule.recipe import Matrix, Recipe, steps
+from jaxgd.equivalence.recordings.moves import Block, LeafMoves, Matrix, Moves
+from jaxgd.equivalence.rule.recipe import Recipe, steps
 
 # A side is replayed from its own numbers: nothing is carried over from the other's, and the fit can
 # be closer than the comparison of two runs: a step rounds a parameter once or twice. In float32
@@ -41,32 +41,26 @@ def misfits(recipe: Recipe, recorded: Moves, since: int = 0) -> Series:
 def fits(recipe: Recipe, recorded: Moves, since: int = 0) -> dict[str, Fit]:
     """The fit of each leaf, from update `since` on: both paths begin at its parameters."""
     return {
-        path: _fit(recipe, recorded, place, dtype, since)
-        for path, (place, dtype) in recorded.leaves.items()
+        path: _fit(recipe, leaf, recorded.norms, since) for path, leaf in recorded.leaves.items()
     }
 
 
-def _fit(recipe: Recipe, recorded: Moves, place: slice, dtype: np.dtype, since: int) -> Fit:
+def _fit(recipe: Recipe, leaf: LeafMoves, norms: Series, since: int) -> Fit:
     strayed = merged(
-        [
-            (first, deviation(*_paths(recipe, recorded, slice(first, last), since)))
-            for first, last in blocks(place, len(recorded.norms))
-        ]
+        [(first, deviation(*_paths(recipe, part, norms, since))) for first, part in leaf.blocks()]
     )
+    dtype = leaf.params.dtype
     allowed = _ROUNDING.get(dtype.name, FixedTolerance()).allowed("", dtype, strayed)
     misfit = np.maximum(
         ratio(strayed.error, allowed.error), ratio(strayed.step_error, allowed.step_error)
     )
     with np.errstate(divide="ignore"):
         resolution = allowed.error[1:] / strayed.distance[1:]
-    return Fit(misfit[1:], resolution, place.stop - place.start)
+    return Fit(misfit[1:], resolution, leaf.params.entries)
 
 
-def _paths(recipe: Recipe, recorded: Moves, place: slice, since: int) -> Iterator[Matrix]:
+def _paths(recipe: Recipe, part: Block, norms: Series, since: int) -> Iterator[Matrix]:
     """The predicted parameters of some entries, and the recorded ones."""
-    gradients, params = recorded.gradients[:, place], recorded.params[:, place]
-    for taken in (
-        steps(recipe, gradients, params, recorded.norms)[since:],
-        recorded.steps[since:, place],
-    ):
-        yield np.cumsum(np.concatenate([params[since : since + 1], taken]), axis=0)
+    for taken in (steps(recipe, part.gradients, part.params, norms), part.steps):
+        start = part.params[since : since + 1]
+        yield np.cumsum(np.concatenate([start, taken[since:]]), axis=0)
