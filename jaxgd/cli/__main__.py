@@ -10,7 +10,8 @@ _FAILED = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of the command with these arguments: 0, 2 after an error, 130 after Ctrl-C.
 
-    `jaxgd check` exits with 1 where this machine's numbers are not PyTorch's.
+    `jaxgd check` exits with 1 where this machine's numbers are not PyTorch's, `jaxgd diff` where
+    two recordings are not the same training.
 
     Whatever a user can cause, from a missing file to a diverging run, is one line on standard
     error. Anything else is a bug and keeps its traceback.
@@ -40,12 +41,13 @@ def _run_subcommand(argv: list[str]) -> None:
         ) from None
     from jaxgd.cli.check_command import check
     from jaxgd.cli.compare_command import compare
+    from jaxgd.cli.diff_command import diff
     from jaxgd.cli.fit_command import fit
     from jaxgd.cli.notebook_command import notebook
     from jaxgd.cli.predict_command import predict
 
     app = SubcommandApp()
-    subcommands: tuple[Callable[..., None], ...] = (compare, fit, predict, notebook, check)
+    subcommands: tuple[Callable[..., None], ...] = (compare, fit, predict, notebook, check, diff)
     for subcommand in subcommands:
         app.command(subcommand)
     app.cli(prog="jaxgd", args=argv, description="Gradient descent as pure functions in JAX.")

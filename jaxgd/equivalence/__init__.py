@@ -10,17 +10,21 @@ from jaxgd.equivalence.diagnosis.stages import Diagnosis, diagnose
 from jaxgd.equivalence.proof.induction import prove
 from jaxgd.equivalence.proof.replay import lockstep
 from jaxgd.equivalence.proof.verdict import Proof
+from jaxgd.equivalence.recordings.on_disk import DiskRecording
+from jaxgd.equivalence.recordings.recorder import Recorder
 from jaxgd.equivalence.recordings.update import Update
 from jaxgd.equivalence.rule.recipe import Recipe
 
 __all__ = [
     "Calibration",
     "Diagnosis",
+    "DiskRecording",
     "FixedTolerance",
     "LeafReport",
     "NotEquivalent",
     "Proof",
     "Recipe",
+    "Recorder",
     "Report",
     "Tolerance",
     "Update",

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxgd.equivalence.comparison.leaf_by_leaf import compare
 from jaxgd.equivalence.recordings.batch import row_count, same_rows
-from jaxgd.equivalence.recordings.pytree import as_numpy, leaves_of
+from jaxgd.equivalence.recordings.pytree import leaves_of
 from jaxgd.equivalence.recordings.update import Recording, Update, gradient_of, stage
 
 Batches = Sequence[Any]
@@ -61,8 +61,9 @@ def _other_size(ours: Batches, theirs: Batches) -> str | None:
 
 def _loss(update: Update) -> np.ndarray:
     """The loss in the gradient's precision, which a Python number does not tell."""
-    gradient = leaves_of(update.gradient, "gradient")
-    return as_numpy(update.loss).astype(np.result_type(*gradient.values()))
+    dtypes = [leaf.dtype for leaf in leaves_of(update.gradient, "gradient").values()]
+    (loss,) = leaves_of(update.loss, "loss").values()
+    return np.asarray(loss).astype(np.result_type(*dtypes))
 
 
 def _skips(ours: Batches, theirs: Batches, at: int) -> bool:

@@ -30,7 +30,7 @@ from jaxgd.equivalence.proof.twins import Rounding, rounding
 from jaxgd.equivalence.proof.verdict import Proof
 from jaxgd.equivalence.recordings.batch import batch_leaves, same_rows
 from jaxgd.equivalence.recordings.moves import moves
-from jaxgd.equivalence.recordings.pytree import leaves_of
+from jaxgd.equivalence.recordings.pytree import in_memory, leaves_of
 from jaxgd.equivalence.recordings.update import Recording, Update, read_update
 from jaxgd.equivalence.rule.following import fits
 from jaxgd.equivalence.rule.recipe import Recipe
@@ -141,7 +141,7 @@ def _parted_before(
 
 def _check_beginning(ours: Update, theirs: Update) -> None:
     """ValueError unless our update has begun where theirs did."""
-    given = leaves_of(theirs.params, "params")
+    given = leaves_of(in_memory(theirs.params), "params")
     for path, leaf in leaves_of(ours.params, "params").items():
         if (
             path not in given

@@ -8,7 +8,7 @@ from jaxtyping import Shaped
 from ml_dtypes import finfo
 
 from jaxgd.equivalence.recordings.batch import in_order, row_order
-from jaxgd.equivalence.recordings.pytree import Leaves, describe, leaves_of, listed
+from jaxgd.equivalence.recordings.pytree import Leaves, describe, in_memory, leaves_of, listed
 from jaxgd.equivalence.recordings.update import Update, gradient_of
 
 # In the order in which they follow from each other.
@@ -25,7 +25,9 @@ def observe(update: Update) -> Observation:
         "gradient": gradient_of(update),
         "buffers": update.updated_buffers,
     }
-    return {name: leaves_of(tree, name) for name, tree in trees.items() if tree is not None}
+    return {
+        name: leaves_of(in_memory(tree), name) for name, tree in trees.items() if tree is not None
+    }
 
 
 def by_rows(observed: Observation, update: Update) -> Observation:

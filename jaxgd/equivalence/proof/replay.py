@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from jaxgd.equivalence.recordings.pytree import in_memory
 from jaxgd.equivalence.recordings.update import Recording, Update
 
 # (params, batch) -> Update, or (params, batch, buffers) -> Update where buffers are recorded.
@@ -39,6 +40,7 @@ def check_batches(expected: Recording) -> None:
 
 def stepped(step: Step, update: Update) -> Update:
     """What a side does with the update's parameters, buffers and batch."""
+    params = in_memory(update.params)
     if update.buffers is None:
-        return step(update.params, update.batch)
-    return step(update.params, update.batch, update.buffers)
+        return step(params, update.batch)
+    return step(params, update.batch, in_memory(update.buffers))

@@ -11,7 +11,7 @@ Block = Shaped[np.ndarray, "updates entries"]
 # So many numbers are read and widened at a time: what fits a core's cache. From disk, where a read
 # costs more than a number, rows are cut no shorter than this.
 _CACHED = 2**16
-_READ = 2**14
+_READ = 2**12
 
 # A column in memory of no more numbers than this is copied into one array: blocks come sooner.
 _COPIED = 2**24

@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Shaped
 from ml_dtypes import bfloat16
 
-Leaves = dict[str, Shaped[np.ndarray, "..."]]
+from jaxgd.equivalence.recordings.disk_array import OnDisk
+
+Leaves = dict[str, Any]  # arrays of NumPy, or OnDisk
 
 
 def leaves_of(tree: Any, name: str) -> Leaves:
@@ -99,6 +101,11 @@ def _replaced(instance: Any, fields: Mapping[str, Any]) -> Any:
     return copy
 
 
+def in_memory(tree: Any) -> Any:
+    """The same tree without an array that lies on disk."""
+    return with_leaves(tree, lambda _, leaf: np.asarray(leaf) if isinstance(leaf, OnDisk) else leaf)
+
+
 def like(leaf: Any, array: Shaped[np.ndarray, "..."]) -> Any:
     """The array as the kind of thing the leaf is: a torch tensor, a JAX array, or itself."""
     if hasattr(leaf, "new_tensor"):  # torch, told apart without importing it
@@ -121,8 +128,10 @@ def as_numpy(leaf: Any) -> Shaped[np.ndarray, "..."]:
     return np.asarray(leaf)
 
 
-def numeric(leaf: object, name: str, path: str) -> Shaped[np.ndarray, "..."]:
-    """The leaf as an array of real numbers; TypeError when it is none."""
+def numeric(leaf: object, name: str, path: str) -> Any:
+    """The leaf as an array of real numbers, on disk if it lies there; TypeError if it is none."""
+    if isinstance(leaf, OnDisk):
+        return leaf
     try:
         array = as_numpy(leaf)
     except (

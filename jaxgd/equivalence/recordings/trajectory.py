@@ -86,7 +86,7 @@ def _read_stacked(tree: object, name: str) -> Trajectory:
     return Trajectory(columns, frozenset(), updates)
 
 
-def _refuse_aliases(columns: dict[str, list[np.ndarray]], name: str) -> None:
+def _refuse_aliases(columns: dict[str, list[Any]], name: str) -> None:
     """ValueError when every update shows the same memory, as a list of torch state_dicts does."""
     pairs = [column[:2] for column in columns.values() if len(column) > 1]
     live = [isinstance(a, np.ndarray) and a.flags.writeable and a.size for a, _ in pairs]
