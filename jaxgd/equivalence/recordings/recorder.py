@@ -47,7 +47,7 @@ class Recorder:
 
     def start(self, params: Any, buffers: Any = None) -> None:
         """Writes what the first update begins with."""
-        self._before = {"params": params, "buffers": buffers}
+        self._before = {"params": _kept(params), "buffers": _kept(buffers)}
         _write(self._folder / "start.safetensors", self._before)
         self._write_manifest()
 
@@ -65,7 +65,8 @@ class Recorder:
             )
         self._seen += 1
         if self._every > 1:
-            self._before = {"params": updated, "buffers": stages.get("updated_buffers")}
+            left = {"params": updated, "buffers": stages.get("updated_buffers")}
+            self._before = {name: _kept(tree) for name, tree in left.items()}
         self._write_manifest()
 
     def _write_manifest(self) -> None:
@@ -114,7 +115,20 @@ def _write(path: Path, stages: Mapping[str, Any]) -> None:
         file.writelines(chunks)
 
 
+class _Kept:
+    """A copy of a leaf: the model's own changes in place."""
+
+    def __init__(self, leaf: Any) -> None:
+        self.content = _bytes_of(leaf)
+
+
+def _kept(tree: Any) -> dict[str, _Kept]:
+    return {".".join(keys): _Kept(leaf) for keys, leaf in _leaves(tree, ())}
+
+
 def _bytes_of(leaf: Any) -> tuple[str, list[int], bytes]:
+    if isinstance(leaf, _Kept):
+        return leaf.content
     if hasattr(leaf, "detach"):  # a torch tensor
         leaf = leaf.detach().cpu().contiguous()
         if str(leaf.dtype) == "torch.bfloat16":  # which NumPy does not know: its bits
