@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from jaxgd.equivalence.diagnosis.differences import variants
-from jaxgd.equivalence.recordings.moves import Moves
+from jaxgd.equivalence.recordings.optimizer_view import Moves
 from jaxgd.equivalence.rule.following import misfits
 from jaxgd.equivalence.rule.recipe import Recipe, steps
 

@@ -12,7 +12,7 @@ from jaxgd.equivalence.comparison.leaf_by_leaf import compare
 from jaxgd.equivalence.diagnosis.explanation import AS_IT_IS, Explanation, explain
 from jaxgd.equivalence.diagnosis.upstream_causes import batch_cause, gradient_cause
 from jaxgd.equivalence.recordings.batch import in_coarser_precision, outputs_by_row, same_rows
-from jaxgd.equivalence.recordings.moves import moves
+from jaxgd.equivalence.recordings.optimizer_view import moves
 from jaxgd.equivalence.recordings.pytree import Leaves
 from jaxgd.equivalence.recordings.update import Recording, gradient_of, read_update, stage
 from jaxgd.equivalence.rule.following import follows

@@ -29,7 +29,7 @@ from jaxgd.equivalence.proof.resolution import (
 from jaxgd.equivalence.proof.twins import Rounding, rounding
 from jaxgd.equivalence.proof.verdict import Proof
 from jaxgd.equivalence.recordings.batch import batch_leaves, same_rows
-from jaxgd.equivalence.recordings.moves import moves
+from jaxgd.equivalence.recordings.optimizer_view import moves
 from jaxgd.equivalence.recordings.pytree import in_memory, leaves_of
 from jaxgd.equivalence.recordings.update import Recording, Update, read_update
 from jaxgd.equivalence.rule.following import fits

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxgd.equivalence.comparison.deviations import Series, deviation, merged, ratio
 from jaxgd.equivalence.comparison.tolerance import FixedTolerance
-from jaxgd.equivalence.recordings.moves import Block, LeafMoves, Matrix, Moves
+from jaxgd.equivalence.recordings.optimizer_view import Block, LeafMoves, Matrix, Moves
 from jaxgd.equivalence.rule.recipe import Recipe, steps
 
 # A side is replayed from its own numbers: nothing is carried over from the other's, and the fit can
