@@ -1,4 +1,4 @@
-"""CPU seconds that `diagnose` takes on 21 k parameters and 144 updates: python -m benchmarks.diagnosis.
+"""CPU seconds of `diagnose`, 21 k parameters and 144 updates: python -m benchmarks.diagnosis.
 
 An MLP's worth of arrays, recorded with batches, outputs and losses; a learning rate that is off, so
 that every known difference is tried; and without a recipe.

@@ -28,7 +28,7 @@ PORT = {port.name: port for port in PORTS}
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_honest_small_networks_are_the_same_training(activation, seed):
     found = proof(activation, seed)
     assert found.verdict == "equivalent", str(found)
@@ -51,7 +51,7 @@ CANARIES = {
 }
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("activation", ["relu"])
 @pytest.mark.parametrize("canary", CANARIES)
 def test_every_canary_parts(canary, activation):
     planted, stage, update, cause = CANARIES[canary]
