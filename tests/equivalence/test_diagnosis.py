@@ -44,6 +44,7 @@ def test_the_text_of_a_diagnosis():
         "Cause: the learning rate is 2 times as large.",
         "  0 x rounding is left by: the learning rate is 2 times as large",
         "  5e+11 x rounding is left by: the recipe as it is",
+        "Under SGD the gradient, scaled by as much after it was recorded, makes the same steps.",
     ]
 
 

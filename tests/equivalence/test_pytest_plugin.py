@@ -50,6 +50,51 @@ def test_each_failing_test_leaves_its_report(project):
     assert len(table.splitlines()) == 1 + 5
 
 
+def test_a_step_is_proven_and_a_parting_proof_leaves_its_report(pytester):
+    pytester.makepyfile(
+        """
+import numpy as np
+from jaxgd.equivalence import Recipe, Update
+
+rng = np.random.default_rng(0)
+batches = [rng.normal(size=(4, 3)) for _ in range(9)]
+
+def port(rate, scale=1.0):
+    def step(params, x):
+        outputs = x @ params["w"]
+        gradient = {"w": scale * 2 * x.T @ outputs / len(x)}
+        updated = {"w": params["w"] - rate * gradient["w"]}
+        return Update(params, gradient, updated, x, outputs, scale * (outputs**2).mean())
+    return step
+
+def recorded():
+    params, recording = {"w": np.ones(3)}, []
+    for x in batches:
+        recording.append(port(0.05)(params, x))
+        params = recording[-1].updated
+    return recording
+
+def proven(equivalence, step):
+    recipe, start = Recipe("sgd", lr=0.05), {"w": np.ones(3)}
+    return equivalence(
+        step=step, expected=recorded(), reference=port(0.0), recipe=recipe, start=start
+    )
+
+def test_honest(equivalence):
+    assert proven(equivalence, port(0.05)).verdict == "equivalent"
+
+def test_faulty(equivalence):
+    proven(equivalence, port(0.05, scale=1 + 1e-9))
+"""
+    )
+    result = run(pytester, "--equivalence-reports=out")
+    result.assert_outcomes(passed=1, failed=1)
+    (file,) = pytester.path.glob("out/*.txt")
+    heading, report = file.read_text(encoding="utf-8").split("\n\n")
+    assert "test_faulty" in heading
+    assert report.startswith("The trainings part in update 1 of 9.\nStage: loss, ")
+
+
 def test_a_test_that_passes_again_leaves_none(project):
     reports = "--equivalence-reports=out"
     run(project, reports)

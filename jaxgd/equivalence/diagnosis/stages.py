@@ -43,6 +43,10 @@ _SUSPECT = 0.25
 # A gradient so many roundings of the largest one is rounding itself: a bias before a normalization.
 _NULL = 32.0
 
+_THE_SAME_STEPS = (
+    "Under SGD the gradient, scaled by as much after it was recorded, makes the same steps."
+)
+
 _AMPLIFIED = (
     "The same to rounding, amplified by the optimizer: the parameters part, but in every update "
     "both sides' gradients agree, and their steps follow from them."
@@ -165,7 +169,9 @@ def _of_the_same_rows(
         return Diagnosis(at + 1, upstream, remark=remark)
     cause, tried = explain(recipe, moved)
     by_optimizer: Stage = suspect if suspect in _OF_THE_OPTIMIZER else "parameters"
-    return Diagnosis(at + 1, by_optimizer, cause or UNKNOWN, tried)
+    rescaled = cause is not None and recipe.rule == "sgd" and cause.startswith("the learning rate")
+    remark = _THE_SAME_STEPS if rescaled else ""
+    return Diagnosis(at + 1, by_optimizer, cause or UNKNOWN, tried, remark)
 
 
 def _updates_of_the_same_rows(actual: Recording, expected: Recording) -> int:
