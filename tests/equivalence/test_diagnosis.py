@@ -171,6 +171,17 @@ def test_batches_and_outputs_are_pytrees_whose_keys_come_in_any_order():
     assert (found.stage, found.cause) == ("loss", over_both)
 
 
+def test_a_factor_of_the_gradient_is_named_if_it_is_one():
+    run = momentum_run(np.float32)
+    tripled = [u._replace(gradient={"w": 3 * u.gradient["w"]}) for u in run]
+    assert diagnose(tripled, run).cause == "the gradient is 3 times as large"
+    for factor in (3.0, 1 + 1e-5):
+        uneven = (1 + (factor - 1) * np.linspace(0.5, 1.5, 8)).astype(np.float32)
+        varied = [u._replace(gradient={"w": uneven * u.gradient["w"]}) for u in run]
+        found = diagnose(varied, run)
+        assert (found.stage, found.cause) in [("gradient", "unknown"), (None, "unknown")]
+
+
 def test_another_batch_size_is_named():
     rows = np.random.default_rng(0).permutation(24)
     run = momentum_run()

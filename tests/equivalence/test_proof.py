@@ -43,7 +43,7 @@ def test_in_float64_it_resolves_what_float64_can():
 
 
 CANARIES = {
-    "loss": ({"scale": 1.0001}, "loss", 1, "unknown"),
+    "loss": ({"scale": 1.0001}, "loss", 1, "the loss is 1.0001 times as large"),
     "rate": ({"rate": 0.03 * 1.0001}, "parameters", 1, "the learning rate is 1.0001 times"),
     "eps": ({"eps": 1e-7}, "parameters", 1, "eps is 1e-07"),
     "beta2": ({"beta2": 0.9991}, "parameters", None, "unknown"),

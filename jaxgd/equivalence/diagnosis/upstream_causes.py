@@ -13,6 +13,10 @@ from jaxgd.equivalence.recordings.update import Recording, Update, gradient_of, 
 
 Batches = Sequence[Any]
 
+# A factor fits any one number; it takes some more, and it must explain nearly all that differs.
+_EVIDENCE = 8
+_LEFT = 0.1
+
 
 def batch_cause(actual: Recording, expected: Recording, at: int) -> str | None:
     """Why update `at`, counted from 0, is the first to see other rows; None if that is unknown."""
@@ -43,7 +47,31 @@ def gradient_cause(actual: Recording, expected: Recording, at: int, parted: str)
     left, right = gradient_of(ours), gradient_of(theirs)
     if parted == "gradient" and at and _same(left, right, 1.0, actual[at - 1]):
         causes.append("added to the gradient of the update before")
+    if not causes:
+        return _rescaled(ours, theirs, parted)
     return causes[0] if len(causes) == 1 else None
+
+
+def _rescaled(ours: Update, theirs: Update, parted: str) -> str | None:
+    """One factor of every number of the gradient, and of the loss if that parts."""
+    left, right = (
+        {path: np.asarray(leaf, np.float64) for path, leaf in gradient_of(side).items()}
+        for side in (ours, theirs)
+    )
+    if parted == "loss":
+        left["loss"], right["loss"] = (_loss(side).astype(np.float64) for side in (ours, theirs))
+    square = sum(float((leaf * leaf).sum()) for leaf in right.values())
+    numbers = sum(np.count_nonzero(leaf) for leaf in right.values())
+    if not square or numbers < _EVIDENCE:
+        return None
+    factor = sum(float((left[path] * leaf).sum()) for path, leaf in right.items()) / square
+    if _same(gradient_of(ours), gradient_of(theirs), 1.0):
+        return None
+    for path, leaf in right.items():
+        left_over = np.abs(left[path] - factor * leaf).max(initial=0.0)
+        if not left_over <= _LEFT * abs(factor - 1) * np.abs(leaf).max(initial=0.0):
+            return None
+    return f"the {parted} is {factor:.6g} times as large"
 
 
 def _other_size(ours: Batches, theirs: Batches) -> str | None:
