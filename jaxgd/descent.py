@@ -25,6 +25,7 @@ from jaxgd.inputs import (
     check_count,
     check_order,
     check_params,
+    check_run,
     check_state_of,
     check_updates,
     count_examples,
@@ -80,8 +81,7 @@ def descend(
     JAX's, for a gradient of one's own. Optimizers that take them are given `value`, `grad`,
     `value_fn` (a line search, a plateau) and, by that name, `grad_fn` (optax.contrib.sam).
 
-    Raises TypeError or ValueError while tracing for complex params, a state of another optimizer,
-    and updates that do not have the shapes of the params.
+    Raises while tracing for complex params, another optimizer's state, and updates of other shapes.
     """
     gradient = value_and_grad or jax.value_and_grad(objective, has_aux=has_aux)
     value_of = (lambda p, batch: objective(p, batch)[0]) if has_aux else objective
@@ -191,6 +191,7 @@ def train(
         state: Any, data: PyTree, key: Key | None = None, start: Int[ArrayLike, ""] = 0
     ) -> tuple[Any, PyTree]:
         n = count_examples(data) if jax.tree.leaves(data) else 0
+        check_run(key, start, needs_key=order is not None or row_keys)
 
         def one_epoch(state: Any, e: Any) -> tuple[Any, PyTree]:
             here: Any = None if key is None else jax.random.fold_in(key, e)

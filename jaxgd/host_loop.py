@@ -27,9 +27,11 @@ def walk(update: Update, batch_size: int | None = None) -> Epoch:
     one, rows_of = jax.jit(update), jax.jit(gather)
 
     def epoch(state: Any, data: Any, order: Order = None) -> tuple[Any, PyTree]:
-        check_untraced("walk", "Use visit there.", state, order)
+        check_untraced("walk", "Use visit there.", state, order, data if batch_size else None)
         state, outs = strong(state), []
         if batch_size is None:
+            if order is not None:
+                raise ValueError("batches come in their own order; got another. Leave it out.")
             batches = iter(data)
         else:
             pieces = _pieces(data, order, batch_size)

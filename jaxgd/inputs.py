@@ -70,6 +70,8 @@ def check_order(order: ArrayLike | None, n: int) -> Array | None:
     """
     if order is None:
         return None
+    if jnp.shape(order) == (0,):
+        return jnp.zeros(0, jnp.int32)
     if jnp.ndim(order) != 1 or not jnp.issubdtype(jnp.asarray(order).dtype, jnp.integer):
         raise ValueError(
             "order must be one-dimensional, of integers; got "
@@ -122,7 +124,7 @@ def check_params(params: PyTree) -> None:
 
 def check_state_of(state: Any, optimizer: Optimizer) -> None:
     """Raise unless the state is one of this optimizer over real floating-point params."""
-    if not (hasattr(state, "params") and hasattr(state, "opt_state")):
+    if not all(hasattr(state, name) for name in ("params", "opt_state", "_replace")):
         raise TypeError(
             f"a descent's state must be a State(params, opt_state); got a {type(state).__name__}. "
             "Use init_state(params, optimizer)."
@@ -132,9 +134,12 @@ def check_state_of(state: Any, optimizer: Optimizer) -> None:
     wanted: Any = tree_structure(own)
     found: Any = tree_structure(state.opt_state)
     if wanted != found:
+        ours, theirs = _outline(own), _outline(state.opt_state)
+        if ours == theirs:
+            ours, theirs = f"{ours} for these params", f"{theirs} for others"
         raise ValueError(
-            f"the state must be of this optimizer, {_outline(own)}; got {_outline(state.opt_state)}"
-            ". Use init_state(state.params, optimizer) to begin with another optimizer."
+            f"the state must be of this optimizer, {ours}; got {theirs}. "
+            "Use init_state(state.params, optimizer) to begin with another optimizer."
         )
 
 
@@ -143,11 +148,32 @@ def check_updates(updates: PyTree, params: PyTree) -> None:
 
     optax.apply_updates broadcasts them in silence.
     """
-    found, wanted = (jax.tree.map(jnp.shape, tree) for tree in (updates, params))
-    if found != wanted:
+    found, wanted = (
+        jax.tree.map(lambda leaf: str(jnp.shape(leaf)), tree) for tree in (updates, params)
+    )
+    if not alike(found, wanted):
         raise ValueError(
             f"an optimizer's updates must have the shapes of params; got {found} for {wanted}. "
             "Return one number for each parameter."
+        )
+
+
+def alike(a: PyTree, b: PyTree) -> bool:
+    """Whether two trees have one structure and equal leaves, whatever their containers compare."""
+    one: Any = jax.tree.flatten(a)
+    return one == jax.tree.flatten(b)
+
+
+def check_run(key: Any, start: Any, *, needs_key: bool) -> None:
+    """Raise for a run without the key it needs, or that starts at no epoch."""
+    if needs_key and key is None:
+        raise TypeError(
+            "a run needs a key for its orders; got none. Use jax.random.key(0), or order=None."
+        )
+    if np.shape(start) != () or not jnp.issubdtype(jnp.asarray(start).dtype, jnp.integer):
+        raise ValueError(
+            f"start must be the number of an epoch; got {start!r}. Of a fit's position that is "
+            ".epoch, where its .update is 0."
         )
 
 

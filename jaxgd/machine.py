@@ -1,6 +1,7 @@
 """What was measured of machines, each number with its reason; docs/performance.md has the tables.
 
-Only the segments are part of a run's identity: they decide which executables its updates run in.
+The segments, and for GD the chunks, are part of a run's identity: they decide which executables its
+updates run in.
 """
 
 # Data of this size stay in a CPU's cache from one epoch of GD to the next; more are read from

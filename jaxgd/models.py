@@ -32,7 +32,6 @@ def init_linear(
 
     `n_outputs=None` gives w [d] and a scalar b; a number k gives w [d, k] and b [k].
 
-    Raises ValueError or TypeError unless the widths are integers of at least 1.
     Departs from torch.nn.Linear: the same distribution, but other numbers for a seed.
     """
     n_features = check_count("n_features", n_features)

@@ -17,7 +17,8 @@ def mean(loss: Loss) -> Objective:
         1/b Σ_i loss(params, batch_i)
 
     Inside `shard_map` it is the mean over every device that holds rows, so that replicated params
-    descend on all of them; params that differ by device (`jax.lax.pcast`) see their own rows only.
+    descend on all of them; params that differ by device (`jax.lax.pcast`) see their own rows only,
+    and so do all where `check_vma=False` keeps JAX from knowing.
 
     Raises ValueError while tracing unless the loss of one example is a scalar.
     """

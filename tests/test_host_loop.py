@@ -91,7 +91,7 @@ def loops_run(monkeypatch, batch_size):
 
     compiled = []
     made = program._made
-    monkeypatch.setattr(program, "_kept", lambda *a: compiled.append(a[-1]) or made(*a))
+    monkeypatch.setattr(program, "_kept", lambda *a: compiled.append(a[-2]) or made(*a))
     jaxgd.fit(
         convolved,
         jnp.ones(5) / 3,

@@ -1,6 +1,5 @@
 """A training's checkpoints: when one is due, what is in it, and whether it may be gone on with."""
 
-import hashlib
 import time
 import warnings
 from collections.abc import Mapping
@@ -12,14 +11,16 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from jaxgd.fitting.fingerprint import of_arrays
 from jaxgd.fitting.history import Position
 from jaxgd.fitting.training import Training
-from jaxgd.inputs import count_examples
 from jaxgd.keys import Key
 from jaxgd.storage import Checkpoints, Stored
 
 # Of a checkpoint's identity, what may differ without another training: only its last bits may.
-_VERSIONS = ("jax", "platform")
+_MACHINE = ("jax", "platform", "devices")
+# These are told by the text of a program, which another version of JAX writes otherwise.
+_PROGRAMS = ("loss", "optimizer")
 
 
 @dataclass
@@ -32,6 +33,10 @@ class Saver:
     seconds: float | None
     _updates_then: int = 0
     _time_then: float = field(default_factory=time.monotonic)
+
+    def begin(self, training: Training) -> None:
+        """Count updates from where the training is."""
+        self._updates_then = training.updates_done
 
     def save_if_due(self, training: Training) -> None:
         """Write a checkpoint if enough has been done since the last one."""
@@ -87,7 +92,9 @@ class Saver:
     def _check(self, stored: Stored) -> None:
         found = stored.note["identity"]
         different = [name for name in self.identity if found.get(name) != self.identity[name]]
-        if changed := [name for name in different if name not in _VERSIONS]:
+        if "jax" in different:
+            different = [name for name in different if name not in _PROGRAMS]
+        if changed := [name for name in different if name not in _MACHINE]:
             pairs = ((name, found.get(name), self.identity[name]) for name in changed)
             told = "; ".join(f"{name} was {was}, is {now}" for name, was, now in pairs)
             raise ValueError(
@@ -125,24 +132,11 @@ def identity(
     leaves = jax.tree.leaves(data)
     return {
         "data": ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves),
-        "rows": _digest(data),
+        "rows": of_arrays(data),
         "segments": [segments[0].stop, segments[-1].stop - segments[-1].start],
-        "key": None if key is None else [str(key.dtype), _bits(key).tolist()],
+        "key": None if key is None else of_arrays(key),
         **settings,
         "jax": version("jax"),
         "platform": next(iter(leaves[0].devices())).platform,
+        "devices": jax.device_count(),
     }
-
-
-def _digest(data: PyTree) -> str:
-    """A hash of the first and last rows."""
-    n, digest = count_examples(data), hashlib.sha256()
-    for leaf in jax.tree.leaves(data):
-        for row in (0, n - 1):
-            digest.update(_bits(leaf[row]).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _bits(array: Any) -> np.ndarray:
-    is_key = jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(array) if is_key else array)

@@ -1,17 +1,18 @@
 """What `fit` may be given. Each check names the rule, what was given and the remedy."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, PyTree
 
+from jaxgd.descent import State, descend
 from jaxgd.fitting.history import Position
-from jaxgd.inputs import Optimizer, check_params, check_updates, count_examples
+from jaxgd.inputs import Optimizer, alike, check_params, count_examples
 
 
 def check_key(key: Any) -> Array:
@@ -80,9 +81,9 @@ def check_like(validation: PyTree, data: PyTree) -> PyTree:
     """The validation data, if an example of it has the structure and shapes of one of data."""
 
     def form(tree: PyTree) -> Any:
-        return jax.tree.map(lambda leaf: (leaf.shape[1:], str(leaf.dtype)), tree)
+        return jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape[1:])}", tree)
 
-    if form(validation) != form(data):
+    if not alike(form(validation), form(data)):
         raise ValueError(
             "validation must look like data but for its number of rows; got "
             f"{form(validation)} with data {form(data)} (shapes of one example)."
@@ -93,7 +94,9 @@ def check_like(validation: PyTree, data: PyTree) -> PyTree:
 def check_loss(loss: Callable[[Any, Any], Any], params: PyTree, data: PyTree) -> ClosedJaxpr:
     """The traced loss of one example; raises unless it is one real floating-point number."""
     example = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), data)
-    traced, value = jax.make_jaxpr(loss, return_shape=True)(params, example)
+    # A function of its own each time: JAX would find what the same one was traced to before.
+    anew = jax.make_jaxpr(lambda params, example: loss(params, example), return_shape=True)
+    traced, value = anew(params, example)
     if not isinstance(value, jax.ShapeDtypeStruct) or value.shape != ():
         raise ValueError(
             "loss(params, example) must return a scalar for one example; got "
@@ -105,37 +108,45 @@ def check_loss(loss: Callable[[Any, Any], Any], params: PyTree, data: PyTree) ->
     return traced
 
 
-def check_optimizer(optimizer: Optimizer, params: PyTree) -> None:
-    """Raise unless an update keeps the shape and dtype of every leaf of params and state."""
+def check_optimizer(optimizer: Optimizer, params: PyTree) -> ClosedJaxpr:
+    """The traced update; raises unless it keeps the shape and dtype of every leaf of the state."""
+
+    def total(params: PyTree, _: None) -> Array:
+        leaves = [jnp.sum(leaf).astype(jnp.float32) for leaf in jax.tree.leaves(params)]
+        return jnp.sum(jnp.stack(leaves))
 
     def update(params: PyTree) -> tuple[Any, Any]:
-        state = optimizer.init(params)
-        tx = optax.with_extra_args_support(optimizer)
-        value = jnp.zeros((), jax.tree.leaves(params)[0].dtype)
-        updates, new_state = tx.update(
-            params, state, params, value=value, grad=params, value_fn=lambda _: value
-        )
-        check_updates(updates, params)
-        return (params, state), (optax.apply_updates(params, updates), new_state)
+        state = State(params, optimizer.init(params))
+        return state, descend(total, optimizer)(state, None)[0]
 
-    before, after = jax.eval_shape(update, jax.tree.map(jnp.asarray, params))
+    traced, (before, after) = jax.make_jaxpr(update, return_shape=True)(
+        jax.tree.map(jnp.asarray, params)
+    )
     if str(jax.tree.structure(before)) != str(jax.tree.structure(after)):
         raise TypeError("an update must keep the structure of the optimizer's state; it does not.")
     for (path, old), new in zip(
         jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True
     ):
         if (old.shape, old.dtype) != (new.shape, new.dtype):
-            where = "params" if path[0].idx == 0 else "optimizer state"
+            where = "params" if path[0].name == "params" else "optimizer state"
             raise TypeError(
                 f"an update must keep shapes and dtypes; {where}{jax.tree_util.keystr(path[1:])} "
                 f"went from {old.dtype}{list(old.shape)} to {new.dtype}{list(new.shape)}. "
                 "Give the learning rate as a Python float."
             )
+    return traced
 
 
 def check_start(start: Any, segments: tuple[slice, ...], b: int) -> Position:
     """The position to begin at; ValueError unless its update is where a segment begins."""
-    position = Position(*start) if isinstance(start, tuple) else Position(start)
+    try:
+        given = start if isinstance(start, tuple) else (start,)
+        position = Position(*map(operator.index, given))
+    except TypeError:
+        raise TypeError(
+            f"start must be an epoch or a Position of two integers; got {start!r}. "
+            "Give the position of the fit to go on from."
+        ) from None
     borders = [segment.start // b for segment in segments]
     if position.epoch < 0 or position.update not in borders:
         raise ValueError(

@@ -21,9 +21,9 @@ class History:
 
     `loss` [epochs, updates] is each update's mean batch loss before the update, NaN for the updates
     of a first or last epoch that this run did not make; `epoch_loss` [epochs] their mean over the
-    examples; `validation_loss` [epochs] the mean loss of the validation rows after the epoch (None
-    without any). Compiling and running are timed apart, in seconds. `dtype` is the precision the
-    params were trained in.
+    examples; `validation_loss` the mean loss of the validation rows after each whole epoch
+    (None without any). Compiling and running are timed apart, in seconds. `dtype` is the precision
+    the params were trained in.
     """
 
     loss: np.ndarray

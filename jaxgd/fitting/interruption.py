@@ -28,6 +28,8 @@ class Waiting:
 def signals_wait(numbers: tuple[int, ...]) -> Iterator[Waiting]:
     """The first of these signals waits in what is returned; a second one acts at once.
 
+    Whoever hears it takes it out; one that is still there at the end is sent again.
+
     Only a main thread may handle signals; in any other they stay as they are.
     """
     waiting = Waiting()
@@ -49,6 +51,8 @@ def signals_wait(numbers: tuple[int, ...]) -> Iterator[Waiting]:
         yield waiting
     finally:
         restore()
+        if waiting.number is not None:  # nobody has heard it
+            signal.raise_signal(waiting.number)
 
 
 def _handler(number: int) -> Any:

@@ -19,6 +19,7 @@ from jaxgd.fitting.checks import (
     check_optimizer,
     check_start,
 )
+from jaxgd.fitting.fingerprint import of_arrays, of_program
 from jaxgd.fitting.history import Fit, Position, Record
 from jaxgd.fitting.interruption import Interrupted, signals_wait
 from jaxgd.fitting.program import has_convolution, program_of
@@ -105,19 +106,24 @@ def fit(
     rows = Rows(data, key, shuffled, row_keys)
     example = rows.of(position.epoch, slice(0, 1)) if row_keys else data
     traced = check_loss(loss, state.params, example)
-    check_optimizer(optimizer, state.params)
+    marks = {
+        "loss": of_program(traced),
+        "optimizer": of_program(check_optimizer(optimizer, state.params)),
+    }
     held_out = None
     if validation is not None:
         validation = check_like(check_data("validation", validation), data)
         held_out = Rows(validation, key, shuffled=False, keyed=row_keys)
     host = has_convolution(traced) and _platform(data) == "cpu"
-    program = program_of(loss, optimizer, batch_size, epoch, host)
+    program = program_of(loss, optimizer, batch_size, epoch, host, "".join(marks.values()))
     record = Record(n, b, _dtype_of(state.params))
     training = Training(program, rows, held_out, segments, record, state, position)
     report, end = reporter(progress), position.epoch + epochs
     if checkpoint is None:
         return _train(training, end, report, None)
-    settings = {"batch_size": batch_size, "shuffle": shuffled, "row_keys": row_keys}
+    settings = {"batch_size": batch_size, "shuffle": shuffled, "row_keys": row_keys, **marks}
+    settings["validation"] = None if validation is None else of_arrays(validation)
+    settings["epoch"] = None if epoch is None else "of one's own"
     own = identity(data, segments, key, settings)
     saver = Saver(Checkpoints(checkpoint), own, *pause)
     return _train_saved(training, end, report, saver, resume)
@@ -129,6 +135,7 @@ def _train_saved(
     """Begin, or go on from the newest checkpoint, in a directory that is this run's alone."""
     directory = saver.checkpoints.directory
     with saver.checkpoints.held():
+        saver.begin(training)
         if resume:
             saver.resume(training)
         elif saver.checkpoints.paths():
@@ -147,17 +154,23 @@ def _train_saved(
 def _train(training: Training, end: int, report: Progress | None, saver: Saver | None) -> Fit:
     """Advance until the end, a callback that stops it, or a signal."""
     with signals_wait((SIGINT, SIGTERM) if saver else (SIGINT,)) as waiting:
-        while training.position.epoch < end:
-            now = training.advance(end)
+        try:
+            while training.position.epoch < end:
+                now = training.advance(end)
+                if saver:
+                    saver.save_if_due(training)
+                stops = asks_to_stop(report, now)
+                if waiting.number or stops:
+                    break
+        except Exception:  # a callback's, or a divergence: the training stands at a border
             if saver:
-                saver.save_if_due(training)
-            stops = asks_to_stop(report, now)
-            if waiting.number or stops:
-                break
+                saver.save_if_new(training)
+            raise
         if saver:
             saver.save_if_new(training)
-        if waiting.number:
-            raise Interrupted(_interrupted(training, saver), training.fit(), waiting.number)
+        if (number := waiting.number) is not None:
+            waiting.number = None
+            raise Interrupted(_interrupted(training, saver), training.fit(), number)
     return training.fit()
 
 

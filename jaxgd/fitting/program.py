@@ -34,11 +34,20 @@ class Program(NamedTuple):
 
 
 def program_of(
-    loss: Loss, optimizer: Optimizer, batch_size: int | None, epoch: Epoch | None, host: bool
+    loss: Loss,
+    optimizer: Optimizer,
+    batch_size: int | None,
+    epoch: Epoch | None,
+    host: bool,
+    fingerprint: str,
 ) -> Program:
-    """The program of these settings, the same one for the same settings: it stays compiled."""
+    """The program of these settings, the same one for the same settings: it stays compiled.
+
+    A function may have become another one, by a global that it reads: the fingerprint of what loss
+    and optimizer trace to tells.
+    """
     try:
-        return _kept(loss, optimizer, batch_size, epoch, host)
+        return _kept(loss, optimizer, batch_size, epoch, host, fingerprint)
     except TypeError:  # something that cannot be hashed cannot be recognised
         return _made(loss, optimizer, batch_size, epoch, host)
 
@@ -88,7 +97,17 @@ def _walked(update: Update, b: int, validate: jax.stages.Wrapped) -> Program:
 
 
 # A program keeps its loss alive, and all that the loss closes over: only the latest few are kept.
-_kept = lru_cache(maxsize=16)(_made)
+@lru_cache(maxsize=16)
+def _kept(
+    loss: Loss,
+    optimizer: Optimizer,
+    batch_size: int | None,
+    epoch: Epoch | None,
+    host: bool,
+    fingerprint: str,
+) -> Program:
+    del fingerprint  # a part of the key alone
+    return _made(loss, optimizer, batch_size, epoch, host)
 
 
 def _equations(jaxpr: Jaxpr) -> Iterable[Any]:

@@ -35,9 +35,11 @@ def reporter(progress: bool | Progress) -> Progress | None:
 
 
 def asks_to_stop(report: Progress | None, now: Progressed) -> bool:
-    """Tell the callback; whether it returned True or raised `Stop`."""
+    """Tell the callback; whether it returned something true or raised `Stop`."""
+    if report is None:
+        return False
     try:
-        return report is not None and report(now) is True
+        return bool(report(now))
     except Stop:
         return True
 

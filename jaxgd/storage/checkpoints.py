@@ -1,12 +1,11 @@
 """A directory of checkpoints: the newest are kept, and what a killed process left is cleared."""
 
-import fcntl
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from jaxtyping import PyTree
 
@@ -23,6 +22,8 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path | str, keep: int = 2) -> None:
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1; got keep={keep}.")
         self.directory, self.keep = Path(directory), keep
 
     @contextmanager
@@ -34,7 +35,7 @@ class Checkpoints:
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / ".lock").open("w") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(lock)
             except BlockingIOError:
                 raise RuntimeError(
                     f"a directory of checkpoints is one run's at a time; {self.directory} is held "
@@ -48,8 +49,11 @@ class Checkpoints:
         """Write a checkpoint, whole or not at all, and then let go of those that are too old."""
         path = self.directory / _NAME.format(updates)
         save(path, tree, note)
-        for old in self.paths()[self.keep :]:
-            old.unlink()
+        older = [other for other in self.paths() if other.name < path.name]
+        for other in self.paths():
+            # One that lies ahead was damaged, and is passed again.
+            if other not in (path, *older[: self.keep - 1]):
+                other.unlink()
         return path
 
     def paths(self) -> list[Path]:
@@ -83,3 +87,12 @@ class Checkpoints:
                 "Restore one, or name another directory to begin anew."
             )
         return None
+
+
+def _lock(file: TextIO) -> None:
+    """Hold a file for this process, where the system has such locks (Windows has not)."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

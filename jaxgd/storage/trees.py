@@ -74,7 +74,7 @@ def save(path: Path | str, tree: PyTree, note: Mapping[str, Any] | None = None) 
             keys[name] = str(jax.random.key_impl(leaf))
             leaf = jax.random.key_data(leaf)
         array = np.asarray(leaf)
-        if array.dtype.kind == "V":  # bfloat16 and its like, which NumPy has not
+        if array.dtype.isbuiltin != 1:  # bfloat16 and its like, which NumPy has not
             halves[name] = array.dtype.name
             array = array.view(f"u{array.dtype.itemsize}")
         arrays[name] = array

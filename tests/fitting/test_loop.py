@@ -360,3 +360,63 @@ def test_fit_inside_a_transformation_names_train(transform):
 def test_an_update_that_returns_only_the_state_has_no_losses_to_record():
     with pytest.raises(TypeError, match=r"must return \(state, losses\[updates\]\); got a State"):
         fitted(epoch=lambda state, data, order=None: state, batch_size=1)
+
+
+def test_a_loss_that_has_become_another_is_compiled_anew():
+    """It reads a global, as in a notebook: the program that was kept is not its own."""
+    weight = [0.0]
+
+    def penalised(params, example):
+        return loss(params, example) + weight[0] * jnp.sum(jnp.square(params.w))
+
+    def anew(params, example):
+        return penalised(params, example)
+
+    before = fitted(loss=penalised)
+    weight[0] = 1.0
+    after, fresh = fitted(loss=penalised), fitted(loss=anew)
+    assert not np.array_equal(after.params.w, before.params.w)
+    np.testing.assert_array_equal(after.params.w, fresh.params.w)
+
+
+@pytest.mark.parametrize("true", [True, np.bool_(True), jnp.asarray(True)], ids=type)
+def test_a_callback_may_return_anything_true(true):
+    assert fitted(progress=lambda now: true).position == (1, 0)
+
+
+@jax.tree_util.register_pytree_node_class
+class Own:
+    """A container that knows no equality."""
+
+    def __init__(self, w):
+        self.w = w
+
+    def tree_flatten(self):
+        return (self.w,), None
+
+    @classmethod
+    def tree_unflatten(cls, _, leaves):
+        return cls(*leaves)
+
+
+def test_containers_of_ones_own_are_taken():
+    def own(params, example):
+        return jnp.square(example.w @ params.w)
+
+    run = fitted(Own(data()[0]), Own(jnp.ones(5)), own, validation=Own(data()[0]))
+    assert run.history.validation_loss[-1] < run.history.validation_loss[0]
+
+
+@pytest.mark.optax_promotion
+@pytest.mark.parametrize("opaque", [False, True])
+def test_sharpness_aware_minimization_fits(opaque):
+    ascent = optax.chain(optax.contrib.normalize(), optax.sgd(0.05))
+    sam = optax.contrib.sam(optax.sgd(0.1), ascent, opaque_mode=opaque)
+    history = fitted(optimizer=sam, batch_size=B, epochs=10).history
+    assert history.epoch_loss[-1] < history.epoch_loss[0]
+
+
+@pytest.mark.parametrize("start", [0.5, "a", (1, 2.0), (1, 2, 3)])
+def test_a_start_that_is_no_position_is_refused(start):
+    with pytest.raises(TypeError, match="start must be an epoch or a Position of two integers"):
+        fitted(start=start)

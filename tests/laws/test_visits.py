@@ -1,5 +1,7 @@
 """Visit walks any update over any order: its length says how often, the data's says nothing."""
 
+from inspect import unwrap as unchecked  # as users call it: without the suite's type checker
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 import jaxgd
 from tests.laws.problem import KEY, MOMENTUM, SGD, B, N, data, leaves, loss, start
+from tests.laws.problem import start as initial
 
 ROWS = jnp.arange(N)
 
@@ -156,3 +159,15 @@ def test_strong_keeps_what_an_array_is():
     kept = jaxgd.strong({"key": KEY, "count": 3, "flag": True, "half": jnp.float16(1)})
     assert kept["key"].dtype == KEY.dtype
     assert [kept[name].dtype for name in ("count", "flag", "half")] == ["int32", "bool", "float16"]
+
+
+@pytest.mark.parametrize("start", [1.5, jaxgd.Position(3, 0), np.arange(2)])
+def test_a_start_that_is_no_epoch_is_refused(start):
+    run = unchecked(jaxgd.train(jaxgd.minibatch(loss, SGD, B), 1))
+    with pytest.raises(ValueError, match="start must be the number of an epoch"):
+        run(initial(SGD), data(), KEY, start)
+
+
+def test_a_run_without_the_key_it_needs_is_told():
+    with pytest.raises(TypeError, match="a run needs a key for its orders"):
+        jaxgd.train(jaxgd.minibatch(loss, SGD, B), 1)(initial(SGD), data())

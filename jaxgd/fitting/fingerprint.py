@@ -1,0 +1,35 @@
+"""What data or a traced function is, in a few letters: equal ones are the same in any process."""
+
+import hashlib
+import re
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr
+from jaxtyping import PyTree
+
+
+def of_program(traced: ClosedJaxpr) -> str:
+    """A hash of a traced function: its operations, and all that it closes over."""
+    text = re.sub(r"0x[0-9a-f]+", "", str(traced.jaxpr))  # where a function lies is not what it is
+    digest = hashlib.sha256(text.encode())
+    for constant in traced.consts:
+        digest.update(_bits(constant).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def of_arrays(tree: PyTree) -> str:
+    """A hash of all bits of a tree of arrays, with their dtypes and shapes."""
+    digest = hashlib.sha256(str(jax.tree.structure(tree)).encode())
+    for leaf in jax.tree.leaves(tree):
+        digest.update(f"{leaf.dtype}{leaf.shape}".encode())
+        digest.update(np.ascontiguousarray(_bits(leaf)).data)
+    return digest.hexdigest()[:16]
+
+
+def _bits(array: Any) -> np.ndarray:
+    dtype = getattr(array, "dtype", None)
+    is_key = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    array = np.asarray(jax.random.key_data(array) if is_key else array)
+    return array if array.dtype.isbuiltin == 1 else array.view(f"u{array.dtype.itemsize}")
