@@ -1,4 +1,4 @@
-"""A PyTorch training ported to JAX and optax, and proved to be the same training.
+"""A PyTorch training ported to JAX and optax, and shown to be the same training.
 
 An MLP, a shuffling DataLoader, clipping, Adam with weight decay, StepLR. First the rows are put in
 the same order, then both sides are recorded, compared and, where they part, diagnosed. The mistakes

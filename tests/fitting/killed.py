@@ -71,13 +71,21 @@ def kill(directory, times, seed=0):
                 break  # it was through before it could be killed
             process.kill()
         kills += 1
-    out, error = start(directory).communicate()
-    return out.strip() or error, kills
+    return finished(directory), kills
+
+
+def finished(directory):
+    """The hash that an undisturbed run ends with; RuntimeError with what it said if it fails."""
+    with start(directory) as process:
+        out, error = process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(error)
+    return out.strip()
 
 
 def main(base, times):
     """So many kills, in as many runs as it takes."""
-    whole, kills, runs, same = start(base / "whole").communicate()[0].strip(), 0, 0, 0
+    whole, kills, runs, same = finished(base / "whole"), 0, 0, 0
     while kills < times:
         found, done = kill(base / str(runs), min(5, times - kills), seed=runs)
         kills, runs, same = kills + done, runs + 1, same + (found == whole)

@@ -14,7 +14,7 @@ import pytest
 import jaxgd
 from jaxgd import batches
 from jaxgd.fitting.interruption import signals_wait
-from tests.fitting.killed import kill, start
+from tests.fitting.killed import finished, kill
 from tests.laws.problem import KEY, MOMENTUM, N, data, leaves, loss
 
 PARAMS = jaxgd.Linear(jnp.full(5, 0.1), jnp.asarray(0.1))
@@ -243,7 +243,7 @@ def test_in_another_thread_signals_are_left_alone():
 
 def test_killed_again_and_again_it_ends_in_the_same_hash(tmp_path):
     """kill -9 at random moments, in the save too."""
-    whole = start(tmp_path / "whole").communicate()[0].strip()
+    whole = finished(tmp_path / "whole")
     assert len(whole) == 64
     found, kills = kill(tmp_path / "killed", times=3)
     assert kills > 0
