@@ -31,25 +31,29 @@ class Rows:
         length = segment.stop - segment.start
         if not self.shuffled and length == n and not self.keyed:
             return self.data  # read where they lie
-        order = _order(self.key, epoch, n) if self.shuffled else jnp.arange(n, dtype=jnp.int32)
         if not self.keyed:
-            return _rows(self.data, order, segment.start, length)
-        return _keyed_rows(self.data, self.key, epoch, order, segment.start, length)
+            return _rows(self.data, self.key, epoch, segment.start, length, self.shuffled)
+        return _keyed_rows(self.data, self.key, epoch, segment.start, length, self.shuffled)
 
 
-@partial(jax.jit, static_argnames="n")
-def _order(key: Key, epoch: Start, n: int) -> Int[Array, "n"]:
-    return shuffle(jax.random.fold_in(key, epoch), n)
+def _numbers(
+    key: Any, epoch: Start, n: int, start: Start, length: int, shuffled: bool
+) -> Int[Array, "rows"]:
+    """The rows that `length` positions of an epoch's order hold, without the rest of the order."""
+    positions = start + jnp.arange(length, dtype=jnp.int32)
+    return shuffle(jax.random.fold_in(key, epoch), n, positions) if shuffled else positions
 
 
-@partial(jax.jit, static_argnames="length")
-def _rows(data: PyTree, order: Int[Array, "n"], start: Start, length: int) -> PyTree:
-    return gather(data, jax.lax.dynamic_slice_in_dim(order, start, length))
+@partial(jax.jit, static_argnames=("length", "shuffled"))
+def _rows(
+    data: PyTree, key: Key | None, epoch: Start, start: Start, length: int, shuffled: bool
+) -> PyTree:
+    return gather(data, _numbers(key, epoch, count_examples(data), start, length, shuffled))
 
 
-@partial(jax.jit, static_argnames="length")
+@partial(jax.jit, static_argnames=("length", "shuffled"))
 def _keyed_rows(
-    data: PyTree, key: Key, epoch: Start, order: Int[Array, "n"], start: Start, length: int
+    data: PyTree, key: Key, epoch: Start, start: Start, length: int, shuffled: bool
 ) -> tuple[PyTree, Array]:
-    rows = jax.lax.dynamic_slice_in_dim(order, start, length)
+    rows = _numbers(key, epoch, count_examples(data), start, length, shuffled)
     return gather(data, rows), row_keys(jax.random.fold_in(key, epoch), rows)

@@ -42,7 +42,8 @@ class Recorder:
     def __init__(self, folder: str | Path, *, every: int = 1, **configuration: Any) -> None:
         self._folder, self._every = Path(folder), every
         self._configuration = {**_machine(), **configuration}
-        self._seen, self._before = 0, {}  # type: ignore[var-annotated]
+        self._seen = 0
+        self._before: dict[str, Any] = {}
         self._folder.mkdir(parents=True, exist_ok=False)
 
     def start(self, params: Any, buffers: Any = None) -> None:

@@ -75,7 +75,10 @@ def _read_stacked(tree: object, name: str) -> Trajectory:
             )
     lengths = {path: len(leaf) for path, leaf in leaves.items()}
     if len(set(lengths.values())) > 1:
-        shortest, longest = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.get)  # type: ignore[arg-type]
+        shortest, longest = (
+            min(lengths, key=lengths.__getitem__),
+            max(lengths, key=lengths.__getitem__),
+        )
         raise ValueError(
             f"Every leaf of {name} has the same number of updates; {at(shortest)} has "
             f"{lengths[shortest]} and {at(longest)} has {lengths[longest]}. Compare them apart, "
