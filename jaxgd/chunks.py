@@ -60,13 +60,24 @@ def wide(array: Array) -> Array:
     return array.astype(jnp.float32) if jnp.finfo(array.dtype).bits < 32 else array
 
 
-def rows_in_cache(data: PyTree) -> int | None:
-    """How many rows to work on at a time: what a CPU core's cache holds, None for all at once.
+def in_cache(fn: OfRows) -> OfRows:
+    """The same function, on a CPU in chunks that its cache holds and elsewhere of all rows at once.
 
-    Several devices may hold a part of the rows each, and slicing across parts would move them, so
-    there, and on accelerators, it is all at once.
+    It is the platform compiled for that counts, not the one that the program is made on. Several
+    devices may hold a part of the rows each, and slicing across parts would move them: with them
+    it is all at once too.
     """
-    if jax.default_backend() != "cpu" or jax.device_count() > 1:
-        return None
+
+    def cached(params: PyTree, data: PyTree) -> PyTree:
+        chunk = rows_in_cache(data)
+        if chunk is None or jax.device_count() > 1:
+            return fn(params, data)
+        return jax.lax.platform_dependent(params, data, cpu=in_chunks(fn, chunk), default=fn)
+
+    return cached
+
+
+def rows_in_cache(data: PyTree) -> int | None:
+    """How many rows a CPU's cache holds of data too large for it; None where they all fit."""
     n, size = count_examples(data), row_bytes(data)
     return None if n * size <= CACHE_BYTES else even_size(n, CHUNK_BYTES // size)

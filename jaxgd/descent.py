@@ -9,6 +9,7 @@ A state is any pytree, and so is an out; an update is any function of this form.
 """
 
 from collections.abc import Callable
+from functools import partial
 from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Int, PyTree
 
 from jaxgd.batches import scan_batches
-from jaxgd.chunks import in_chunks, rows_in_cache
+from jaxgd.chunks import in_cache, in_chunks
 from jaxgd.inputs import (
     Optimizer,
     check_batch_size,
@@ -145,13 +146,15 @@ def gd(loss: Loss, optimizer: Optimizer, *, chunk: int | None = None) -> Epoch:
     """An epoch of full-batch descent: `epoch(state, data, order=None) -> (state, losses[1])`.
 
     One `step` on all n rows, read where they lie: rows are never gathered or permuted, and `order`
-    is ignored. `chunk` rows are worked on at a time, by default as many as the CPU's cache holds.
+    is ignored. `chunk` rows are worked on at a time, by default as many as a CPU's cache holds.
     """
-    chunk = None if chunk is None else check_count("chunk", chunk)
+    objective = mean(loss)
+    of_rows = in_cache if chunk is None else partial(in_chunks, chunk=check_count("chunk", chunk))
+    gradient = of_rows(jax.value_and_grad(objective))
+    update = descend(of_rows(objective), optimizer, value_and_grad=gradient)
 
     def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Array]:
         del order
-        update = step(loss, optimizer, chunk=chunk or rows_in_cache(data))
         state, value = update(strong(state), data)
         return state, value[None]
 

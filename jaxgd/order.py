@@ -5,7 +5,7 @@ from jaxtyping import Array, ArrayLike, Int
 
 from jaxgd.inputs import check_count
 from jaxgd.keys import Key
-from jaxgd.permutation import permuted
+from jaxgd.permutation import all_permuted, permuted
 
 
 def shuffle(key: Key, n: int, positions: Int[ArrayLike, "*p"] | None = None) -> Int[Array, "..."]:
@@ -24,13 +24,7 @@ def shuffle(key: Key, n: int, positions: Int[ArrayLike, "*p"] | None = None) -> 
     n = check_count("n", n)
     if n >= 2**31:
         raise ValueError(f"n must be below 2**31; got n={n}. Rows are numbered in 32 bits.")
-    if positions is not None:
-        return permuted(key, n, jnp.asarray(positions))
-    every = jnp.arange(n, dtype=jnp.int32)
-    if n % 2 == 0 or n == 1:
-        return permuted(key, n, every)
-    # XLA's CPU compiler vectorises loops of even length only.
-    return jnp.concatenate([permuted(key, n, every[:-1]), permuted(key, n, every[-1:])])
+    return all_permuted(key, n) if positions is None else permuted(key, n, jnp.asarray(positions))
 
 
 def whole(order: Int[ArrayLike, "m"], batch_size: int) -> Int[Array, "rest"]:

@@ -28,6 +28,23 @@ def permuted(key: Array, n: int, at: Array) -> Array:
     return order(key, n, at).astype(jnp.int32)
 
 
+def all_permuted(key: Array, n: int) -> Array:
+    """The row at every position, in order: `permuted(key, n, arange(n))`."""
+    every = jnp.arange(n, dtype=jnp.int32)
+
+    def at_once(key: Array) -> Array:
+        return permuted(key, n, every)
+
+    def evenly(key: Array) -> Array:
+        return jnp.concatenate([permuted(key, n, every[:-1]), permuted(key, n, every[-1:])])
+
+    # XLA's CPU compiler vectorises loops of even length only; a TPU's takes 40 times as long to
+    # compile two parts.
+    if n % 2 == 0 or n == 1:
+        return at_once(key)
+    return jax.lax.platform_dependent(key, cpu=evenly, default=at_once)
+
+
 def _ranked(key: Array, n: int, at: Array) -> Array:
     """The rank of each position's word among n random words."""
     return _rank(jax.random.bits(key, (n,), jnp.uint32), at)

@@ -45,7 +45,8 @@ def blocked_sgd(
     A block's logits are iterated, all at once, until they stand still: at most block_size times,
     because each pass settles at least one more row, and far fewer as a rule (6 for 8 rows, 13 for
     64, by `python -m benchmarks depth`). `block_size=1` takes the rows in order. The default is
-    what measured fastest on a CPU, 1 for up to 400 features and 8 for more; elsewhere it is 64.
+    what measured fastest on a CPU, 1 for up to 400 features and 8 for more; elsewhere it is 64,
+    wherever the program is made.
     Rows in order are copied 4 MB at a time, for every order anew where orders are vmapped.
 
     Raises TypeError or ValueError while tracing for a schedule, other params or other data.
@@ -70,12 +71,14 @@ def blocked_sgd(
         labels = y if rows is None else gather(y, rows)
         rate = jnp.asarray(learning_rate, w.dtype)
         decay = 1 - rate * jnp.asarray(l2, w.dtype)
-        k = block_size or _default_block(d)
-        solve = partial(in_order if k == 1 else block, slope, rate, decay)
-        rows_ahead = even_size(labels.size, BLOCKED_GATHER_BYTES // max(1, d * x.dtype.itemsize))
-        group = rows_ahead if k == 1 else min(k, max(1, labels.size))
-        (w, b), parts = scan_batches(solve, (w, b), (x, y), rows, group)
-        logits = jnp.concatenate([part.reshape(-1) for part in parts])
+        fold = partial(_logits, slope, rate, decay, rows)
+        if block_size:
+            (w, b), logits = fold(block_size, (w, b), (x, y))
+        else:
+            on_cpu = 1 if d <= KERNEL_MOST_FEATURES else CPU_BLOCK
+            (w, b), logits = jax.lax.platform_dependent(
+                (w, b), (x, y), cpu=partial(fold, on_cpu), default=partial(fold, ACCELERATOR_BLOCK)
+            )
         losses = jax.vmap(link_loss)(logits, labels)
         params = jax.tree.unflatten(jax.tree.structure(state.params), (w, b))
         return state._replace(params=params), losses
@@ -83,10 +86,23 @@ def blocked_sgd(
     return epoch
 
 
-def _default_block(d: int) -> int:
-    if jax.default_backend() != "cpu":
-        return ACCELERATOR_BLOCK
-    return 1 if d <= KERNEL_MOST_FEATURES else CPU_BLOCK
+def _logits(
+    slope: Callable[[Array, Array], Array],
+    rate: Array,
+    decay: Array,
+    rows: Array | None,
+    k: int,
+    weights: Weights,
+    data: Data,
+) -> tuple[Weights, Float[Array, "m"]]:
+    """The weights after the rows in order, k at a time, and each row's logit before its update."""
+    x, y = data
+    m = len(y) if rows is None else rows.size
+    ahead = even_size(m, BLOCKED_GATHER_BYTES // max(1, x.shape[1] * x.dtype.itemsize))
+    solve = partial(in_order if k == 1 else block, slope, rate, decay)
+    group = ahead if k == 1 else min(k, max(1, m))
+    weights, parts = scan_batches(solve, weights, data, rows, group)
+    return weights, jnp.concatenate([part.reshape(-1) for part in parts])
 
 
 def _check_data(data: PyTree) -> Data:
