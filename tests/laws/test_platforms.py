@@ -1,4 +1,4 @@
-"""A program is the one of the platform that it is compiled for, not of the machine it is made on."""
+"""A program is the one of the platform it is compiled for, whatever machine it is made on."""
 
 import jax
 import jax.numpy as jnp
