@@ -16,6 +16,7 @@ import numpy as np
 from ml_dtypes import bfloat16
 
 from jaxgd.equivalence.recordings.disk_array import OnDisk
+from jaxgd.equivalence.recordings.layers import nested
 from jaxgd.equivalence.recordings.recorder import FORMAT, VERSION, digest
 from jaxgd.equivalence.recordings.update import Update
 
@@ -181,4 +182,6 @@ def _stages_of(path: Path, header: dict[str, Any], begin: int) -> dict[str, Any]
             raise ValueError(f"'{name}' has other bytes than its shape")
         array = OnDisk(path, begin + first, shape, dtype)
         stages.setdefault(stage, {})[leaf] = np.asarray(array) if stage in _SMALL else array
+    if "activations" in stages:
+        stages["activations"] = {"": nested(stages["activations"])}
     return {stage: tree[""] if tree.keys() == {""} else tree for stage, tree in stages.items()}
