@@ -25,6 +25,7 @@ class Update(NamedTuple):
     opt_state: Any = None  # after the update, under the same names on both sides
     buffers: Any = None  # what the model keeps beside its parameters (running means), before it
     updated_buffers: Any = None  # ... and after it
+    parts: Any = None  # a list of the gradients of micro-batches, where `gradient` is their mean
 
 
 Recording = Sequence[Update]
