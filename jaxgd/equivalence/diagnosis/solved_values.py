@@ -97,9 +97,10 @@ def _of_options(recipe: Recipe) -> Iterator[Number]:
                 return replace(recipe, options={**recipe.options, name: given})
 
             place = f" [{i}]" if isinstance(value, tuple) else ""
-            starts = (number, 0.1) if number == 0 else (number, number / 4)
+            now = float(number)
+            starts = (now, now / 4 or 0.1)
             high = 1.0 if name in ("betas", "alpha", "rho", "momentum") else np.inf
-            yield Number(name, f"{name}{place} is {{}}", number, change, starts, 0.0, high)
+            yield Number(name, f"{name}{place} is {{}}", now, change, starts, 0.0, high)
 
 
 def _field(
