@@ -30,8 +30,14 @@ class DiskRecording(Sequence[Update]):
         self.folder = Path(folder)
         manifest = self.folder / "manifest.json"
         if not manifest.is_file():
-            raise ValueError(f"A recording is a folder with a manifest.json; {folder} has none.")
-        self.manifest = json.loads(manifest.read_text(encoding="utf-8"))
+            raise ValueError(
+                f"A recording is a folder with a manifest.json; {folder} has none. "
+                "Give the folder that a Recorder wrote."
+            )
+        try:
+            self.manifest = json.loads(manifest.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{manifest} is no JSON: {error}. Record the run anew.") from None
         found = self.manifest.get("format"), self.manifest.get("version")
         if found[0] != FORMAT or not isinstance(found[1], int) or found[1] > VERSION:
             raise ValueError(
@@ -43,6 +49,11 @@ class DiskRecording(Sequence[Update]):
     def configuration(self) -> dict[str, Any]:
         """What was noted of the run: seeds, versions, precision flags, options."""
         return self.manifest["configuration"]
+
+    @property
+    def keep(self) -> str:
+        """What was kept of stages as large as the model: arrays, sketches or digests."""
+        return self.manifest.get("keep", "arrays")
 
     def __len__(self) -> int:
         return -(-self.manifest["updates"] // self.manifest["every"])
