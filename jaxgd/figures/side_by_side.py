@@ -92,7 +92,7 @@ def _chart(leaves: Mapping[str, Series]) -> str:
     low = math.log10(_SMALLEST)
     last = max(len(s) for s in leaves.values()) - 1
 
-    def across(update: float) -> float:
+    def across(update: int) -> float:
         return LEFT + (WIDTH - LEFT - 16) * update / max(last, 1)
 
     def up(times: float) -> float:

@@ -77,8 +77,8 @@ def _precision(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterat
         yield Setting("default dtype", ours, theirs, "another training")
     rough = _rough_products(actual), _rough_products(expected)
     if rough[0] != rough[1]:
-        told = ["rounded" if side else "exact" for side in rough]
-        yield Setting("float32 products", *told, "other rounding", _TF32)
+        left, right = ("rounded" if side else "exact" for side in rough)
+        yield Setting("float32 products", left, right, "other rounding", _TF32)
 
 
 def _framework(side: Mapping[str, Any]) -> str:
