@@ -1,6 +1,6 @@
 """Which known difference turns one side's gradients into the steps that it took."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -106,7 +106,7 @@ def _in_leaves(
     recipe: Recipe, recorded: Moves
 ) -> tuple[dict[str, list[str]] | None, tuple[Explanation, ...]]:
     """What stands, and in which leaves; None unless it explains all of them."""
-    name, tried = _explained(recipe, recorded)
+    name, tried = _explained(recipe, recorded, [*other_rules(recipe)])
     if name is not None:
         return {name: [*recorded.leaves]}, tried
     paths = [path for path in recorded.leaves if _fails(recipe, recorded.of([path]))]
@@ -129,11 +129,13 @@ def _in_leaves(
 _MANY, _CAUSES = 16, 3
 
 
-def _explained(recipe: Recipe, recorded: Moves) -> tuple[str | None, tuple[Explanation, ...]]:
+def _explained(
+    recipe: Recipe, recorded: Moves, last_resort: Sequence[tuple[str, Recipe]] = ()
+) -> tuple[str | None, tuple[Explanation, ...]]:
     """What stands in these leaves, and all that was tried.
 
     Judged on all updates, or else on those from the first that the recipe fails in: a difference
-    may come into play late. Other rules are the last resort.
+    may come into play late.
     """
     everywhere = _ranked(_hypotheses(recipe, recorded, 0), recorded, since=0)
     if everywhere[0].misfit <= 1:
@@ -144,7 +146,7 @@ def _explained(recipe: Recipe, recorded: Moves) -> tuple[str | None, tuple[Expla
         later = _ranked(_hypotheses(recipe, recorded, since), recorded, since)
         if (name := _standing(later, recorded, since)) is not None:
             return name, later
-    others = [Hypothesis(name, other, frozenset({"rule"})) for name, other in other_rules(recipe)]
+    others = [Hypothesis(name, other, frozenset({"rule"})) for name, other in last_resort]
     if others:
         beside = _ranked(others, recorded, 0)
         everywhere = tuple(sorted([*everywhere, *beside], key=lambda e: e.misfit))

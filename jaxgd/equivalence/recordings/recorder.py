@@ -36,7 +36,7 @@ FORMAT, VERSION = "training recording", 2
 
 SKETCH = 64  # numbers a leaf
 _KEPT_AS = ("arrays", "sketches", "digests")
-_LARGE = {"params", "updated", "gradient", "opt_state", "buffers", "updated_buffers"}
+_LARGE = {"params", "updated", "gradient", "parts", "opt_state", "buffers", "updated_buffers"}
 
 _NAMES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64",
