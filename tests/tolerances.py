@@ -136,3 +136,11 @@ RECOMPUTED_F32 = 1e-5
 # A layer of torch and the same of Flax, Equinox or Haiku with the same f64 parameters: sums in
 # another order; measured up to PLACEHOLDER of the output's largest entry.
 BRIDGED_F64 = 1e-12
+# Golden trajectories: 20 updates along torch's recorded gradients, by the farthest a leaf has gone.
+# Measured up to 3.4e-14 (RAdam, whose scalars cancel in torch) and, in f32, 6.5e-7.
+GOLDEN = {"float64": 1e-12, "float32": 5e-6}
+# LBFGS evaluates the loss itself, and curvature pairs amplify rounding: 2.5e-13 and 6e-5.
+GOLDEN_LBFGS = {"float64": 1e-11, "float32": 1e-3}
+# Muon, one update: the gradients of six rows have small singular values, which its bfloat16
+# iteration blows up: 0.12 of the largest step.
+GOLDEN_MUON = 0.25

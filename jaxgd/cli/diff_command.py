@@ -2,20 +2,38 @@
 
 from pathlib import Path
 
-from jaxgd.equivalence.diagnosis.of_recordings import difference
+from jaxgd.equivalence.diagnosis.of_recordings import Difference, difference
 from jaxgd.equivalence.recordings.on_disk import DiskRecording
+from jaxgd.figures.side_by_side import divergence_page
 
 
-def diff(actual: Path, expected: Path, /) -> None:
+def diff(actual: Path, expected: Path, /, html: Path | None = None) -> None:
     """Say where two recorded trainings part: the update, the stage, the cause, the settings.
 
-    The exit status is 1 when they part or nothing is proven.
+    Before the first update, only the configurations are compared. The exit status is 1 when the
+    trainings part or nothing is proven.
 
     Args:
         actual: Folder of the recording in question.
         expected: Folder of the recording that it should equal.
+        html: Also write a page to this file: one that opens offline.
     """
-    found = difference(DiskRecording(actual), DiskRecording(expected))
+    sides = DiskRecording(actual), DiskRecording(expected)
+    found = difference(*sides)
     print(found)
+    if html is not None:
+        html.write_text(_page(found, *sides), encoding="utf-8")
     if not found.same:
         raise SystemExit(1)
+
+
+def _page(found: Difference, actual: DiskRecording, expected: DiskRecording) -> str:
+    leaves = found.report.leaves if found.report is not None else ()
+    return divergence_page(
+        title=f"{actual.folder.name} beside {expected.folder.name}",
+        verdict=str(found),
+        leaves={leaf.path: leaf.times_allowed.tolist() for leaf in leaves},
+        configurations=(actual.configuration, expected.configuration),
+        effects={setting.name: setting.effect for setting in found.settings},
+        names=(actual.folder.name, expected.folder.name),
+    )

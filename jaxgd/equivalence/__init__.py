@@ -10,6 +10,7 @@ from jaxgd.equivalence.diagnosis.stages import Diagnosis, diagnose
 from jaxgd.equivalence.proof.induction import prove
 from jaxgd.equivalence.proof.replay import lockstep
 from jaxgd.equivalence.proof.verdict import Proof
+from jaxgd.equivalence.recordings.configuration import Setting, set_otherwise
 from jaxgd.equivalence.recordings.on_disk import DiskRecording
 from jaxgd.equivalence.recordings.recorder import Recorder
 from jaxgd.equivalence.recordings.update import Update
@@ -26,6 +27,7 @@ __all__ = [
     "Recipe",
     "Recorder",
     "Report",
+    "Setting",
     "Tolerance",
     "Update",
     "assert_equivalent",
@@ -34,5 +36,6 @@ __all__ = [
     "diagnose",
     "lockstep",
     "prove",
+    "set_otherwise",
     "ulp_distance",
 ]

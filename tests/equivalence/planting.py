@@ -33,6 +33,11 @@ def in_jax(dtype, expected, optimizer, shared=None, **planted):
     )
 
 
+def both_in_jax(dtype, expected, optimizer):
+    """Two optax transformations, each made by a function."""
+    return jax_training(dtype, optimizer()), jax_training(dtype, expected())
+
+
 def optimizer_pairs(name, recipe, make, cause="unknown", dtypes=BOTH, update=1, seen_by=None):
     """Pairs, one for each dtype, with the same fault in the optimizer's step."""
     return [

@@ -92,6 +92,7 @@ def weight_decay():
             expected=partial(MOMENTUM, weight_decay=0.01),
             actual=partial(MOMENTUM, weight_decay=0.015),
         ),
+        "weight decay is 0.015",
     )
 
 
@@ -174,6 +175,7 @@ def eps_and_correction():
         partial(
             in_torch, expected=partial(ADAM, lr=0.02), actual=partial(ADAM, lr=0.02, amsgrad=True)
         ),
+        "amsgrad",
         update=2,
     )
     yield from optimizer_pairs(
@@ -184,6 +186,7 @@ def eps_and_correction():
             expected=partial(ADAM, lr=0.02),
             actual=partial(ADAM, lr=0.02, betas=(0.9, 0.99)),
         ),
+        "the second beta is 0.99",
         update=2,
     )
 
@@ -241,6 +244,7 @@ def momentum():
         "momentum of 0.901",
         MOMENTUM_RECIPE,
         partial(in_torch, expected=MOMENTUM, actual=partial(MOMENTUM, momentum=0.901)),
+        "momentum is 0.901",
         update=2,
     )
     yield from optimizer_pairs(

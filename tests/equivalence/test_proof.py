@@ -46,7 +46,7 @@ CANARIES = {
     "loss": ({"scale": 1.0001}, "loss", 1, "the loss is 1.0001 times as large"),
     "rate": ({"rate": 0.03 * 1.0001}, "parameters", 1, "the learning rate is 1.0001 times"),
     "eps": ({"eps": 1e-7}, "parameters", 1, "eps is 1e-07"),
-    "beta2": ({"beta2": 0.9991}, "parameters", None, "unknown"),
+    "beta2": ({"beta2": 0.9991}, "parameters", None, "the second beta is 0.9991"),
     "row": ({"wrong_row_at": 7}, "forward", 7, "unknown"),
 }
 

@@ -21,8 +21,8 @@ from tests.equivalence.runs import momentum_run
 MOMENTUM = {"rule": "sgd", "lr": 0.1, "momentum": 0.9}
 
 
-def record(folder, updates, every=1, **configuration):
-    recorder = Recorder(folder, every=every, **configuration)
+def record(folder, updates, **options):
+    recorder = Recorder(folder, **options)
     recorder.start(updates[0].params)
     for u in updates:
         recorder.update(u.gradient, u.updated, batch=u.batch, outputs=u.outputs, loss=u.loss)
@@ -101,7 +101,7 @@ class TestDiff:
         told = capsys.readouterr().out.splitlines()
         assert told[:5] == [
             "Set otherwise:",
-            "  seed: 1, not 0",
+            "  seed: 1, not 0 (another training)",
             "The trainings part in update 1.",
             "Stage: parameters.",
             "Cause: the learning rate is 2 times as large.",

@@ -74,10 +74,17 @@ def torch_training(
     x=None,
     init=None,
     between=lambda update, optimizer: None,
+    clip=None,
+    after=None,
+    micro_batches=1,
+    given=None,
 ):
     """The recorded training; `optimizer` makes a torch.optim.Optimizer from the parameters.
 
     lr: one for each update, as a scheduler would set it. between: called before each update.
+    clip: changes the parameters' gradients in place. after: changes the steps, once they are made.
+    micro_batches: so many, whose gradients are recorded as parts. given: what is made of them for
+        the optimizer, in the place of their mean.
     """
     examples = data(dtype)
     inputs = torch.tensor(examples.x if x is None else x)
@@ -105,9 +112,20 @@ def torch_training(
         value = loss(outputs, y_batch)
         value.backward()
         gradient = _copies((name, p.grad) for name, p in model.named_parameters())
+        parts = None
+        if micro_batches > 1:
+            parts = _of_micro_batches(model, loss, x_batch, y_batch, micro_batches)
+            made = {n: sum(part[n] for part in parts) / micro_batches for n in gradient}
+            gradient = made
+            for name, p in model.named_parameters():
+                p.grad = (made if given is None else given(parts))[name].clone()
+        if clip is not None:
+            clip([*model.parameters()])
         if max_norm is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
         torch_optimizer.step()
+        if after is not None:
+            after([*model.parameters()], [*before.values()])
         recording.append(
             Update(
                 before,
@@ -116,9 +134,19 @@ def torch_training(
                 batch=(x_batch, y_batch),
                 outputs=outputs.detach(),
                 loss=value.item(),
+                parts=parts,
             )
         )
     return recording
+
+
+def _of_micro_batches(model, loss, x, y, count):
+    """The gradients of equal parts of a batch."""
+    parts = []
+    for rows in np.split(np.arange(len(x)), count):
+        grads = torch.autograd.grad(loss(model(x[rows]), y[rows]), [*model.parameters()])
+        parts.append(dict(zip([n for n, _ in model.named_parameters()], grads, strict=True)))
+    return parts
 
 
 def _copies(named):

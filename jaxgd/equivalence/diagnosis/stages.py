@@ -1,5 +1,6 @@
 """Where in an update two trainings part, and which known difference explains it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -48,6 +49,7 @@ _NULL = 32.0
 _THE_SAME_STEPS = (
     "Under SGD the gradient, scaled by as much after it was recorded, makes the same steps."
 )
+_ADDED_UP = "That is what {} micro-batches give whose gradients are added up, not averaged."
 
 _AMPLIFIED = (
     "The same to rounding, amplified by the optimizer: the parameters part, but in every update "
@@ -158,8 +160,8 @@ def _of_the_same_rows(
     suspect = _first_at_fault(here) if before[at] <= _CLEAN else UNKNOWN
     if suspect in _OF_THE_MODEL:
         layer = parting_layer(actual[at], expected[at], tolerance)
-        cause = model_cause(actual, expected, at, suspect, layer)
-        return Diagnosis(at + 1, suspect, cause or UNKNOWN, layer=layer)
+        cause = model_cause(actual, expected, at, suspect, layer) or UNKNOWN
+        return Diagnosis(at + 1, suspect, cause, remark=_whole_factor(cause), layer=layer)
     if recipe is None:
         return Diagnosis(at + 1, suspect, remark="Give the recipe to look into the optimizer.")
 
@@ -171,14 +173,26 @@ def _of_the_same_rows(
         of_the_model = {name: stages[name] for name in stages if name in _OF_THE_MODEL}
         if all((series <= 1).all() for series in of_the_model.values()):
             return Diagnosis(None, None, remark=_AMPLIFIED)
-        upstream = _first_at_fault({name: here[name] for name in of_the_model})
+        first = _first_at_fault({name: here[name] for name in of_the_model})
         remark = "Both sides' steps follow from their own gradients: it is not the optimizer."
-        return Diagnosis(at + 1, upstream, remark=remark)
+        return Diagnosis(at + 1, first, remark=remark)
     cause, tried = explain(recipe, moved)
     by_optimizer: Stage = suspect if suspect in _OF_THE_OPTIMIZER else "parameters"
-    rescaled = cause is not None and recipe.rule == "sgd" and cause.startswith("the learning rate")
-    remark = _THE_SAME_STEPS if rescaled else ""
+    remark = _THE_SAME_STEPS if _is_also_a_scale(recipe, cause) else ""
     return Diagnosis(at + 1, by_optimizer, cause or UNKNOWN, tried, remark)
+
+
+def _is_also_a_scale(recipe: Recipe, cause: str | None) -> bool:
+    """Whether another scale of the gradient makes the same steps as the cause does."""
+    plain = recipe.rule == "sgd" and not (recipe.weight_decay or recipe.max_norm)
+    rescaled = cause is not None and cause.startswith("the learning rate is")
+    return plain and rescaled and recipe.max_value is None
+
+
+def _whole_factor(cause: str) -> str:
+    """What a gradient that is a whole number of times as large may come from."""
+    found = re.fullmatch(r"the gradient is (\d+) times as large", cause)
+    return _ADDED_UP.format(found[1]) if found else ""
 
 
 def _updates_of_the_same_rows(actual: Recording, expected: Recording) -> int:

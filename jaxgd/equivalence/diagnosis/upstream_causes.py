@@ -42,9 +42,13 @@ def gradient_cause(actual: Recording, expected: Recording, at: int, parted: str)
     ours, theirs = actual[at], expected[at]
     if parted not in ("loss", "gradient"):
         return None
+    if parted == "gradient" and (count := _added_up(ours, theirs)):
+        return f"the gradients of {count} micro-batches are added up, not averaged"
+    # A loss that agrees was reduced alike: its gradient's factor comes from elsewhere.
+    reduced_alike = parted == "gradient" and None not in (ours.loss, theirs.loss)
     causes = [
         name
-        for name, factor in _reductions(expected, at)
+        for name, factor in ([] if reduced_alike else _reductions(expected, at))
         if _same(gradient_of(ours), gradient_of(theirs), factor)
         and (parted == "gradient" or _same(_loss(ours), _loss(theirs), factor))
     ]
@@ -54,6 +58,22 @@ def gradient_cause(actual: Recording, expected: Recording, at: int, parted: str)
     if not causes:
         return _rescaled(ours, theirs, parted)
     return causes[0] if len(causes) == 1 else None
+
+
+def _added_up(ours: Update, theirs: Update) -> int:
+    """Of how many micro-batches our gradient is the sum, and theirs the mean; 0 if it is not."""
+    if ours.parts is None:
+        return 0
+    parts: dict[str, list[np.ndarray]] = {}
+    for path, leaf in leaves_of(ours.parts, "parts").items():
+        parts.setdefault(path.partition(".")[2], []).append(np.asarray(leaf))
+    count = len(next(iter(parts.values()), []))
+    added = {path: np.sum(leaves, axis=0, dtype=leaves[0].dtype) for path, leaves in parts.items()}
+    ours_are, theirs_are = gradient_of(ours), gradient_of(theirs)
+    if count < 2 or added.keys() != ours_are.keys():
+        return 0
+    summed = _same(ours_are, added, 1.0) and _same(ours_are, theirs_are, float(count))
+    return count if summed else 0
 
 
 def _rescaled(ours: Update, theirs: Update, parted: str) -> str | None:

@@ -40,7 +40,10 @@ class DiskRecording(Sequence[Update]):
         self.folder = Path(folder)
         manifest = self.folder / "manifest.json"
         if not manifest.is_file():
-            raise ValueError(f"A recording is a folder with a manifest.json; {folder} has none.")
+            raise ValueError(
+                f"A recording is a folder with a manifest.json; {folder} has none. "
+                "Give the folder that a Recorder wrote."
+            )
         with refused_as_damaged(manifest):
             if (size := manifest.stat().st_size) > _MOST_HEADER:
                 raise ValueError(f"no manifest has {size} bytes")
@@ -65,6 +68,11 @@ class DiskRecording(Sequence[Update]):
     def configuration(self) -> dict[str, Any]:
         """What was noted of the run: seeds, versions, precision flags, options."""
         return self.manifest["configuration"]
+
+    @property
+    def keep(self) -> str:
+        """What was kept of stages as large as the model: arrays, sketches or digests."""
+        return self.manifest.get("keep", "arrays")
 
     def __len__(self) -> int:
         return -(-self._updates // self._every)

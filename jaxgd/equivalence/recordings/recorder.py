@@ -17,6 +17,10 @@ a slash, and the path in the stage's pytree ("gradient/layers.0.weight"):
 `params` and `buffers` of an update are those that the update before left, and are written only
 where that is not so: in a recording in lockstep, and where only every k-th update is kept.
 
+`keep` says what is kept of stages that are as large as the model: "arrays"; "sketches", 64 numbers
+a leaf, each the sum of some of its entries with random signs (the same on both sides), so that a
+sketch of a sum is the sum of sketches; or "digests", the SHA-256 of each leaf's bytes.
+
 Each file holds its SHA-256 and that of the file before, and the manifest its own and that of the
 last one: a recording is one chain. A file is synced before the manifest, which is written aside and
 renamed after each update, speaks of it: a run that is killed leaves a recording.
@@ -35,7 +39,11 @@ from typing import Any
 
 import numpy as np
 
-FORMAT, VERSION = "training recording", 1
+FORMAT, VERSION = "training recording", 2
+
+SKETCH = 64  # numbers a leaf
+_KEPT_AS = ("arrays", "sketches", "digests")
+_LARGE = {"params", "updated", "gradient", "parts", "opt_state", "buffers", "updated_buffers"}
 
 _NAMES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64",
@@ -47,20 +55,47 @@ _PARTS = {"output", "inputs", "gradient"}  # of a layer
 
 
 class Recorder:
-    """Writes a recording into a folder, which it makes."""
+    """Writes a recording into a folder, which it makes.
 
-    def __init__(self, folder: str | Path, *, every: int = 1, **configuration: Any) -> None:
-        self._folder, self._every = Path(folder), every
-        self._configuration = {**_machine(), **configuration}
+    every: keep every k-th update. keep: arrays, sketches or digests. optimizer: a torch optimizer,
+    whose class and options are noted, or what you want to be noted of yours.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        every: int = 1,
+        keep: str = "arrays",
+        optimizer: Any = None,
+        **configuration: Any,
+    ) -> None:
+        if keep not in _KEPT_AS:
+            raise ValueError(f"keep must be one of {', '.join(_KEPT_AS)}; got {keep!r}.")
+        if not every >= 1:
+            raise ValueError(f"every must be at least 1; got {every}. Use 1 for all updates.")
+        self._folder, self._every, self._keep = Path(folder), every, keep
+        noted = {} if optimizer is None else _optimizer(optimizer)
+        self._configuration = {**_machine(), **noted, **configuration}
         self._seen = 0
         self._before: dict[str, Any] = {}
         self._last = ""  # the digest of the file written last
-        self._folder.mkdir(parents=True, exist_ok=False)
+        self._entries: dict[str, int] = {}
+        self._signs: dict[str, np.ndarray] = {}
+        try:
+            self._folder.mkdir(parents=True, exist_ok=False)
+        except FileExistsError:
+            raise ValueError(
+                f"A recording is written into a new folder; '{folder}' is there already. "
+                "Give another name, or delete it."
+            ) from None
         _sync(self._folder.parent)
+        self._write_manifest()
 
     def start(self, params: Any, buffers: Any = None) -> None:
         """Writes what the first update begins with."""
         self._before = {"params": _kept(params), "buffers": _kept(buffers)}
+        self._entries = {path: kept.entries for path, kept in self._before["params"].items()}
         self._write("start.safetensors", self._before)
         self._write_manifest()
 
@@ -81,8 +116,38 @@ class Recorder:
         self._write_manifest()
 
     def _write(self, name: str, stages: Mapping[str, Any]) -> None:
+        """The stages, those that are as large as the model in the form in which they are kept."""
+        if self._keep != "arrays":
+            stages = {
+                stage: self._reduced(tree) if stage in _LARGE and tree is not None else tree
+                for stage, tree in stages.items()
+            }
         self._last = _write(self._folder / name, stages, self._last)
         _sync(self._folder)  # or the manifest could outlive the name of what it speaks of
+
+    def _reduced(self, tree: Any) -> dict[str, np.ndarray]:
+        reduced = {}
+        for keys, leaf in _leaves(tree, ()):
+            path = ".".join(keys)
+            kind, _, content = _bytes_of(leaf)
+            if self._keep == "digests":
+                reduced[path] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+            else:
+                reduced[path] = self._sketch(path, _array(kind, content))
+        return reduced
+
+    def _sketch(self, path: str, array: np.ndarray) -> np.ndarray:
+        """SKETCH sums of entries with random signs; a leaf that is no larger is kept whole."""
+        if array.size <= SKETCH:
+            return array
+        if path not in self._signs:
+            seed = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "little")
+            signs = np.random.default_rng(seed).integers(0, 2, array.size, dtype=np.int8)
+            self._signs[path] = 2 * signs - 1
+        signed = array.astype(np.float64) * self._signs[path]
+        padded = np.pad(signed, (0, -array.size % SKETCH))
+        sketch = padded.reshape(-1, SKETCH).sum(axis=0)
+        return sketch if array.dtype == np.float64 else sketch.astype(np.float32)
 
     def _write_manifest(self) -> None:
         manifest = {
@@ -91,6 +156,8 @@ class Recorder:
             "updates": self._seen,
             "every": self._every,
             "last": self._last,
+            "keep": self._keep,
+            "entries": self._entries,
             "configuration": self._configuration,
         }
         told = json.loads(json.dumps(manifest, default=str))
@@ -114,11 +181,18 @@ def _machine() -> dict[str, Any]:
         found["torch default dtype"] = str(torch.get_default_dtype())
         found["torch matmul precision"] = torch.get_float32_matmul_precision()
         found["torch deterministic"] = torch.are_deterministic_algorithms_enabled()
+        found["torch cudnn tf32"] = torch.backends.cudnn.allow_tf32
+        found["torch cudnn benchmark"] = torch.backends.cudnn.benchmark
+        found["torch threads"] = torch.get_num_threads()
     if jax is not None:
         found["jax"] = jax.__version__
         found["jax backend"] = jax.default_backend()
         found["jax x64"] = jax.config.jax_enable_x64
         found["jax matmul precision"] = str(jax.config.jax_default_matmul_precision)
+    for name in ("optax", "flax", "equinox", "haiku", "jaxgd"):
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if version is not None:
+            found[name] = version
     return found
 
 
@@ -128,6 +202,20 @@ def digest(header: Mapping[str, Any], content: Iterable[bytes]) -> str:
     for piece in content:
         found.update(piece)
     return found.hexdigest()
+
+
+def _optimizer(optimizer: Any) -> dict[str, Any]:
+    """A torch optimizer's class and options, group by group; of anything else, what it says."""
+    if not hasattr(optimizer, "param_groups"):
+        return {"optimizer": optimizer if isinstance(optimizer, Mapping) else str(optimizer)}
+    groups = [
+        {name: value for name, value in group.items() if name != "params" and value is not None}
+        for group in optimizer.param_groups
+    ]
+    kernels = {"foreach", "fused", "capturable", "differentiable"}  # which change no number
+    groups = [{n: v for n, v in group.items() if n not in kernels} for group in groups]
+    options = groups[0] if len(groups) == 1 else {str(i): g for i, g in enumerate(groups)}
+    return {"optimizer": {"class": type(optimizer).__name__, **options}}
 
 
 def _write(path: Path, stages: Mapping[str, Any], before: str) -> str:
@@ -174,10 +262,19 @@ class _Kept:
 
     def __init__(self, leaf: Any) -> None:
         self.content = _bytes_of(leaf)
+        self.entries = int(np.prod(self.content[1], dtype=np.int64))
 
 
 def _kept(tree: Any) -> dict[str, _Kept]:
     return {".".join(keys): _Kept(leaf) for keys, leaf in _leaves(tree, ())}
+
+
+def _array(kind: str, content: bytes) -> np.ndarray:
+    """The flat numbers of a leaf's bytes; bfloat16 is the upper half of a float32."""
+    if kind == "BF16":
+        return (np.frombuffer(content, np.uint16).astype(np.uint32) << 16).view(np.float32)
+    name = next(name for name, of_file in _NAMES.items() if of_file == kind)
+    return np.frombuffer(content, name)
 
 
 def _bytes_of(leaf: Any) -> tuple[str, list[int], bytes]:

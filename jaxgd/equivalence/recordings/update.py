@@ -26,6 +26,7 @@ class Update(NamedTuple):
     buffers: Any = None  # what the model keeps beside its parameters (running means), before it
     updated_buffers: Any = None  # ... and after it
     activations: Any = None  # by layer, in forward order: see `recordings.layers`
+    parts: Any = None  # a list of the gradients of micro-batches, where `gradient` is their mean
 
 
 Recording = Sequence[Update]

@@ -1,15 +1,19 @@
-"""An optimizer's steps in NumPy and float64, with every choice that implementations differ in."""
+"""The optimizer that two trainings are meant to share, with every choice they may differ in."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-Matrix = Float[np.ndarray, "updates entries"]
+from jaxgd.equivalence.rule.formulas import FORMULAS
+from jaxgd.equivalence.rule.registered import check_registered
+
 Number = float | int
+Schedule = Callable[[int], float]
+Clipped = Literal["as a whole", "by leaf", "by micro-batch", "after the optimizer"]
 
 
 @dataclass(frozen=True)
@@ -17,45 +21,109 @@ class Recipe:
     """The optimizer that two trainings are meant to share, in torch.optim's terms.
 
         g    = gradient * min(1, max_norm / (norm + clip_eps))       if max_norm is given
+        g    = clip(g, -max_value, max_value)                        if max_value is given
         g    = g + weight_decay * params                             unless decoupled
         step = -lr * momentum(rule(g))  - lr * weight_decay * params if decoupled
 
-    Give it as torch.optim would be called; `lr` may hold one learning rate for each update. The
-    last group of fields is how torch does it: hypotheses change it, you hardly ever will.
+    Give it as torch.optim would be called. The last fields are how torch does it: hypotheses change
+    them, you hardly ever will.
+
+    rule: sgd, adam, adagrad, rmsprop, lion or schedule_free_adamw, whose formulas stand here; or
+        another name of `jaxgd.optim`'s registry (nadam, radam, muon, …), whose own rule is run in
+        float64. Such a one takes torch's options, weight decay among them, in `options`.
+    lr: a number, one for each update, or a function of how often the schedule has been stepped.
+    stepped_every: after how many updates the schedule is stepped: those of an epoch, say.
+    groups: what is otherwise for some parameters, by pattern of their path (the first that fits):
+        `{"*.bias": {"weight_decay": 0.0}, "head.*": {"lr": 1e-4}, "embed.*": {"frozen": True}}`.
     """
 
-    rule: str  # sgd, adam, adagrad or rmsprop
-    lr: Number | Sequence[float]
+    rule: str
+    lr: Number | Sequence[float] | Schedule
     momentum: Number = 0.0  # sgd and rmsprop
     dampening: Number = 0.0
     nesterov: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)  # adam
+    betas: tuple[float, float] = (0.9, 0.999)  # adam, lion and schedule_free_adamw
     alpha: Number = 0.99  # rmsprop
     eps: Number = 1e-8
     initial_accumulator: Number = 0.0  # adagrad and rmsprop
+    amsgrad: bool = False  # adam
     weight_decay: Number = 0.0
     decoupled: bool = False
     max_norm: Number | None = None
+    max_value: Number | None = None
+    stepped_every: int = 1
+    frozen: bool = False
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     clip_eps: Number = 1e-6
+    clipped: Clipped = "as a whole"
+    gradient_factor: Number = 1.0
+    decay_times_rate: bool = True
     eps_at: Literal["outside the root", "inside the root", "before the correction"] = (
         "outside the root"
     )
     bias_correction: bool = True
+    largest_corrected: bool = False  # amsgrad: whether the maximum is taken after the correction
     first_dampened: bool = False  # whether the first gradient, too, enters the buffer dampened
     lr_in_buffer: bool = False  # whether the buffer adds up lr * g rather than g
 
     def __post_init__(self) -> None:
-        if self.rule not in _RULES:
+        if self.rule not in FORMULAS:
+            check_registered(self.rule, self.options, tuple(FORMULAS))
+        elif self.options:
             raise ValueError(
-                f"rule must be one of {', '.join(_RULES)}; got {self.rule!r}. "
-                "Leave the recipe out for another optimizer: the stage is still found."
+                f"options are those of a rule of the registry; got {dict(self.options)} for "
+                f"{self.rule}. Give them as fields of the recipe."
             )
-        if np.ndim(self.lr):
+        if self.rule == "lion" and self.betas == (0.9, 0.999):
+            object.__setattr__(self, "betas", (0.9, 0.99))  # its own defaults
+        if not callable(self.lr) and np.ndim(self.lr):
             object.__setattr__(self, "lr", tuple(np.asarray(self.lr, np.float64).tolist()))
+        if not (isinstance(self.stepped_every, int) and self.stepped_every >= 1):
+            raise ValueError(
+                "stepped_every is a number of updates, at least 1; got "
+                f"{self.stepped_every}. Use 1 for a schedule that is stepped in every update."
+            )
+        known = {f.name for f in fields(self)} - {"groups", "max_norm", "clipped"}
+        for pattern, changes in self.groups.items():
+            if unknown := set(changes) - known:
+                raise ValueError(
+                    f"A group changes fields of the recipe; got {', '.join(sorted(unknown))} for "
+                    f"'{pattern}'. Clipping is for all groups; others are {', '.join(known)}."
+                )
+
+    @property
+    def registered(self) -> bool:
+        """Whether the rule is the registry's own, which is run in the place of a formula."""
+        return self.rule not in FORMULAS
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the learning rate may change."""
+        return callable(self.lr) or np.ndim(self.lr) > 0
+
+    def at(self, path: str) -> "Recipe":
+        """The recipe of one parameter."""
+        for pattern, changes in self.groups.items():
+            if fnmatchcase(path, pattern):
+                return replace(self, groups={}, **changes)
+        return replace(self, groups={}) if self.groups else self
+
+    def check_groups(self, paths: Sequence[str]) -> None:
+        """ValueError unless each group's pattern is a parameter's."""
+        for pattern in self.groups:
+            if not any(fnmatchcase(path, pattern) for path in paths):
+                raise ValueError(
+                    f"A group's pattern fits a parameter; '{pattern}' fits none of "
+                    f"{', '.join(sorted(paths)[:5])}. A path is keys joined by dots; * fits any."
+                )
 
     def rates(self, updates: int) -> Float[np.ndarray, " updates"]:
         """The learning rate of each update; ValueError when there are fewer."""
+        if callable(self.lr):
+            lr = self.lr
+            return np.array([float(lr(t // self.stepped_every)) for t in range(updates)])
         rates = np.asarray(self.lr, np.float64)
         if rates.ndim and len(rates) < updates:
             raise ValueError(
@@ -64,88 +132,15 @@ class Recipe:
             )
         return rates[:updates] if rates.ndim else np.full(updates, rates)
 
+    def stepped(self, every: int, updates: int) -> "Recipe | None":
+        """The recipe with its schedule stepped every so many updates; None where it is unknown.
 
-def steps(
-    recipe: Recipe, gradients: Matrix, params: Matrix, norms: Float[np.ndarray, " updates"]
-) -> Matrix:
-    """What the recipe adds to the parameters at each update, its state being zero before the first.
-
-    gradients, params: the gradient given to the optimizer, and the parameters before, in any number
-    of entries. norms: of the whole gradient; the parameters enter only through the weight decay.
-    """
-    rates = recipe.rates(len(gradients))[:, None]
-    g = gradients * _clipping(recipe, norms)[:, None]
-    if not recipe.decoupled:
-        g = g + recipe.weight_decay * params
-    direction = _RULES[recipe.rule](recipe, g)
-    if recipe.lr_in_buffer:
-        step = _with_momentum(recipe, rates * direction)
-    else:
-        step = rates * _with_momentum(recipe, direction)
-    if recipe.decoupled:
-        step = step + rates * recipe.weight_decay * params
-    return -step
-
-
-def _clipping(
-    recipe: Recipe, norms: Float[np.ndarray, " updates"]
-) -> Float[np.ndarray, " updates"]:
-    """The factor that brings each gradient's norm down to max_norm, if there is one."""
-    norm = norms + recipe.clip_eps
-    if recipe.max_norm is None:
-        return np.ones_like(norm)
-    return recipe.max_norm / np.maximum(norm, recipe.max_norm)
-
-
-def _with_momentum(recipe: Recipe, direction: Matrix) -> Matrix:
-    """The direction, with what the buffer holds of the earlier ones."""
-    if recipe.momentum == 0:
-        return direction
-    entering = np.full((len(direction), 1), 1.0 - recipe.dampening)
-    if not recipe.first_dampened:
-        entering[0] = 1.0
-    buffer = _leaky_sum(recipe.momentum, entering * direction)
-    return direction + recipe.momentum * buffer if recipe.nesterov else buffer
-
-
-def _adam(recipe: Recipe, g: Matrix) -> Matrix:
-    (b1, b2), t = recipe.betas, np.arange(1, len(g) + 1)[:, None]
-    mean, square = _leaky_sum(b1, (1 - b1) * g), _leaky_sum(b2, (1 - b2) * g**2)
-    if not recipe.bias_correction:
-        return _normalized(recipe, mean, square)
-    mean = mean / (1 - b1**t)
-    if recipe.eps_at == "before the correction":
-        return mean * np.sqrt(1 - b2**t) / (np.sqrt(square) + recipe.eps)
-    return _normalized(recipe, mean, square / (1 - b2**t))
-
-
-def _adagrad(recipe: Recipe, g: Matrix) -> Matrix:
-    return _normalized(recipe, g, recipe.initial_accumulator + np.cumsum(g**2, axis=0))
-
-
-def _rmsprop(recipe: Recipe, g: Matrix) -> Matrix:
-    square = _leaky_sum(recipe.alpha, (1 - recipe.alpha) * g**2, recipe.initial_accumulator)
-    return _normalized(recipe, g, square)
-
-
-def _normalized(recipe: Recipe, g: Matrix, square: Matrix) -> Matrix:
-    """g / (√square + eps), or with eps inside the root; where both are zero, zero."""
-    if recipe.eps_at == "inside the root":
-        root = np.sqrt(square + recipe.eps)
-    else:
-        root = np.sqrt(square) + recipe.eps
-    return np.divide(g, root, out=np.zeros_like(g), where=root > 0)
-
-
-def _leaky_sum(decay: float, x: Matrix, start: float = 0.0) -> Matrix:
-    """s_t = decay * s_{t-1} + x_t, from s_0 = start."""
-    total, sums = np.full(x.shape[1:], start), np.empty_like(x)
-    for t, entering in enumerate(x):
-        total = decay * total + entering
-        sums[t] = total
-    return sums
-
-
-_RULES: Mapping[str, Callable[[Recipe, Matrix], Matrix]] = MappingProxyType(
-    {"sgd": lambda _, g: g, "adam": _adam, "adagrad": _adagrad, "rmsprop": _rmsprop}
-)
+        A table holds what a function would have given: its steps, once each.
+        """
+        if callable(self.lr):
+            return replace(self, stepped_every=every)
+        table = np.asarray(self.lr, np.float64)
+        at = np.arange(updates) // every * self.stepped_every
+        if table.ndim == 0 or at[-1] >= len(table):
+            return None
+        return replace(self, lr=tuple(table[at].tolist()), stepped_every=every)

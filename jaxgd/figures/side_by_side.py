@@ -1,0 +1,183 @@
+"""Two trainings side by side, as one HTML file that opens offline: plain SVG, readable in grey."""
+
+import html
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 360, 190, 34, 22
+_SHOWN, _STRIPS = 6, 60
+_DASHES = ("", "6 3", "2 2", "9 2 2 2", "1 3", "12 4")
+_SMALLEST = 1e-4  # of what is allowed: below this, nothing is to be seen
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.45 system-ui, sans-serif; max-width: 46rem; margin: 1rem auto;
+       padding: 0 .8rem; }
+h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 1.6rem; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid; padding-left: .7rem; }
+svg { width: 100%; height: auto; display: block; color: inherit; }
+svg text { font: 10px system-ui, sans-serif; fill: currentColor; }
+table { border-collapse: collapse; width: 100%; font-size: .85rem; table-layout: fixed; }
+td, th { text-align: left; vertical-align: top; padding: .2rem .35rem; overflow-wrap: anywhere;
+         border-bottom: 1px solid #8886; }
+tr.differs { font-weight: 700; }
+"""
+
+Series = Sequence[float]
+
+
+def divergence_page(
+    title: str,
+    verdict: str,
+    leaves: Mapping[str, Series],
+    configurations: tuple[Mapping[str, object], Mapping[str, object]],
+    effects: Mapping[str, str],
+    names: tuple[str, str] = ("actual", "expected"),
+) -> str:
+    """The page.
+
+    leaves: by path, how far it strays at each update, as a multiple of what is allowed; the first
+        entry is the start. configurations: of both sides. effects: by setting, what a difference
+        in it does.
+    """
+    worst = sorted(leaves, key=lambda path: -_largest(leaves[path]))
+    parts = [
+        f"<h1>{_text(title)}</h1>",
+        f"<pre>{_text(verdict)}</pre>",
+        *_charts(leaves, worst),
+        "<h2>The two configurations</h2>",
+        _configuration_table(*configurations, effects, names),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(title)}</title><style>{_STYLE}</style></head><body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def _charts(leaves: Mapping[str, Series], worst: Sequence[str]) -> Iterator[str]:
+    if not leaves:
+        return
+    yield "<h2>Divergence over updates</h2>"
+    yield _chart({path: leaves[path] for path in worst[:_SHOWN]})
+    yield "<ol>" + "".join(f"<li>{_text(path)}</li>" for path in worst[:_SHOWN]) + "</ol>"
+    yield "<h2>Leaf by leaf</h2>"
+    yield (
+        "<p>The darker, the farther apart; a strip runs from the first update to the last, and is "
+        "black where a leaf strays beyond what is allowed.</p>"
+    )
+    columns = "leaf", "farthest, by what is allowed", "parts in update"
+    yield "<table><tr>" + "".join(f"<th>{column}</th>" for column in columns) + "</tr>"
+    for path in leaves if len(leaves) <= _STRIPS else worst[:_STRIPS]:
+        parted = next((t for t, x in enumerate(leaves[path]) if x > 1), None)
+        yield (
+            f"<tr><td>{_text(path)}{_strip(leaves[path])}</td><td>{_largest(leaves[path]):.2g}</td>"
+            f"<td>{'–' if parted is None else parted}</td></tr>"
+        )
+    yield "</table>"
+    if len(leaves) > _STRIPS:
+        yield f"<p>The {_STRIPS} farthest of {len(leaves)} leaves.</p>"
+
+
+def _largest(series: Series) -> float:
+    return max((x for x in series if not math.isnan(x)), default=0.0)
+
+
+def _chart(leaves: Mapping[str, Series]) -> str:
+    """Each leaf's distance on a logarithmic axis, over the band of what is allowed."""
+    finite = [x for s in leaves.values() for x in s if math.isfinite(x)]
+    top = max(1.0, math.ceil(math.log10(max([10.0, *finite]))))
+    low = math.log10(_SMALLEST)
+    last = max(len(s) for s in leaves.values()) - 1
+
+    def across(update: int) -> float:
+        return LEFT + (WIDTH - LEFT - 16) * update / max(last, 1)
+
+    def up(times: float) -> float:
+        if math.isnan(times):  # nothing to be compared
+            times = _SMALLEST
+        level = min(math.log10(max(times, _SMALLEST)), top) if times < math.inf else top
+        return 8 + (HEIGHT - BOTTOM - 8) * (top - level) / (top - low)
+
+    lines = [
+        f'<rect x="{LEFT}" y="{up(1.0):.1f}" width="{WIDTH - LEFT - 16}" '
+        f'height="{up(_SMALLEST) - up(1.0):.1f}" fill="currentColor" opacity=".1"/>',
+        f'<text x="{LEFT + 4}" y="{up(_SMALLEST) - 5:.1f}">within what rounding may do</text>',
+    ]
+    step = max(1, round((top - low) / 6))
+    for power in range(int(low), int(top) + 1, step):
+        lines.append(
+            f'<line x1="{LEFT}" x2="{WIDTH - 16}" y1="{up(10.0**power):.1f}" '
+            f'y2="{up(10.0**power):.1f}" stroke="currentColor" opacity=".2"/>'
+            f'<text x="{LEFT - 4}" y="{up(10.0**power) + 3:.1f}" text-anchor="end">1e{power}</text>'
+        )
+    for i, series in enumerate(leaves.values()):
+        points = " ".join(f"{across(t):.1f},{up(x):.1f}" for t, x in enumerate(series))
+        end = len(series) - 1
+        lines.append(
+            f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.4" '
+            f'stroke-dasharray="{_DASHES[i]}" opacity="{1 - 0.1 * i:.1f}"/>'
+            f'<text x="{across(end) + 3:.1f}" y="{up(series[end]) + 3:.1f}">{i + 1}</text>'
+        )
+    for update in sorted({0, last // 2, last}):
+        lines.append(
+            f'<text x="{across(update):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{update}</text>'
+        )
+    lines.append(f'<text x="{WIDTH - 16}" y="{HEIGHT}" text-anchor="end">updates</text>')
+    label = "How far each leaf strays at each update, as a multiple of what is allowed"
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 2}" role="img" aria-label="{label}">'
+        + "".join(lines)
+        + "</svg>"
+    )
+
+
+def _strip(series: Series) -> str:
+    """One leaf's distance as shades, in at most as many cells as a phone shows."""
+    cells = min(len(series), 90)
+    shades = []
+    for i in range(cells):
+        part = series[i * len(series) // cells : (i + 1) * len(series) // cells]
+        times = _largest(part)
+        level = math.log10(max(times, _SMALLEST)) if times < math.inf else 0.0
+        shade = 1.0 if times > 1 else max(0.0, 0.6 * (1 - level / math.log10(_SMALLEST)))
+        shades.append(
+            f'<rect x="{90 * i / cells:.2f}" y="0" width="{90 / cells:.2f}" height="6" '
+            f'fill="currentColor" opacity="{shade:.2f}"/>'
+        )
+    size = 'viewBox="0 0 90 6" preserveAspectRatio="none" style="height:10px"'
+    return f"<svg {size}>{''.join(shades)}</svg>"
+
+
+def _configuration_table(
+    actual: Mapping[str, object],
+    expected: Mapping[str, object],
+    effects: Mapping[str, str],
+    names: tuple[str, str],
+) -> str:
+    """Both sides in one table; what differs is bold, marked, and says what it does."""
+    rows = [f"<tr><th>setting</th><th>{_text(names[0])}</th><th>{_text(names[1])}</th></tr>"]
+    for name in sorted(actual.keys() | expected.keys()):
+        ours, theirs = (_value(side[name]) if name in side else "–" for side in (actual, expected))
+        differs = name in actual and name in expected and ours != theirs
+        told = next((e for n, e in effects.items() if n == name or n.startswith(f"{name}.")), "")
+        mark = f" ≠ {told}" if differs else ""
+        kind = ' class="differs"' if differs else ""
+        rows.append(
+            f"<tr{kind}><td>{_text(name + mark)}</td>"
+            f"<td>{_text(ours)}</td><td>{_text(theirs)}</td></tr>"
+        )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={_value(v)}" for name, v in value.items())
+    shown = str(value)
+    return shown if len(shown) <= 300 else f"{shown[:300]} …"
+
+
+def _text(text: object) -> str:
+    return html.escape(str(text))
