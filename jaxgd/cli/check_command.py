@@ -70,7 +70,7 @@ def _check_numbers() -> None:
         )
         if not checked.passed:
             failed.append(checked)
-    screen.print(grid)
+    screen.show(grid)
     if failed:
         title = f"{failed[0].algorithm} in {failed[0].dtype}:"
         screen.print(f"{title}\n{failed[0].report}", markup=False, soft_wrap=True)

@@ -13,15 +13,30 @@ from jaxgd.fitting.progress import Progress as Report
 from jaxgd.tabular import Dataset
 
 
-def console() -> Console:
+class _Screen(Console):
+    """A console that cuts no figure, and leaves a broken pipe to the command's entry."""
+
+    def show(self, grid: Table) -> None:
+        """Print a table: on a narrow screen names go over several lines, and no word is cut."""
+        for column in grid.columns:
+            texts = map(str, (column.header, *column.cells))
+            column.min_width = max(len(word) for text in texts for word in [*text.split(), ""])
+        least = sum(column.min_width or 0 for column in grid.columns) + 3 * len(grid.columns)
+        self.print(grid, width=max(self.width, least), crop=False)
+
+    def on_broken_pipe(self) -> None:
+        raise
+
+
+def console() -> _Screen:
     """Standard output, its lines never cut in the middle of a name or coloured by guesswork."""
-    return Console(highlight=False, soft_wrap=False)
+    return _Screen(highlight=False, soft_wrap=False)
 
 
 def numbers_table(first: str, *columns: str) -> Table:
     """An empty table: a column of names, then columns of numbers."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column(first, no_wrap=True)
+    table.add_column(first)
     for column in columns:
         table.add_column(column, justify="right", vertical="bottom")
     return table
@@ -36,7 +51,8 @@ def described(source: str, dataset: Dataset) -> str:
         classes = f" ({len(target.classes)} classes)"
     return (
         f"{source}: {len(dataset.train.y)} rows to train on{held_out}\n"
-        f"{target.name}{classes} from {len(dataset.schema.features)} features"
+        f"{target.name}{classes} from {len(dataset.schema.features)} features, "
+        f"computed in {dataset.train.x.dtype}"
     )
 
 
@@ -58,9 +74,9 @@ def progress_bar(name: str) -> Iterator[Report]:
 
         def report(now: Progressed) -> None:
             held_out = (
-                "" if now.validation_loss is None else f", held out {now.validation_loss:.4f}"
+                "" if now.validation_loss is None else f", held out {now.validation_loss:.4g}"
             )
-            line = f"epoch {now.epoch}/{now.epochs}, loss {now.loss:.4f}{held_out}"
+            line = f"epoch {now.epoch}/{now.epochs}, loss {now.loss:.4g}{held_out}"
             bar.update(task, total=now.epochs, completed=now.epoch, now=line)
 
         yield report

@@ -22,12 +22,16 @@ from jaxgd.fitting.training import Training
 from jaxgd.keys import Key
 from jaxgd.storage import Background, Checkpoints, Stored
 from jaxgd.storage.bits import is_key
+from jaxgd.storage.reservation import check_room
 from jaxgd.storage.verified_file import refused_as_misfit
 
 # Of a checkpoint's identity, what may differ without another training: only its last bits may.
 _MACHINE = ("jax", "platform", "devices")
 # These are told by the text of a program, which another version of JAX writes otherwise.
 _PROGRAMS = ("loss", "optimizer")
+
+# Of a note and a short history.
+_NOTE_BYTES = 2**16
 
 Score = Callable[[Progressed], float]
 
@@ -45,6 +49,7 @@ class Saver:
     identity: Mapping[str, Any]
     updates: int | None
     seconds: float | None
+    log: Callable[[Progressed], None]
     best: Score | None = None
     _updates_then: int = 0
     _time_then: float = field(default_factory=time.monotonic)
@@ -58,8 +63,13 @@ class Saver:
             yield
 
     def begin(self, training: Training) -> None:
-        """Count updates from where the training is."""
+        """Count updates from where the training is.
+
+        Raises OSError where there is no room for two checkpoints: later would be too late.
+        """
         self._updates_then = training.updates_done
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(training.tree()))
+        check_room(self.checkpoints.directory / "checkpoint", 2 * size + _NOTE_BYTES)
 
     def save_if_due(self, training: Training, now: Progressed) -> None:
         """Begin to write a checkpoint if enough has been done since the last one.
@@ -90,7 +100,7 @@ class Saver:
         record = training.record
         # Copied: whoever is shown the state may donate it before it is written.
         tree = {
-            "state": jax.tree.map(_copied, training.state),
+            **jax.tree.map(_copied, training.tree()),
             "loss": record.table(),
             "validation_loss": np.array(record.validation_loss),
         }
@@ -138,9 +148,9 @@ class Saver:
             position = check_start(tuple(note["position"]), training.segments, record.batch_size)
             epochs = [*map(operator.index, note["epochs_recorded"])]
             table = found["loss"].reshape(len(epochs), len(record.batch_sizes))
-        tree = stored.tree({"state": training.state, **found})
+        tree = stored.tree({**training.tree(), **found})
         record.restore(epochs, table, found["validation_loss"].reshape(-1))
-        training.state, training.position = tree["state"], position
+        training.put(tree, position)
         self._updates_then = self._written = training.updates_done
 
     def _check(self, stored: Stored) -> None:
@@ -150,6 +160,8 @@ class Saver:
         if "jax" in different:
             different = [name for name in different if name not in _PROGRAMS]
         if changed := [name for name in different if name not in _MACHINE]:
+            if "params" in changed:  # another model is another loss and optimizer, too
+                changed = ["params"]
             pairs = ((name, found.get(name), self.identity[name]) for name in changed)
             told = "; ".join(f"{name} was {was}, is {now}" for name, was, now in pairs)
             raise ValueError(

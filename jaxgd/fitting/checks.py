@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,26 @@ from jaxtyping import Array, PyTree
 from jaxgd.descent import State, descend
 from jaxgd.fitting.history import Position
 from jaxgd.inputs import Optimizer, alike, check_params, count_examples
+
+OnDivergence = Literal["raise", "stop", "skip"]
+
+
+def check_on_divergence(given: Any, epoch: Any) -> None:
+    """ValueError unless it is one of the three, and one that can be done."""
+    if given not in get_args(OnDivergence):
+        raise ValueError(f'on_divergence must be "raise", "stop" or "skip"; got {given!r}.')
+    if given == "skip" and epoch is not None:
+        raise ValueError(
+            "updates are skipped in the optimizer, which an epoch of one's own may not ask; got "
+            'on_divergence="skip" with epoch=. Use "stop", or leave the epoch out.'
+        )
+
+
+def form(params: PyTree) -> str:
+    """The leaves of params with their dtypes and shapes, as an error names them."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    named = ((jax.tree_util.keystr(path), leaf) for path, leaf in leaves)
+    return ", ".join(f"params{name} {leaf.dtype}{list(leaf.shape)}" for name, leaf in named)
 
 
 def check_key(key: Any) -> Array:
@@ -77,6 +97,19 @@ def _check_leaf(name: str, leaf: Any) -> Array:
     return array
 
 
+def rounded(given: PyTree, data: PyTree) -> str | None:
+    """What to say of the first leaf of data that lost digits on its way to the device."""
+    leaves = jax.tree_util.tree_leaves_with_path(given)
+    for (path, before), after in zip(leaves, jax.tree.leaves(data), strict=True):
+        wide = getattr(before, "dtype", None) == np.float64 and after.dtype != np.float64
+        if wide and (np.asarray(after, np.float64) != before).any():
+            return (
+                f"data{jax.tree_util.keystr(path)} of float64 is rounded to {after.dtype}, JAX's "
+                "own precision. Convert it yourself to say so, or use JAX's 64-bit mode."
+            )
+    return None
+
+
 def check_like(validation: PyTree, data: PyTree) -> PyTree:
     """The validation data, if an example of it has the structure and shapes of one of data."""
 
@@ -96,7 +129,12 @@ def check_loss(loss: Callable[[Any, Any], Any], params: PyTree, data: PyTree) ->
     example = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), data)
     # A function of its own each time: JAX would find what the same one was traced to before.
     anew = jax.make_jaxpr(lambda params, example: loss(params, example), return_shape=True)
-    traced, value = anew(params, example)
+    try:
+        traced, value = anew(params, example)
+    except (TypeError, ValueError) as error:
+        shapes = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", example)
+        error.add_note(f"in the loss of one example {shapes} with {form(params)}")
+        raise
     if not isinstance(value, jax.ShapeDtypeStruct) or value.shape != ():
         raise ValueError(
             "loss(params, example) must return a scalar for one example; got "

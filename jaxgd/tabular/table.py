@@ -3,6 +3,7 @@
 import csv
 import difflib
 import importlib
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ _READABLE = ".csv, .tsv, .parquet or .npz"
 
 # What people write into a cell that has no value; an empty cell is one anyway.
 _MISSING_WORDS = ["NA", "N/A", "NaN", "nan", "null", "NULL", "?"]
+
+# Whole numbers up to here are float64's own.
+_EXACT = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,10 @@ class Table:
         if name in self.columns:
             return self.columns[name]
         in_lower_case = {known.lower(): known for known in self.columns}
-        nearest = difflib.get_close_matches(name.lower(), in_lower_case, n=1, cutoff=0.0)[0]
+        nearest = difflib.get_close_matches(name.lower(), in_lower_case, n=1)
+        hint = f"; the nearest is {in_lower_case[nearest[0]]!r}" if nearest else ""
         raise ValueError(
-            f"{self.source} has no column {name!r}; the nearest is {in_lower_case[nearest]!r}. "
-            f"Its columns are {listed(self.columns)}."
+            f"{self.source} has no column {name!r}{hint}. Its columns are {listed(self.columns)}."
         )
 
     def complete(self, name: str) -> np.ndarray:
@@ -59,10 +63,13 @@ class Table:
         """The column of that name as float64; ValueError if it is text or not complete."""
         column = self.complete(name)
         if column.dtype == object:
+            row = next(i for i, value in enumerate(column) if not _is_number(value))
             raise ValueError(
-                f"a feature must be numbers; column {name!r} of {self.source} holds text, "
-                f"first {column[0]!r}. Encode it as numbers, or ignore the column."
+                f"a feature must be numbers; column {name!r} of {self.source} holds text, first "
+                f"{column[row]!r} in row {row + 1}. Encode it as numbers, or ignore the column."
             )
+        if column.dtype.kind in "iu" and (abs(column.astype(np.float64)) > _EXACT).any():
+            _warn_rounded(name, self.source)
         return column.astype(np.float64)
 
     def matrix(self, names: Sequence[str]) -> Float[np.ndarray, "n d"]:
@@ -84,6 +91,22 @@ class Table:
                 f"column {name!r} of {self.source} has {count} {what} {values}, first in row "
                 f"{int(bad.argmax()) + 1}. Fill or drop them, or ignore the column."
             )
+
+
+def _warn_rounded(name: str, source: object) -> None:
+    warnings.warn(
+        f"column {name!r} of {source} holds whole numbers beyond 2**53, which are rounded to 53 "
+        "bits. If they only name rows, ignore the column.",
+        stacklevel=4,
+    )
+
+
+def _is_number(text: Any) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def listed(names: Mapping[str, object], most: int = 8) -> str:
@@ -183,6 +206,9 @@ def _columns(frame: Any, path: Path) -> dict[str, np.ndarray]:
 
 def _column(series: Any, path: Path) -> np.ndarray:
     pl = _extra("polars")
+    if str(series.dtype) in ("Int128", "UInt128"):  # which NumPy has not
+        _warn_rounded(series.name, path)
+        series = series.cast(pl.Float64)
     if series.dtype.is_decimal():
         series = series.cast(pl.Float64)
     if series.dtype.is_numeric() or series.dtype in (pl.Boolean, pl.Null):
