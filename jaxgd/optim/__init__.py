@@ -3,7 +3,7 @@
 Each function takes torch's own argument names and defaults; `lr` may also be traced, or a
 schedule: a function of the number of updates done. The other numbers may be traced too, in the
 parameters' own type, as `optax.inject_hyperparams` makes them. `foreach`, `fused`, `capturable` and
-`differentiable` choose a kernel and no number, so there are none of them here.
+`differentiable`, which choose a kernel of torch's and no number, are taken and dropped.
 
 Every optimizer is one chain, `torch_order.torch_chain`: the gradient torch sees (`maximize`,
 coupled weight decay), the rule, the learning rate (after decoupled weight decay). Its state bears
@@ -35,6 +35,8 @@ from jaxgd.optim.clip import clip_grad_value as clip_grad_value
 from jaxgd.optim.clip import grad_norm as grad_norm
 from jaxgd.optim.lbfgs_rule import lbfgs as lbfgs
 from jaxgd.optim.loss_scale import with_loss_scale as with_loss_scale
+from jaxgd.optim.membership import carry_over as carry_over
+from jaxgd.optim.membership import per_parameter as per_parameter
 from jaxgd.optim.muon_rule import muon as muon
 from jaxgd.optim.nadam_rule import nadam as nadam
 from jaxgd.optim.names import by_name as by_name

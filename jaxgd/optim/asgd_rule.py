@@ -18,6 +18,7 @@ from jaxgd.optim.options import (
     check,
     check_lr,
     check_non_negative,
+    without_kernels,
 )
 from jaxgd.optim.precision import widest
 
@@ -29,6 +30,7 @@ class AverageState(NamedTuple):
     ax: optax.Params
 
 
+@without_kernels
 def asgd(
     lr: ScalarOrSchedule = 1e-2,
     lambd: Scalar = 1e-4,

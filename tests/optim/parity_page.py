@@ -28,6 +28,7 @@ from tests.optim.schedules.plain_optax import plain_schedule
 from tests.optim.schedules.rates import COUNTS, LR, rates, tolerance_of, torch_options
 from tests.optim.schedules.test_cycles import CYCLIC, ONE_CYCLE
 from tests.optim.schedules.test_singles import SINGLE
+from tests.optim.torchs_table import Outcome, outcomes
 from tests.optim.trajectories import run_jax, run_torch, value_error
 
 OURS = DRAWN | {torch_name: name for torch_name, name, _ in SINGLE.values()}
@@ -124,6 +125,33 @@ def overview() -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+RESULTS = ("passed", "departs", "not expressible", "failed")
+
+
+def counted(optimizer: str, found: list[Outcome]) -> str:
+    """The line of an optimizer in the table of what became of PyTorch's own cases."""
+    counts = [sum(each.result == result for each in found) for result in RESULTS]
+    return f"| {' | '.join([optimizer, *map(str, counts)])} |"
+
+
+def torchs_own() -> str:
+    """What became of PyTorch's own cases, and each reason for what did not pass."""
+    lines = [["optim_db", *RESULTS], ["---"] * 5]
+    found = {name: outcomes(name) for name in REGISTRY}
+    why: dict[tuple[str, str], list[Outcome]] = {}
+    for each in itertools.chain(*found.values()):
+        if each.result in ("departs", "not expressible"):
+            why.setdefault((each.result, each.sentence), []).append(each)
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    rows += [counted(name, each) for name, each in found.items()]
+    reasons = [
+        f"- {result}, {len(each)} of {', '.join(sorted({one.optimizer for one in each}))}: "
+        f"{sentence}."
+        for (result, sentence), each in sorted(why.items())
+    ]
+    return "\n".join([*rows, "", *reasons])
+
+
 def table(first: str, rows: dict[str, Row]) -> str:
     """A Markdown table."""
     lines = [[first, *COLUMNS], ["---"] * (1 + len(COLUMNS))]
@@ -146,10 +174,13 @@ def page() -> str:
         double, single = (rows(dtype) for dtype in DTYPES)
         return {name: (*double[name], *single[name]) for name in double}
 
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        own = torchs_own()
     return Template(PROSE.read_text()).substitute(
         versions=", ".join(f"{name} {version(name)}" for name in ("torch", "optax", "jax")),
         overview=overview(),
         optimizers=table("torch.optim", both(optimizer_rows)),
+        torchs_own=own,
         schedules=table("torch.optim.lr_scheduler", both(schedule_rows)),
     )
 
