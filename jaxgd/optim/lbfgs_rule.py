@@ -10,7 +10,15 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxgd.optim.line_search import Point, strong_wolfe
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, at, check, check_lr, check_params
+from jaxgd.optim.options import (
+    NO_PARAMS,
+    Scalar,
+    ScalarOrSchedule,
+    at,
+    check,
+    check_lr,
+    check_params,
+)
 
 
 class LBFGSState(NamedTuple):
@@ -135,7 +143,7 @@ def lbfgs(
     ) -> tuple[optax.Updates, LBFGSState]:
         del extra_args
         if params is None:
-            raise ValueError(optax.base.NO_PARAMS_MSG)
+            raise ValueError(NO_PARAMS)
         if value is None or value_fn is None:
             raise ValueError(
                 "lbfgs must be told the loss and how to evaluate it again; got value="

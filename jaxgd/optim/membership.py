@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
+from jaxgd.optim.options import NO_PARAMS
+
 
 def per_parameter(
     optimizer: optax.GradientTransformation,
@@ -45,7 +47,7 @@ def per_parameter(
         **extra_args: Any,
     ) -> tuple[optax.Updates, optax.OptState]:
         if params is None:
-            raise ValueError(optax.base.NO_PARAMS_MSG)
+            raise ValueError(NO_PARAMS)
         treedef: Any = jax.tree.structure(params)
         given = treedef.flatten_up_to(grads)
         told = [True] * len(given) if present is None else treedef.flatten_up_to(present)

@@ -34,6 +34,11 @@ Betas: TypeAlias = tuple[ScalarOrSchedule, Scalar]
 Options = ParamSpec("Options")
 Made = TypeVar("Made")
 
+NO_PARAMS: Final = (
+    "update must be given the params, which this optimizer reads; got None. "
+    "Use optimizer.update(grads, state, params)."
+)
+
 # They choose one of torch's kernels, and no number: here XLA makes the kernel.
 KERNELS: Final = frozenset({"foreach", "fused", "capturable", "differentiable"})
 

@@ -35,7 +35,8 @@ def plateau_from_torch(scheduler: Any, lr: float) -> PlateauState:
             "Of the others give from_torch their last_epoch as step."
         )
     counts = (jnp.asarray(given[name], int) for name in ("num_bad_epochs", "cooldown_counter"))
-    return PlateauState(widest(lr), widest(number(given["best"])), *counts)
+    count = jnp.asarray(given.get("last_epoch", 0), int)
+    return PlateauState(widest(lr), widest(number(given["best"])), *counts, count)
 
 
 def to_torch_scheduler_state_dict(

@@ -11,7 +11,14 @@ from jaxtyping import Float
 from jaxgd.optim.options import Scalar, check
 from jaxgd.optim.precision import widest
 from jaxgd.optim.schedules.cycles import Cycle
-from jaxgd.optim.schedules.schedule import OfCount, Real, Schedule, shown, tabulated
+from jaxgd.optim.schedules.schedule import (
+    OfCount,
+    Real,
+    Schedule,
+    check_same_lr,
+    shown,
+    tabulated,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,14 +133,14 @@ def chained_scheduler(schedulers: Sequence[Callable], *, total_steps: int) -> Co
     for count in range(total_steps):
         for schedule, values in zip(schedules, alone, strict=True):
             before = values[count - 1] if count else base
-            rate = _rescale(rate, schedule.floor, before, values[count])
+            rate = _in_doubles(rate, schedule.floor, before, values[count])
         rates[count] = rate
     table, momentum = tabulated(rates), _momentum(schedulers, [np.inf] * len(schedulers), 0)
     return Composition(lambda count: table(widest(count)), momentum)
 
 
-def _rescale(rate: float, floor: float | None, before: float, now: float) -> float:
-    """The rate after a schedule whose own value goes from `before` to `now`."""
+def _in_doubles(rate: float, floor: float | None, before: float, now: float) -> float:
+    """What `rescaled` says, of Python's numbers."""
     if floor is None:
         return now
     if before == floor:
@@ -162,13 +169,7 @@ def _checked(schedulers: Sequence[Callable]) -> list[Schedule]:
         )
     known = [each.initial_lr for each in allowed if isinstance(each, Cycle)]
     rates = [each.lr for each in allowed if isinstance(each, Schedule)]
-    known = [lr for lr in [*known, *rates] if lr is not None]
-    known = [lr for lr in known if not isinstance(lr, jax.core.Tracer)]
-    if any(lr != known[0] for lr in known):
-        raise ValueError(
-            "schedulers must share one lr, as they share torch's optimizer (one_cycle_lr makes it "
-            f"max_lr / div_factor); got {known}. Give all of them the same lr."
-        )
+    check_same_lr([lr for lr in [*known, *rates] if lr is not None])
     return [
         Schedule(each(0) if each.initial_lr is None else each.initial_lr, each.lr, floor=None)
         if isinstance(each, Cycle)

@@ -1,11 +1,12 @@
 """The shape of a schedule: its closed form, and what torch's recursion makes of another's rate."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -60,6 +61,29 @@ class Schedule:
     def __call__(self, count: Scalar) -> Real:
         """The learning rate of update `count` (0-based), in the widest enabled float."""
         return self.closed_form(widest(count))
+
+
+def rescaled(rate: Real, floor: Scalar | None, before: Real, now: Real) -> Real:
+    """The rate after a schedule whose own value goes from `before` to `now`: torch's recursion.
+
+    About the floor: floor + (rate − floor) · (now − floor) / (before − floor), and from the floor
+    itself by the difference. Without a floor the schedule overwrites the rate.
+    """
+    if floor is None:
+        return now
+    at_floor = before == floor
+    share = (now - floor) / jnp.where(at_floor, jnp.ones_like(before), before - floor)
+    return jnp.where(at_floor, rate + now - floor, floor + (rate - floor) * share)
+
+
+def check_same_lr(rates: Sequence[Scalar]) -> None:
+    """Raise unless schedules that move one rate say the same of it, as far as it is known."""
+    known = [lr for lr in rates if not isinstance(lr, jax.core.Tracer)]
+    if any(lr != known[0] for lr in known):
+        raise ValueError(
+            "schedulers must share one lr, as they share torch's optimizer (one_cycle_lr makes it "
+            f"max_lr / div_factor); got {known}. Give all of them the same lr."
+        )
 
 
 def tabulated(values: Float[np.ndarray, " total_steps"]) -> ClosedForm:
