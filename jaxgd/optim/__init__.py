@@ -34,6 +34,7 @@ from jaxgd.optim.clip import clip_grad_norm as clip_grad_norm
 from jaxgd.optim.clip import clip_grad_value as clip_grad_value
 from jaxgd.optim.clip import grad_norm as grad_norm
 from jaxgd.optim.lbfgs_rule import lbfgs as lbfgs
+from jaxgd.optim.lion_rule import lion as lion
 from jaxgd.optim.loss_scale import with_loss_scale as with_loss_scale
 from jaxgd.optim.membership import carry_over as carry_over
 from jaxgd.optim.membership import per_parameter as per_parameter
@@ -43,5 +44,8 @@ from jaxgd.optim.names import by_name as by_name
 from jaxgd.optim.radam_rule import radam as radam
 from jaxgd.optim.rmsprop_rule import rmsprop as rmsprop
 from jaxgd.optim.rprop_rule import rprop as rprop
+from jaxgd.optim.schedule_free_rule import averaged_params as averaged_params
+from jaxgd.optim.schedule_free_rule import schedule_free_adamw as schedule_free_adamw
+from jaxgd.optim.schedule_free_rule import schedule_free_sgd as schedule_free_sgd
 from jaxgd.optim.sgd_rule import sgd as sgd
 from jaxgd.optim.sparse_adam_rule import sparse_adam as sparse_adam

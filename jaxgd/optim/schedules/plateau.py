@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from jaxtyping import Array, Int
 
 from jaxgd.optim.options import Scalar, check
 from jaxgd.optim.precision import widest
-from jaxgd.optim.schedules.schedule import Real, Schedule, check_same_lr, rescaled
+from jaxgd.optim.schedules.schedule import Real, Schedule, check_same_lr, rescaled, shown
 
 
 class PlateauState(NamedTuple):
@@ -22,27 +23,35 @@ class PlateauState(NamedTuple):
     count: Int[Array, ""]
 
 
-class PlateauSchedule(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class PlateauSchedule:
     """An optax.schedules.StatefulSchedule: `inject_hyperparams` keeps its state."""
 
     init: Callable[[], PlateauState]
     update: Callable[..., PlateauState]
+    call: str = "PlateauSchedule(…)"
+    traced: bool = False
+
+    def __repr__(self) -> str:
+        """The call that makes it."""
+        return self.call
 
     def __call__(self, state: PlateauState, **_: object) -> Real:
         """The learning rate of the next update."""
         return state.lr
 
 
+@shown
 def reduce_lr_on_plateau(
     lr: Scalar,
     mode: str = "min",
-    factor: float = 0.1,
-    patience: int = 10,
-    threshold: float = 1e-4,
+    factor: Scalar = 0.1,
+    patience: Scalar = 10,
+    threshold: Scalar = 1e-4,
     threshold_mode: str = "rel",
-    cooldown: int = 0,
-    min_lr: float = 0,
-    eps: float = 1e-8,
+    cooldown: Scalar = 0,
+    min_lr: Scalar = 0,
+    eps: Scalar = 1e-8,
     *,
     together_with: Schedule | None = None,
 ) -> PlateauSchedule:

@@ -24,7 +24,10 @@ Made = TypeVar("Made")
 
 
 def shown(build: Callable[Options, Made]) -> Callable[Options, Made]:
-    """The function, of whose schedules each prints as the call that made it."""
+    """The function, of whose schedules each prints as the call that made it.
+
+    And knows whether one of its options was traced, so that its rates have no value yet.
+    """
     names = list(inspect.signature(build).parameters)
 
     @wraps(build)
@@ -32,7 +35,11 @@ def shown(build: Callable[Options, Made]) -> Callable[Options, Made]:
         given = [f"{name}={value!r}" for name, value in zip(names, args, strict=False)]
         given += [f"{name}={value!r}" for name, value in kwargs.items()]
         schedule: Any = build(*args, **kwargs)
-        return replace(schedule, call=f"{build.__name__}({', '.join(given)})")
+        traced = any(
+            isinstance(leaf, jax.core.Tracer) or getattr(leaf, "traced", False)
+            for leaf in jax.tree.leaves((args, kwargs))
+        )
+        return replace(schedule, call=f"{build.__name__}({', '.join(given)})", traced=traced)
 
     return made
 
@@ -50,9 +57,10 @@ class Schedule:
 
     lr: Scalar
     closed_form: ClosedForm
-    floor: float | None = 0.0
+    floor: Scalar | None = 0.0
     resumes: Callable[[Real, Real], Real] | None = None
     call: str = "Schedule(…)"
+    traced: bool = False
 
     def __repr__(self) -> str:
         """The call that makes it, such as `cosine_annealing_lr(lr=0.1, T_max=50)`."""
@@ -63,14 +71,15 @@ class Schedule:
         return self.closed_form(widest(count))
 
 
-def rescaled(rate: Real, floor: Scalar | None, before: Real, now: Real) -> Real:
+def rescaled(rate: Real, lowest: Scalar | None, before: Real, now: Real) -> Real:
     """The rate after a schedule whose own value goes from `before` to `now`: torch's recursion.
 
     About the floor: floor + (rate − floor) · (now − floor) / (before − floor), and from the floor
     itself by the difference. Without a floor the schedule overwrites the rate.
     """
-    if floor is None:
+    if lowest is None:
         return now
+    floor = widest(lowest)
     at_floor = before == floor
     share = (now - floor) / jnp.where(at_floor, jnp.ones_like(before), before - floor)
     return jnp.where(at_floor, rate + now - floor, floor + (rate - floor) * share)
