@@ -162,6 +162,7 @@ REGISTRY: Final[dict[str, Row]] = {
         (),
         "evaluates the loss again within an update; `history_size` 100 is 202 times the parameters",
         counts="no",
+        ours=("history_dtype",),
     ),
     "muon": Row(
         muon,

@@ -16,7 +16,7 @@ import numpy as np
 from torch.optim import lr_scheduler
 
 from jaxgd.optim import schedules
-from jaxgd.optim.registry import REGISTRY
+from jaxgd.optim.registry import PUBLISHED, REGISTRY
 from tests import tolerances
 from tests.optim import problems
 from tests.optim.cases import Case, Options, cases_of, compared, options_of
@@ -34,6 +34,7 @@ from tests.optim.trajectories import run_jax, run_torch, value_error
 OURS = DRAWN | {torch_name: name for torch_name, name, _ in SINGLE.values()}
 DTYPES = ("float64", "float32")
 COLUMNS = ("jaxgd f64", "bound", "optax f64", "jaxgd f32", "bound", "optax f32")
+HALF = ("jaxgd bf16", "bound")
 PROSE = Path(__file__).with_name("parity_page.md")
 Row: TypeAlias = Sequence[float | None]
 
@@ -89,6 +90,25 @@ def optimizer_rows(dtype: str) -> dict[str, Row]:
     return rows
 
 
+def half_rows() -> dict[str, Row]:
+    """In bfloat16, over float32's gradients rounded: ours off torch's, and torch's off float64."""
+    gradients = {
+        name: leaf.astype(jax.numpy.bfloat16).astype(np.float32)
+        for name, leaf in problems.gradients("float32").items()
+    }
+    rows = {}
+    for optimizer in compared():
+        cases = [case for case in shown_cases() if case.optimizer == optimizer]
+        transforms = [case.jaxgd() for case in cases]
+        runs = run_jax(cases, transforms, "bfloat16", gradients)
+        for case, run in zip(cases, runs, strict=True):
+            expected = run_torch(case, "bfloat16", gradients)
+            own = value_error(expected, run_torch(case, "float64", gradients))
+            bound = tolerances.OPTIM_BF16_OF_TORCHS_OWN * own
+            rows[case.id] = (value_error(run.values, expected), bound)
+    return rows
+
+
 def _runs(cases: list[Case], transforms: list[Any], dtype: str) -> dict[str, problems.Arrays]:
     """The values of each transformation over torch's gradients, by the case's name."""
     runs = run_jax(cases, transforms, dtype, problems.gradients(dtype))
@@ -122,6 +142,8 @@ def overview() -> str:
     for name, row in REGISTRY.items():
         held = ", ".join(f"`{buffer}`" for buffer in (*row.buffers, *row.carried))
         lines.append([f"`{name}`", row.torch_class, held or "flat vectors", row.note])
+    for name, each in PUBLISHED.items():
+        lines.append([f"`{name}`", f"{each.package}.{each.cls}", "by its own names", each.note])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -152,9 +174,9 @@ def torchs_own() -> str:
     return "\n".join([*rows, "", *reasons])
 
 
-def table(first: str, rows: dict[str, Row]) -> str:
+def table(first: str, rows: dict[str, Row], columns: Sequence[str] = COLUMNS) -> str:
     """A Markdown table."""
-    lines = [[first, *COLUMNS], ["---"] * (1 + len(COLUMNS))]
+    lines = [[first, *columns], ["---"] * (1 + len(columns))]
     lines += [[f"`{name}`", *map(_shown, row)] for name, row in rows.items()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -174,12 +196,14 @@ def page() -> str:
         double, single = (rows(dtype) for dtype in DTYPES)
         return {name: (*double[name], *single[name]) for name in double}
 
+    half = half_rows()
+    optimizer_table = {name: (*row, *half[name]) for name, row in both(optimizer_rows).items()}
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         own = torchs_own()
     return Template(PROSE.read_text()).substitute(
         versions=", ".join(f"{name} {version(name)}" for name in ("torch", "optax", "jax")),
         overview=overview(),
-        optimizers=table("torch.optim", both(optimizer_rows)),
+        optimizers=table("torch.optim", optimizer_table, (*COLUMNS, *HALF)),
         torchs_own=own,
         schedules=table("torch.optim.lr_scheduler", both(schedule_rows)),
     )
