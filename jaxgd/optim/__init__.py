@@ -3,7 +3,7 @@
 Each function takes torch's own argument names and defaults; `lr` may also be traced, or a
 schedule: a function of the number of updates done. The other numbers may be traced too, in the
 parameters' own type, as `optax.inject_hyperparams` makes them. `foreach`, `fused`, `capturable` and
-`differentiable` choose a kernel and no number, so there are none of them here.
+`differentiable`, which choose a kernel of torch's and no number, are taken and dropped.
 
 Every optimizer is one chain, `torch_order.torch_chain`: the gradient torch sees (`maximize`,
 coupled weight decay), the rule, the learning rate (after decoupled weight decay). Its state bears
@@ -34,13 +34,19 @@ from jaxgd.optim.clip import clip_grad_norm as clip_grad_norm
 from jaxgd.optim.clip import clip_grad_value as clip_grad_value
 from jaxgd.optim.clip import grad_norm as grad_norm
 from jaxgd.optim.lbfgs_rule import lbfgs as lbfgs
+from jaxgd.optim.lion_rule import lion as lion
 from jaxgd.optim.loss_scale import with_loss_scale as with_loss_scale
+from jaxgd.optim.membership import carry_over as carry_over
+from jaxgd.optim.membership import per_parameter as per_parameter
 from jaxgd.optim.muon_rule import muon as muon
 from jaxgd.optim.nadam_rule import nadam as nadam
 from jaxgd.optim.names import by_name as by_name
 from jaxgd.optim.radam_rule import radam as radam
 from jaxgd.optim.rmsprop_rule import rmsprop as rmsprop
 from jaxgd.optim.rprop_rule import rprop as rprop
+from jaxgd.optim.schedule_free_rule import averaged_params as averaged_params
+from jaxgd.optim.schedule_free_rule import schedule_free_adamw as schedule_free_adamw
+from jaxgd.optim.schedule_free_rule import schedule_free_sgd as schedule_free_sgd
 from jaxgd.optim.sgd_rule import sgd as sgd
 from jaxgd.optim.skipping import skip_nonfinite as skip_nonfinite
 from jaxgd.optim.sparse_adam_rule import sparse_adam as sparse_adam

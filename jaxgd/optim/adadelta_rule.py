@@ -8,7 +8,14 @@ from jaxtyping import Array, Int
 
 from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
 from jaxgd.optim.moments import average_of_squares
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, check, check_lr, check_non_negative
+from jaxgd.optim.options import (
+    Scalar,
+    ScalarOrSchedule,
+    check,
+    check_lr,
+    check_non_negative,
+    without_kernels,
+)
 from jaxgd.optim.torch_order import torch_chain
 
 
@@ -20,6 +27,7 @@ class AdadeltaState(NamedTuple):
     acc_delta: optax.Updates
 
 
+@without_kernels
 def adadelta(
     lr: ScalarOrSchedule = 1.0,
     rho: Scalar = 0.9,

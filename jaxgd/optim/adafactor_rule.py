@@ -15,6 +15,7 @@ from jaxgd.optim.options import (
     check_lr,
     check_non_negative,
     check_pair,
+    without_kernels,
 )
 from jaxgd.optim.precision import widest
 from jaxgd.optim.torch_order import torch_chain
@@ -29,6 +30,7 @@ class AdafactorState(NamedTuple):
     variance: optax.Updates
 
 
+@without_kernels
 def adafactor(
     lr: ScalarOrSchedule = 1e-2,
     beta2_decay: Scalar = -0.8,

@@ -8,7 +8,13 @@ from jaxtyping import Array, Int
 
 from jaxgd.optim.leaves import Moments, Scalars, counted, leafwise, no_updates
 from jaxgd.optim.moments import root
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, check_lr, check_non_negative
+from jaxgd.optim.options import (
+    Scalar,
+    ScalarOrSchedule,
+    check_lr,
+    check_non_negative,
+    without_kernels,
+)
 from jaxgd.optim.precision import widest
 from jaxgd.optim.torch_order import torch_chain
 
@@ -20,6 +26,7 @@ class AdagradState(NamedTuple):
     sum: optax.Updates
 
 
+@without_kernels
 def adagrad(
     lr: ScalarOrSchedule = 1e-2,
     lr_decay: Scalar = 0,

@@ -17,6 +17,7 @@ from jaxgd.optim.options import (
     check_betas,
     check_lr,
     check_non_negative,
+    without_kernels,
 )
 from jaxgd.optim.torch_order import torch_chain
 
@@ -30,6 +31,7 @@ class AdamState(NamedTuple):
     max_exp_avg_sq: optax.Updates | None
 
 
+@without_kernels
 def adam(
     lr: ScalarOrSchedule = 1e-3,
     betas: Betas = (0.9, 0.999),
@@ -67,6 +69,7 @@ def adam(
     )
 
 
+@without_kernels
 def adamw(
     lr: ScalarOrSchedule = 1e-3,
     betas: Betas = (0.9, 0.999),

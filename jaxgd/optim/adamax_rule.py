@@ -17,6 +17,7 @@ from jaxgd.optim.options import (
     check_betas,
     check_lr,
     check_non_negative,
+    without_kernels,
 )
 from jaxgd.optim.torch_order import torch_chain
 
@@ -29,6 +30,7 @@ class AdamaxState(NamedTuple):
     exp_inf: optax.Updates
 
 
+@without_kernels
 def adamax(
     lr: ScalarOrSchedule = 2e-3,
     betas: Betas = (0.9, 0.999),

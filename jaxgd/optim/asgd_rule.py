@@ -12,12 +12,14 @@ from jaxtyping import Array, Float, Int
 from jaxgd.optim.gradient import torch_gradient
 from jaxgd.optim.learning_rate import scale_by_lr
 from jaxgd.optim.options import (
+    NO_PARAMS,
     Scalar,
     ScalarOrSchedule,
     at,
     check,
     check_lr,
     check_non_negative,
+    without_kernels,
 )
 from jaxgd.optim.precision import widest
 
@@ -29,6 +31,7 @@ class AverageState(NamedTuple):
     ax: optax.Params
 
 
+@without_kernels
 def asgd(
     lr: ScalarOrSchedule = 1e-2,
     lambd: Scalar = 1e-4,
@@ -91,7 +94,7 @@ def average_from(t0: Scalar) -> optax.GradientTransformation:
         updates: optax.Updates, state: AverageState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, AverageState]:
         if params is None:
-            raise ValueError(optax.base.NO_PARAMS_MSG)
+            raise ValueError(NO_PARAMS)
         late = jnp.where(state.t == 0, 1.0, jnp.maximum(1.0, widest(state.t) - t0))
         mu = _in_float32(1.0 / late)
 

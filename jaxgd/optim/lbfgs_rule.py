@@ -7,10 +7,18 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from jaxgd.optim.line_search import Point, strong_wolfe
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, at, check, check_lr, check_params
+from jaxgd.optim.options import (
+    NO_PARAMS,
+    Scalar,
+    ScalarOrSchedule,
+    at,
+    check,
+    check_lr,
+    check_params,
+)
 
 
 class LBFGSState(NamedTuple):
@@ -53,6 +61,8 @@ def lbfgs(
     tolerance_change: float = 1e-9,
     history_size: int = 100,
     line_search_fn: str | None = None,
+    *,
+    history_dtype: DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """L-BFGS, as `torch.optim.LBFGS`: one update is up to `max_iter` iterations.
 
@@ -70,7 +80,10 @@ def lbfgs(
         updates, state = optimizer.update(grad, state, params, value=value, value_fn=value_fn)
 
     State: `LBFGSState`, 2 · history_size + 2 times the parameters: 202 times with torch's default,
-    and from the first update on, where torch allocates the pairs as they come.
+    and from the first update on, where torch allocates the pairs as they come. `history_dtype`,
+    which torch has not, keeps the pairs in another dtype, bfloat16 say (102 times float32
+    parameters); their products are summed in the parameters' own. The directions then change, and
+    the way, but not the minimum; torch's trajectory is that of None.
 
     Raises ValueError for an option out of its range, or without `value` and `value_fn`. All
     parameters have one dtype.
@@ -109,14 +122,15 @@ def lbfgs(
         def none() -> Int[Array, ""]:
             return jnp.zeros((), int)
 
+        kept = flat.dtype if history_dtype is None else history_dtype
         return LBFGSState(
             step=none(),
             func_evals=none(),
             n_iter=none(),
             d=zeros(flat.size),
             t=zeros(),
-            old_dirs=zeros(history_size, flat.size),
-            old_stps=zeros(history_size, flat.size),
+            old_dirs=zeros(history_size, flat.size).astype(kept),
+            old_stps=zeros(history_size, flat.size).astype(kept),
             ro=zeros(history_size),
             num_old=none(),
             H_diag=zeros() + 1,
@@ -135,7 +149,7 @@ def lbfgs(
     ) -> tuple[optax.Updates, LBFGSState]:
         del extra_args
         if params is None:
-            raise ValueError(optax.base.NO_PARAMS_MSG)
+            raise ValueError(NO_PARAMS)
         if value is None or value_fn is None:
             raise ValueError(
                 "lbfgs must be told the loss and how to evaluate it again; got value="
@@ -234,7 +248,7 @@ def _remember(state: LBFGSState, grad: Float[Array, " n"]) -> LBFGSState:
     row = jnp.minimum(state.num_old, size - 1)
 
     def append(rows: Array, new: Array) -> Array:
-        return jnp.where(full, jnp.roll(rows, -1, axis=0), rows).at[row].set(new)
+        return jnp.where(full, jnp.roll(rows, -1, axis=0), rows).at[row].set(new.astype(rows.dtype))
 
     longer = state._replace(
         old_dirs=append(state.old_dirs, y),
@@ -249,16 +263,20 @@ def _remember(state: LBFGSState, grad: Float[Array, " n"]) -> LBFGSState:
 def _direction(state: LBFGSState, grad: Float[Array, " n"]) -> Float[Array, " n"]:
     """The two-loop recursion: minus the inverse Hessian of the history times the gradient."""
 
+    pairs = state.old_stps, state.old_dirs
+
     def backward(i: Int[Array, ""], carry: tuple[Array, Array]) -> tuple[Array, Array]:
         q, al = carry
         newest_first = state.num_old - 1 - i
-        a = (state.old_stps[newest_first] @ q) * state.ro[newest_first]
-        return q - a * state.old_dirs[newest_first], al.at[newest_first].set(a)
+        step, change = (rows[newest_first].astype(q.dtype) for rows in pairs)
+        a = (step @ q) * state.ro[newest_first]
+        return q - a * change, al.at[newest_first].set(a)
 
     def forward(i: Int[Array, ""], carry: tuple[Array, Array]) -> tuple[Array, Array]:
         r, al = carry
-        b = (state.old_dirs[i] @ r) * state.ro[i]
-        return r + (al[i] - b) * state.old_stps[i], al
+        step, change = (rows[i].astype(r.dtype) for rows in pairs)
+        b = (change @ r) * state.ro[i]
+        return r + (al[i] - b) * step, al
 
     q, al = jax.lax.fori_loop(0, state.num_old, backward, (-grad, jnp.zeros_like(state.ro)))
     return jax.lax.fori_loop(0, state.num_old, forward, (q * state.H_diag, al))[0]

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, at, check_params, is_static_zero
+from jaxgd.optim.options import (
+    NO_PARAMS,
+    Scalar,
+    ScalarOrSchedule,
+    at,
+    check_params,
+    is_static_zero,
+)
 from jaxgd.optim.precision import widest
 
 
@@ -49,7 +56,7 @@ def scale_by_lr(
         updates = jax.tree.map(lambda u: -jnp.asarray(length, u.dtype) * u, direction)
         if not is_static_zero(decoupled_weight_decay):
             if params is None:
-                raise ValueError(optax.base.NO_PARAMS_MSG)
+                raise ValueError(NO_PARAMS)
             kept = 1.0 - rate * decoupled_weight_decay
             updates = jax.tree.map(lambda u, p: _decay(p, kept) + u, updates, params)
         return updates, LearningRateState(optax.safe_increment(state.step))

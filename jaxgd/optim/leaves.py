@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from jaxgd.optim.options import NO_PARAMS
+
 Scalars: TypeAlias = tuple[Any, ...]
 Moments: TypeAlias = tuple[Any, ...]  # of arrays, and None for what is not in use
 Start: TypeAlias = Callable[[Array], Array | None]
@@ -44,7 +46,7 @@ def leafwise(
         grads: optax.Updates, state: Any, params: optax.Params | None = None
     ) -> tuple[optax.Updates, Any]:
         if reads_params and params is None:
-            raise ValueError(optax.base.NO_PARAMS_MSG)
+            raise ValueError(NO_PARAMS)
         state, scalars = advance(state)
         gradients, structure = jax.tree.flatten(grads)
         treedef: Any = structure

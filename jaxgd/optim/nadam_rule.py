@@ -18,6 +18,7 @@ from jaxgd.optim.options import (
     check_betas,
     check_lr,
     check_non_negative,
+    without_kernels,
 )
 from jaxgd.optim.precision import widest
 from jaxgd.optim.torch_order import torch_chain
@@ -32,6 +33,7 @@ class NAdamState(NamedTuple):
     mu_product: Float[Array, ""]
 
 
+@without_kernels
 def nadam(
     lr: ScalarOrSchedule = 2e-3,
     betas: Betas = (0.9, 0.999),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 
 import optax
 
-from jaxgd.optim.registry import REGISTRY
+from jaxgd.optim.registry import PUBLISHED, REGISTRY
 
 
 def by_name(
@@ -16,10 +16,11 @@ def by_name(
     Raises ValueError for a name that is not `among` those on offer, or else in the registry, and
     names the nearest, if one is near.
     """
-    among = REGISTRY if among is None else among
+    rows = REGISTRY | PUBLISHED
+    among = rows if among is None else among
     if name not in among:
         known = ", ".join(sorted(among))
         nearest = difflib.get_close_matches(name.lower(), among, n=1)
         hint = f" Use {nearest[0]!r}?" if nearest else ""
         raise ValueError(f"optimizer must be one of {known}; got {name!r}.{hint}")
-    return REGISTRY[name].build
+    return rows[name].build

@@ -6,7 +6,8 @@ is the caller's to keep.
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from functools import wraps
+from typing import Any, Final, ParamSpec, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,31 @@ class Tensor(Protocol):
 
 ScalarOrSchedule: TypeAlias = Scalar | Tensor | Callable[[Any], Any]
 Betas: TypeAlias = tuple[ScalarOrSchedule, Scalar]
+
+Options = ParamSpec("Options")
+Made = TypeVar("Made")
+
+NO_PARAMS: Final = (
+    "update must be given the params, which this optimizer reads; got None. "
+    "Use optimizer.update(grads, state, params)."
+)
+
+# They choose one of torch's kernels, and no number: here XLA makes the kernel.
+KERNELS: Final = frozenset({"foreach", "fused", "capturable", "differentiable"})
+
+
+def without_kernels(build: Callable[Options, Made]) -> Callable[Options, Made]:
+    """The function, which is also given the options that choose torch's kernels, and drops them.
+
+    They are no part of its signature: a type checker knows none of them.
+    """
+
+    @wraps(build)
+    def made(*args: Options.args, **kwargs: Options.kwargs) -> Made:
+        kept: Any = {name: value for name, value in kwargs.items() if name not in KERNELS}
+        return build(*args, **kept)
+
+    return made
 
 
 def at(option: ScalarOrSchedule, count: Any) -> Any:

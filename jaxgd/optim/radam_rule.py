@@ -17,6 +17,7 @@ from jaxgd.optim.options import (
     check_betas,
     check_lr,
     check_non_negative,
+    without_kernels,
 )
 from jaxgd.optim.precision import widest
 from jaxgd.optim.torch_order import torch_chain
@@ -30,6 +31,7 @@ class RAdamState(NamedTuple):
     exp_avg_sq: optax.Updates
 
 
+@without_kernels
 def radam(
     lr: ScalarOrSchedule = 1e-3,
     betas: Betas = (0.9, 0.999),

@@ -17,11 +17,13 @@ from jaxgd.optim.adam_rule import adam, adamw
 from jaxgd.optim.adamax_rule import adamax
 from jaxgd.optim.asgd_rule import asgd, eta_and_mu
 from jaxgd.optim.lbfgs_rule import lbfgs
+from jaxgd.optim.lion_rule import lion
 from jaxgd.optim.muon_rule import muon
 from jaxgd.optim.nadam_rule import nadam
 from jaxgd.optim.radam_rule import radam
 from jaxgd.optim.rmsprop_rule import rmsprop
 from jaxgd.optim.rprop_rule import rprop
+from jaxgd.optim.schedule_free_rule import schedule_free_adamw, schedule_free_sgd
 from jaxgd.optim.sgd_rule import sgd
 from jaxgd.optim.sparse_adam_rule import sparse_adam
 
@@ -63,6 +65,20 @@ class Row:
     needs: Mapping[str, Options] = field(default_factory=dict)
     thorough: Options | None = None
     checked: Options | None = None
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is to be known of an optimizer that another package than torch has for PyTorch.
+
+    `cls` is its class there. `varied` has another value of each option that changes a number.
+    """
+
+    build: Callable[..., optax.GradientTransformation]
+    package: str
+    cls: str
+    note: str
+    varied: Options
 
 
 _DECAY = {"weight_decay": 0.1}
@@ -146,6 +162,7 @@ REGISTRY: Final[dict[str, Row]] = {
         (),
         "evaluates the loss again within an update; `history_size` 100 is 202 times the parameters",
         counts="no",
+        ours=("history_dtype",),
     ),
     "muon": Row(
         muon,
@@ -220,5 +237,32 @@ REGISTRY: Final[dict[str, Row]] = {
         axes="fixed",
         varied=_ADAM | _MAXIMIZE,
         thorough={},
+    ),
+}
+
+_FREE = {"weight_decay": 0.1, "warmup_steps": 7, "r": 1.0, "weight_lr_power": 1.0}
+
+# Beside torch.optim: known by name, and compared with the package that has them.
+PUBLISHED: Final[dict[str, Published]] = {
+    "lion": Published(
+        lion,
+        "lion_pytorch",
+        "Lion",
+        "the sign of an average",
+        {"lr": 1e-3, "betas": (0.8, 0.95), "weight_decay": 0.1},
+    ),
+    "schedule_free_adamw": Published(
+        schedule_free_adamw,
+        "schedulefree",
+        "AdamWScheduleFree",
+        "the answer is `optim.averaged_params(params, state, betas[0])`",
+        {"lr": 0.01, "betas": (0.8, 0.99), "eps": 1e-3} | _FREE,
+    ),
+    "schedule_free_sgd": Published(
+        schedule_free_sgd,
+        "schedulefree",
+        "SGDScheduleFree",
+        "the answer is `optim.averaged_params(params, state, momentum)`",
+        {"lr": 0.1, "momentum": 0.8} | _FREE,
     ),
 }

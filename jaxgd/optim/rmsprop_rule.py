@@ -17,6 +17,7 @@ from jaxgd.optim.options import (
     check_momentum,
     check_non_negative,
     is_static_zero,
+    without_kernels,
 )
 from jaxgd.optim.torch_order import torch_chain
 
@@ -30,6 +31,7 @@ class RMSpropState(NamedTuple):
     momentum_buffer: optax.Updates | None
 
 
+@without_kernels
 def rmsprop(
     lr: ScalarOrSchedule = 1e-2,
     alpha: Scalar = 0.99,

@@ -7,7 +7,15 @@ import optax
 from jaxtyping import Array, Int
 
 from jaxgd.optim.leaves import Moments, Scalars, Start, counted, leafwise, no_updates
-from jaxgd.optim.options import Scalar, ScalarOrSchedule, at, check, check_lr, check_pair
+from jaxgd.optim.options import (
+    Scalar,
+    ScalarOrSchedule,
+    at,
+    check,
+    check_lr,
+    check_pair,
+    without_kernels,
+)
 from jaxgd.optim.torch_order import torch_chain
 
 
@@ -19,6 +27,7 @@ class RpropState(NamedTuple):
     step_size: optax.Updates
 
 
+@without_kernels
 def rprop(
     lr: ScalarOrSchedule = 1e-2,
     etas: tuple[Scalar, Scalar] = (0.5, 1.2),

@@ -16,6 +16,7 @@ from jaxgd.optim.options import (
     check_momentum,
     check_non_negative,
     is_static_zero,
+    without_kernels,
 )
 from jaxgd.optim.torch_order import torch_chain
 
@@ -27,6 +28,7 @@ class SGDState(NamedTuple):
     momentum_buffer: optax.Updates
 
 
+@without_kernels
 def sgd(
     lr: ScalarOrSchedule = 1e-3,
     momentum: ScalarOrSchedule = 0,

@@ -16,7 +16,7 @@ import numpy as np
 from torch.optim import lr_scheduler
 
 from jaxgd.optim import schedules
-from jaxgd.optim.registry import REGISTRY
+from jaxgd.optim.registry import PUBLISHED, REGISTRY
 from tests import tolerances
 from tests.optim import problems
 from tests.optim.cases import Case, Options, cases_of, compared, options_of
@@ -28,11 +28,13 @@ from tests.optim.schedules.plain_optax import plain_schedule
 from tests.optim.schedules.rates import COUNTS, LR, rates, tolerance_of, torch_options
 from tests.optim.schedules.test_cycles import CYCLIC, ONE_CYCLE
 from tests.optim.schedules.test_singles import SINGLE
+from tests.optim.torchs_table import Outcome, outcomes
 from tests.optim.trajectories import run_jax, run_torch, value_error
 
 OURS = DRAWN | {torch_name: name for torch_name, name, _ in SINGLE.values()}
 DTYPES = ("float64", "float32")
 COLUMNS = ("jaxgd f64", "bound", "optax f64", "jaxgd f32", "bound", "optax f32")
+HALF = ("jaxgd bf16", "bound")
 PROSE = Path(__file__).with_name("parity_page.md")
 Row: TypeAlias = Sequence[float | None]
 
@@ -88,6 +90,25 @@ def optimizer_rows(dtype: str) -> dict[str, Row]:
     return rows
 
 
+def half_rows() -> dict[str, Row]:
+    """In bfloat16, over float32's gradients rounded: ours off torch's, and torch's off float64."""
+    gradients = {
+        name: leaf.astype(jax.numpy.bfloat16).astype(np.float32)
+        for name, leaf in problems.gradients("float32").items()
+    }
+    rows = {}
+    for optimizer in compared():
+        cases = [case for case in shown_cases() if case.optimizer == optimizer]
+        transforms = [case.jaxgd() for case in cases]
+        runs = run_jax(cases, transforms, "bfloat16", gradients)
+        for case, run in zip(cases, runs, strict=True):
+            expected = run_torch(case, "bfloat16", gradients)
+            own = value_error(expected, run_torch(case, "float64", gradients))
+            bound = tolerances.OPTIM_BF16_OF_TORCHS_OWN * own
+            rows[case.id] = (value_error(run.values, expected), bound)
+    return rows
+
+
 def _runs(cases: list[Case], transforms: list[Any], dtype: str) -> dict[str, problems.Arrays]:
     """The values of each transformation over torch's gradients, by the case's name."""
     runs = run_jax(cases, transforms, dtype, problems.gradients(dtype))
@@ -121,12 +142,41 @@ def overview() -> str:
     for name, row in REGISTRY.items():
         held = ", ".join(f"`{buffer}`" for buffer in (*row.buffers, *row.carried))
         lines.append([f"`{name}`", row.torch_class, held or "flat vectors", row.note])
+    for name, each in PUBLISHED.items():
+        lines.append([f"`{name}`", f"{each.package}.{each.cls}", "by its own names", each.note])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def table(first: str, rows: dict[str, Row]) -> str:
+RESULTS = ("passed", "departs", "not expressible", "failed")
+
+
+def counted(optimizer: str, found: list[Outcome]) -> str:
+    """The line of an optimizer in the table of what became of PyTorch's own cases."""
+    counts = [sum(each.result == result for each in found) for result in RESULTS]
+    return f"| {' | '.join([optimizer, *map(str, counts)])} |"
+
+
+def torchs_own() -> str:
+    """What became of PyTorch's own cases, and each reason for what did not pass."""
+    lines = [["optim_db", *RESULTS], ["---"] * 5]
+    found = {name: outcomes(name) for name in REGISTRY}
+    why: dict[tuple[str, str], list[Outcome]] = {}
+    for each in itertools.chain(*found.values()):
+        if each.result in ("departs", "not expressible"):
+            why.setdefault((each.result, each.sentence), []).append(each)
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    rows += [counted(name, each) for name, each in found.items()]
+    reasons = [
+        f"- {result}, {len(each)} of {', '.join(sorted({one.optimizer for one in each}))}: "
+        f"{sentence}."
+        for (result, sentence), each in sorted(why.items())
+    ]
+    return "\n".join([*rows, "", *reasons])
+
+
+def table(first: str, rows: dict[str, Row], columns: Sequence[str] = COLUMNS) -> str:
     """A Markdown table."""
-    lines = [[first, *COLUMNS], ["---"] * (1 + len(COLUMNS))]
+    lines = [[first, *columns], ["---"] * (1 + len(columns))]
     lines += [[f"`{name}`", *map(_shown, row)] for name, row in rows.items()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -146,10 +196,15 @@ def page() -> str:
         double, single = (rows(dtype) for dtype in DTYPES)
         return {name: (*double[name], *single[name]) for name in double}
 
+    half = half_rows()
+    optimizer_table = {name: (*row, *half[name]) for name, row in both(optimizer_rows).items()}
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        own = torchs_own()
     return Template(PROSE.read_text()).substitute(
         versions=", ".join(f"{name} {version(name)}" for name in ("torch", "optax", "jax")),
         overview=overview(),
-        optimizers=table("torch.optim", both(optimizer_rows)),
+        optimizers=table("torch.optim", optimizer_table, (*COLUMNS, *HALF)),
+        torchs_own=own,
         schedules=table("torch.optim.lr_scheduler", both(schedule_rows)),
     )
 

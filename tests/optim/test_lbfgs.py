@@ -208,3 +208,33 @@ def test_without_a_closure():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         lbfgs(**options)
+
+
+def test_pairs_in_half_precision_reach_the_minimum():
+    """At half the memory, and a little above half of the state."""
+    rng = np.random.default_rng(0)
+    rows = jnp.asarray(rng.normal(size=(40, 12)), jnp.float32)
+    target = rows @ jnp.arange(12.0, dtype=jnp.float32)
+
+    def loss(w):
+        return jnp.mean(jnp.square(rows @ w - target)) + 0.01 * (w @ w)
+
+    def reached(**options):
+        tx, w = lbfgs(line_search_fn="strong_wolfe", **options), jnp.zeros(12)
+        state = tx.init(w)
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+
+        @jax.jit
+        def update(w, state):
+            value, grad = jax.value_and_grad(loss)(w)
+            updates, state = tx.update(grad, state, w, value=value, value_fn=loss)
+            return optax.apply_updates(w, updates), state
+
+        for _ in range(4):
+            w, state = update(w, state)
+        assert state.old_dirs.dtype == options.get("history_dtype", jnp.float32)
+        return w, size
+
+    (full, whole), (half, less) = reached(), reached(history_dtype=jnp.bfloat16)
+    np.testing.assert_allclose(half, full, rtol=0, atol=tolerances.LBFGS_F32 * 11)
+    assert less < 0.6 * whole

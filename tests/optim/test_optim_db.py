@@ -1,80 +1,49 @@
 """PyTorch's own table of optimizer configurations and of bad ones, on both sides."""
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import pytest
-import torch
-from torch.testing._internal.common_optimizers import optim_db
 
 from jaxgd import optim
+from jaxgd.optim.options import KERNELS
 from jaxgd.optim.registry import REGISTRY
-from tests.optim import problems
-from tests.optim.cases import OPTIMIZERS, Case, torch_class
-from tests.optim.gate import errors_over_bound
-from tests.optim.trajectories import run_jax
+from tests.optim import torchs_table
+from tests.optim.parity_page import counted
+from tests.optim.test_signatures import defaults, torchs_own
+from tests.optim.torchs_table import INFOS, outcomes
 
-# Those too that are compared along runs of their own.
-ALL = {name: torch_class(name) for name in REGISTRY}
-INFOS = {name: info for name in OPTIMIZERS for info in optim_db if info.optim_cls is ALL[name]}
+PAGE = (Path(__file__).parents[2] / "docs" / "torch-parity.md").read_text()
 
-# They choose a kernel of torch's, and no number.
-KERNELS = {"foreach", "fused", "differentiable", "capturable"}
+pytestmark = [pytest.mark.optax_promotion, pytest.mark.usefixtures("x64")]
 
 
-def in_jax(options):
-    """Torch's options with JAX scalars for its tensors."""
-    return {
-        name: jnp.asarray(value.numpy()) if isinstance(value, torch.Tensor) else value
-        for name, value in options.items()
-    }
+@pytest.mark.parametrize("optimizer", REGISTRY)
+def test_nothing_of_torchs_own_cases_fails(optimizer):
+    found = outcomes(optimizer)
+    assert [each for each in found if each.result == "failed"] == []
+    assert [each for each in found if each.result != "passed" and not each.sentence] == []
+    assert counted(optimizer, found) in PAGE, "python -m tests.optim.parity_page"
 
 
-def in_torch(optimizer, options):
-    """Torch's options; SparseAdam would round its step size to the float32 of a tensor lr."""
-    if optimizer == "sparse_adam" and isinstance(options.get("lr"), torch.Tensor):
-        return options | {"lr": options["lr"].item()}
-    return options
+def test_torchs_table_has_every_optimizer():
+    assert {info.optim_cls.__name__ for info in INFOS.values()} == torchs_own()
 
 
-@pytest.mark.parametrize("optimizer", INFOS)
-def test_every_configuration_equals_torch(optimizer):
-    inputs = INFOS[optimizer].optim_inputs_func(device="cpu")
-    cases = [Case(optimizer, in_torch(optimizer, entry.kwargs)) for entry in inputs]
-    transforms = [optim.by_name(optimizer)(**in_jax(case.options)) for case in cases]
-    runs = run_jax(cases, transforms, "float64", problems.gradients("float64"))
-    over = {
-        entry.desc: errors
-        for entry, case, run in zip(inputs, cases, runs, strict=True)
-        if (errors := errors_over_bound(case, run, "float64"))
-    }
-    assert over == {}
-    assert len(inputs) >= 4
+def test_a_canary_of_each_way(monkeypatch):
+    """An lr of 1e-4 more, with groups, flags and absent gradients, is seen in every input."""
+    wrong = REGISTRY["sgd"].build
+
+    def larger(lr=1e-3, **options):
+        return wrong(lr=lr * (1 + 1e-4), **options)
+
+    monkeypatch.setattr(optim, "by_name", lambda name: larger)
+    found = [each for each in torchs_table._trained("sgd") if ", groups" not in each.entry]
+    assert {each.result for each in found} == {"failed", "departs"}
 
 
-@pytest.mark.parametrize("optimizer", [name for name in ALL if name not in INFOS])
-def test_every_configuration_of_the_others_is_accepted(optimizer):
-    """Those that are compared along runs of their own: the options, kernels aside, make a state."""
-    (info,) = (info for info in optim_db if info.optim_cls is ALL[optimizer])
-    inputs = info.optim_inputs_func(device="cpu")
-    for entry in inputs:
-        options = {name: value for name, value in entry.kwargs.items() if name not in KERNELS}
-        optim.by_name(optimizer)(**in_jax(options)).init({"w": jnp.ones((2, 2))})
-    assert len(inputs) >= 4
-
-
-def bad_options():
-    """Each of the table's errors that is about an option we have, rather than the parameters."""
-    for name, cls in ALL.items():
-        (info,) = (info for info in optim_db if info.optim_cls is cls)
-        for error in info.optim_error_inputs_func(device="cpu", dtype=torch.float64):
-            entry = error.optimizer_error_input
-            if entry.kwargs and not KERNELS & set(entry.kwargs):
-                yield pytest.param(name, error, id=f"{name}: {entry.desc}")
-
-
-@pytest.mark.parametrize(("optimizer", "error"), list(bad_options()))
-def test_every_bad_option_is_refused_by_both(optimizer, error):
-    options = error.optimizer_error_input.kwargs
-    with pytest.raises(error.error_type, match=error.error_regex):
-        ALL[optimizer]([torch.zeros(2, 2, requires_grad=True)], **options)
-    with pytest.raises((ValueError, TypeError)):
-        optim.by_name(optimizer)(**options)
+@pytest.mark.parametrize("optimizer", REGISTRY)
+def test_what_chooses_a_kernel_is_taken_where_torch_has_it(optimizer):
+    theirs = KERNELS & set(defaults(INFOS[optimizer].optim_cls))
+    optim.by_name(optimizer)(**dict.fromkeys(theirs, False)).init({"w": jnp.ones((2, 2))})
+    assert not KERNELS & set(defaults(optim.by_name(optimizer)))

@@ -87,6 +87,13 @@ def test_decoupled_decay_asks_for_the_parameters():
         tx.update(grads, tx.init(grads))
 
 
+@pytest.mark.parametrize("optimizer", ["lbfgs"])
+def test_a_rule_that_reads_the_parameters_asks_for_them(optimizer):
+    tx, grads = optim.by_name(optimizer)(), {"w": jnp.ones(2)}
+    with pytest.raises(ValueError, match=r"update must be given the params.*Use optimizer\.update"):
+        tx.update(grads, tx.init(grads))
+
+
 def test_an_unknown_name_offers_the_nearest():
     with pytest.raises(ValueError, match=r"one of adadelta, .*; got 'AdamWW'. Use 'adamw'?"):
         optim.by_name("AdamWW")

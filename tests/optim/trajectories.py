@@ -52,15 +52,21 @@ def run_torch(case: Case, dtype: str, gradients: Arrays) -> Arrays:
     params = {k: torch.tensor(v).to(torch_dtype).requires_grad_() for k, v in start.items()}
     stream = {k: torch.tensor(v).to(torch_dtype) for k, v in layout(case, gradients, 1).items()}
     optimizer, after_step = case.torch(list(params.values()))
-    trajectory = [{k: p.detach().numpy().copy() for k, p in params.items()}]
+    trajectory = [{k: _numpy(p) for k, p in params.items()}]
     for t in range(problems.UPDATES):
         for name, param in params.items():
             grad = stream[name][t].clone()
             param.grad = grad.to_sparse() if case.optimizer in SPARSE else grad
         optimizer.step()
         after_step()
-        trajectory.append({k: p.detach().numpy().copy() for k, p in params.items()})
+        trajectory.append({k: _numpy(p) for k, p in params.items()})
     return unflatten(case, {k: np.stack([p[k] for p in trajectory]) for k in params})
+
+
+def _numpy(param: torch.Tensor) -> np.ndarray:
+    """A copy of the values, of bfloat16 in float32."""
+    wide = param.detach().float() if param.dtype is torch.bfloat16 else param.detach()
+    return wide.numpy().copy()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +143,10 @@ def _array(dtype: str):
 
 def value_error(actual: Arrays, expected: Arrays) -> float:
     """The worst |Δp| at any update, against the leaf's scale: the largest |p| of its trajectory."""
-    return max(_ratio(_size(actual[k] - expected[k]), _size(expected[k]).max()) for k in expected)
+    return max(
+        _ratio(_size(_wide(actual[k]) - _wide(leaf)), _size(leaf).max())
+        for k, leaf in expected.items()
+    )
 
 
 def update_error(actual: Arrays, expected: Arrays, dtype: str) -> float:
@@ -160,6 +169,10 @@ def _ratio(error: np.ndarray, scale: float) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(error == 0, 0.0, error / scale)
     return float(np.nan_to_num(ratio, nan=np.inf).max())
+
+
+def _wide(leaf: np.ndarray) -> np.ndarray:
+    return leaf.astype(np.float64)
 
 
 def _size(leaf: np.ndarray) -> np.ndarray:

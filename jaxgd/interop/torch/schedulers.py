@@ -34,8 +34,13 @@ def plateau_from_torch(scheduler: Any, lr: float) -> PlateauState:
             f"scheduler must be a ReduceLROnPlateau; got one without {sorted(missing)}. "
             "Of the others give from_torch their last_epoch as step."
         )
-    counts = (jnp.asarray(given[name], int) for name in ("num_bad_epochs", "cooldown_counter"))
-    return PlateauState(widest(lr), widest(number(given["best"])), *counts)
+    return PlateauState(
+        lr=widest(lr),
+        best=widest(number(given["best"])),
+        num_bad_epochs=jnp.asarray(given["num_bad_epochs"], int),
+        cooldown_counter=jnp.asarray(given["cooldown_counter"], int),
+        step=jnp.asarray(given.get("last_epoch", 0), int),
+    )
 
 
 def to_torch_scheduler_state_dict(

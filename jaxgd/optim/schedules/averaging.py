@@ -9,7 +9,7 @@ from jaxgd.optim.schedules.schedule import Real, Schedule, shown
 
 @shown
 def swa_lr(
-    lr: Scalar, swa_lr: Scalar, anneal_epochs: int = 10, anneal_strategy: str = "cos"
+    lr: Scalar, swa_lr: Scalar, anneal_epochs: Scalar = 10, anneal_strategy: str = "cos"
 ) -> Schedule:
     """`lr` annealed to `swa_lr` in `anneal_epochs` updates, by a half cosine or a line, then there.
 
@@ -30,7 +30,8 @@ def swa_lr(
         )
 
     def share(c: Real) -> Real:
-        t = jnp.minimum(c / anneal_epochs, 1.0) if anneal_epochs else jnp.ones_like(c)
+        length = widest(anneal_epochs)
+        t = jnp.where(length == 0, 1.0, jnp.minimum(c / jnp.maximum(length, 1), 1.0))
         return (1 - jnp.cos(jnp.pi * t)) / 2 if anneal_strategy == "cos" else t
 
     def between(rate: Real, c: Real) -> Real:

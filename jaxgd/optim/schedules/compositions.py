@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,15 @@ from jaxtyping import Float
 from jaxgd.optim.options import Scalar, check
 from jaxgd.optim.precision import widest
 from jaxgd.optim.schedules.cycles import Cycle
-from jaxgd.optim.schedules.schedule import OfCount, Real, Schedule, shown, tabulated
+from jaxgd.optim.schedules.schedule import (
+    OfCount,
+    Real,
+    Schedule,
+    check_same_lr,
+    rescaled,
+    shown,
+    tabulated,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,6 +30,7 @@ class Composition:
     rate: OfCount
     momentum: OfCount | None
     call: str = "Composition(…)"
+    traced: bool = False
 
     def __repr__(self) -> str:
         """The call that makes it, with those that make its parts."""
@@ -32,7 +42,7 @@ class Composition:
 
 
 @shown
-def sequential_lr(schedulers: Sequence[Callable], milestones: Sequence[int]) -> Composition:
+def sequential_lr(schedulers: Sequence[Callable], milestones: Sequence[Scalar]) -> Composition:
     """One schedule after another, each starting its own count at its milestone.
 
         schedulers[i](c − milestones[i−1])   for milestones[i−1] ≤ c < milestones[i]
@@ -52,7 +62,8 @@ def sequential_lr(schedulers: Sequence[Callable], milestones: Sequence[int]) -> 
             f"got {len(milestones)} milestones for {len(schedulers)} schedulers. "
             "Give the count at which each schedule after the first begins."
         )
-    if any(late < early for early, late in zip([0, *milestones], milestones, strict=False)):
+    known = [m for m in milestones if not isinstance(m, jax.core.Tracer)]
+    if any(late < early for early, late in zip([0, *known], known, strict=False)):
         raise ValueError(
             f"milestones must be non-negative and rise; got {list(milestones)}. Sort them."
         )
@@ -61,27 +72,27 @@ def sequential_lr(schedulers: Sequence[Callable], milestones: Sequence[int]) -> 
     )
 
 
-def _sequence(schedules: Sequence[Schedule], starts: Sequence[int]) -> OfCount:
+def _sequence(schedules: Sequence[Schedule], starts: Sequence[Scalar]) -> OfCount:
     """The rate of schedules that begin at these counts, but for the first."""
 
     def rate_at(count: Scalar) -> Real:
         c = widest(count)
         rate = schedules[0](c)
         for i, (start, schedule) in enumerate(zip(starts, schedules[1:], strict=True)):
-            own_count = jnp.maximum(c - start, 0)
-            if schedule.resumes is not None and start > 0:
-                found = _sequence(schedules[: i + 1], starts[:i])(start - 1)
-                begun = schedule.resumes(found, own_count)
-            else:
-                begun = schedule(own_count)
-            rate = jnp.where(c < start, rate, begun)
+            first = widest(start)
+            own_count = jnp.maximum(c - first, 0)
+            begun = schedule(own_count)
+            if schedule.resumes is not None:
+                found = _sequence(schedules[: i + 1], starts[:i])(jnp.maximum(first - 1, 0))
+                begun = jnp.where(first > 0, schedule.resumes(found, own_count), begun)
+            rate = jnp.where(c < first, rate, begun)
         return rate
 
     return rate_at
 
 
 def _momentum(
-    schedulers: Sequence[Callable], ends: Sequence[int | float], begin: int | None = None
+    schedulers: Sequence[Callable], ends: Sequence[Scalar], begin: Scalar | None = None
 ) -> OfCount | None:
     """The momentum of the one schedule that cycles it; each begins at the last's end."""
     cycled = [i for i, each in enumerate(schedulers) if getattr(each, "momentum", None) is not None]
@@ -95,7 +106,13 @@ def _momentum(
     (i,) = cycled
     cycle: Callable = getattr(schedulers[i], "momentum")  # noqa: B009 (not of every schedule)
     start = (0 if i == 0 else ends[i - 1]) if begin is None else begin
-    return lambda count: cycle(jnp.clip(widest(count), start, max(ends[i] - 1, start)) - start)
+
+    def momentum(count: Scalar) -> Real:
+        first = widest(start)
+        last = jnp.maximum(widest(ends[i]) - 1, first)
+        return cycle(jnp.clip(widest(count), first, last) - first)
+
+    return momentum
 
 
 @shown
@@ -110,30 +127,47 @@ def chained_scheduler(schedulers: Sequence[Callable], *, total_steps: int) -> Co
     overwrite r.
 
     Departs from torch.optim.lr_scheduler.ChainedScheduler: such a chain has no closed form, so it
-    is run once for `total_steps` updates, and later counts give NaN; compositions are refused.
+    is run for `total_steps` updates, in doubles and once if its options are numbers, and where they
+    are traced in the widest enabled float; later counts give NaN. Compositions are refused.
     """
     schedules = _checked(schedulers)
     remedy = "Use the number of updates of the run."
     check("total_steps", total_steps, "at least 1", lambda value: value >= 1, remedy)
-    if any(isinstance(schedule.lr, jax.core.Tracer) for schedule in schedules):
-        raise TypeError(
-            "lr must be a number, as the chain is run when it is made; got a traced lr. "
-            "Make the chain outside jit and vmap, or of lr=1.0 and multiply its rate."
-        )
+    momentum = _momentum(schedulers, [np.inf] * len(schedulers), 0)
+    if any(schedule.traced for schedule in schedules):
+        return Composition(_traced_chain(schedules, total_steps), momentum)
     alone = [_own_rates(schedule, total_steps) for schedule in schedules]
     rates = np.empty(total_steps)
     rate = base = float(schedules[0].lr)
     for count in range(total_steps):
         for schedule, values in zip(schedules, alone, strict=True):
             before = values[count - 1] if count else base
-            rate = _rescale(rate, schedule.floor, before, values[count])
+            rate = _in_doubles(rate, schedule.floor, before, values[count])
         rates[count] = rate
-    table, momentum = tabulated(rates), _momentum(schedulers, [np.inf] * len(schedulers), 0)
+    table = tabulated(rates)
     return Composition(lambda count: table(widest(count)), momentum)
 
 
-def _rescale(rate: float, floor: float | None, before: float, now: float) -> float:
-    """The rate after a schedule whose own value goes from `before` to `now`."""
+def _traced_chain(schedules: Sequence[Schedule], total_steps: int) -> OfCount:
+    """The rates of a chain whose options have no value yet, run where they have one."""
+
+    def turn(rate: Real, alone: list[tuple[Real, Real]]) -> tuple[Real, Real]:
+        for schedule, (before, now) in zip(schedules, alone, strict=True):
+            rate = rescaled(rate, schedule.floor, before, now)
+        return rate, rate
+
+    def rate_at(count: Scalar) -> Real:
+        base = widest(schedules[0].lr)
+        now = [jax.vmap(each)(jnp.arange(total_steps)) for each in schedules]
+        alone = [(jnp.concatenate([base[None], rates[:-1]]), rates) for rates in now]
+        rates = jax.lax.scan(turn, base, alone)[1]
+        return rates.at[widest(count).astype(int)].get(mode="fill", fill_value=jnp.nan)
+
+    return rate_at
+
+
+def _in_doubles(rate: float, floor: Any, before: float, now: float) -> float:
+    """What `rescaled` says, of Python's numbers."""
     if floor is None:
         return now
     if before == floor:
@@ -162,15 +196,14 @@ def _checked(schedulers: Sequence[Callable]) -> list[Schedule]:
         )
     known = [each.initial_lr for each in allowed if isinstance(each, Cycle)]
     rates = [each.lr for each in allowed if isinstance(each, Schedule)]
-    known = [lr for lr in [*known, *rates] if lr is not None]
-    known = [lr for lr in known if not isinstance(lr, jax.core.Tracer)]
-    if any(lr != known[0] for lr in known):
-        raise ValueError(
-            "schedulers must share one lr, as they share torch's optimizer (one_cycle_lr makes it "
-            f"max_lr / div_factor); got {known}. Give all of them the same lr."
-        )
+    check_same_lr([lr for lr in [*known, *rates] if lr is not None])
     return [
-        Schedule(each(0) if each.initial_lr is None else each.initial_lr, each.lr, floor=None)
+        Schedule(
+            each(0) if each.initial_lr is None else each.initial_lr,
+            each.lr,
+            floor=None,
+            traced=each.traced,
+        )
         if isinstance(each, Cycle)
         else each
         for each in allowed

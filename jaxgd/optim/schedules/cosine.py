@@ -1,6 +1,5 @@
 """Cosine annealing: forever to and fro, or with warm restarts."""
 
-from itertools import accumulate, repeat, takewhile
 from math import pi
 
 import jax.numpy as jnp
@@ -9,11 +8,11 @@ from jaxgd.optim.options import Scalar, check
 from jaxgd.optim.precision import widest
 from jaxgd.optim.schedules.schedule import Real, Schedule, shown
 
-LAST_COUNT = 2**31 - 1  # optax counts in int32
+PERIODS = 31  # each at least twice as long as the last: together 2³¹ - 1, optax's last count
 
 
 @shown
-def cosine_annealing_lr(lr: Scalar, T_max: int, eta_min: float = 0.0) -> Schedule:
+def cosine_annealing_lr(lr: Scalar, T_max: Scalar, eta_min: Scalar = 0.0) -> Schedule:
     """`lr` annealed to `eta_min` in `T_max` updates, back in as many, and so on.
 
         eta_min + (lr − eta_min) · (1 + cos(π c / T_max)) / 2
@@ -25,15 +24,16 @@ def cosine_annealing_lr(lr: Scalar, T_max: int, eta_min: float = 0.0) -> Schedul
     check("T_max", T_max, "at least 1", lambda value: value >= 1, remedy)
 
     def closed_form(c: Real) -> Real:
-        phase = jnp.mod(c, 2 * T_max) / T_max  # whole turns leave first: cos stays exact in f32
-        return eta_min + (widest(lr) - eta_min) * (1 + jnp.cos(pi * phase)) / 2
+        half, low = widest(T_max), widest(eta_min)
+        phase = jnp.mod(c, 2 * half) / half  # whole turns leave first: cos stays exact in f32
+        return low + (widest(lr) - low) * (1 + jnp.cos(pi * phase)) / 2
 
     return Schedule(lr, closed_form, floor=eta_min)
 
 
 @shown
 def cosine_annealing_warm_restarts(
-    lr: Scalar, T_0: int, T_mult: int = 1, eta_min: float = 0.0
+    lr: Scalar, T_0: Scalar, T_mult: Scalar = 1, eta_min: Scalar = 0.0
 ) -> Schedule:
     """`lr` annealed to `eta_min` and set back, each period `T_mult` times as long as the last.
 
@@ -49,16 +49,15 @@ def cosine_annealing_warm_restarts(
         check(name, value, "a positive integer", lambda v: v >= 1 and v == int(v), remedy)
 
     def position(c: Real) -> Real:
-        if T_mult == 1:
-            return jnp.mod(c, T_0) / T_0
-        lengths = accumulate(repeat(T_mult), lambda length, _: length * T_mult, initial=T_0)
-        starts = takewhile(lambda start: start <= LAST_COUNT, accumulate(lengths, initial=0))
-        restarts = jnp.asarray(list(starts), c.dtype)
-        period = jnp.searchsorted(restarts, c, side="right") - 1
-        start = restarts[period]
-        return (c - start) / (start * (T_mult - 1) + T_0)
+        first, growth = widest(T_0), widest(T_mult)
+        lengths = first * growth ** jnp.arange(PERIODS, dtype=c.dtype)
+        starts = jnp.cumsum(lengths) - lengths
+        period = jnp.searchsorted(starts, c, side="right") - 1
+        growing = (c - starts[period]) / lengths[period]
+        return jnp.where(growth == 1, jnp.mod(c, first) / first, growing)
 
     def closed_form(c: Real) -> Real:
-        return eta_min + (widest(lr) - eta_min) * (1 + jnp.cos(pi * position(c))) / 2
+        low = widest(eta_min)
+        return low + (widest(lr) - low) * (1 + jnp.cos(pi * position(c))) / 2
 
     return Schedule(lr, closed_form, floor=None)

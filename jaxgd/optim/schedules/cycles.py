@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxgd.optim.options import Scalar, check
@@ -23,6 +24,7 @@ class Cycle:
     momentum: OfCount | None
     initial_lr: Scalar | None = None  # that OneCycleLR gives torch's optimizer
     call: str = "Cycle(…)"
+    traced: bool = False
 
     def __repr__(self) -> str:
         """The call that makes it."""
@@ -37,15 +39,15 @@ class Cycle:
 def cyclic_lr(
     base_lr: Scalar,
     max_lr: Scalar,
-    step_size_up: int = 2000,
-    step_size_down: int | None = None,
+    step_size_up: Scalar = 2000,
+    step_size_down: Scalar | None = None,
     mode: str = "triangular",
-    gamma: float = 1.0,
+    gamma: Scalar = 1.0,
     scale_fn: Callable[[Any], Any] | None = None,
     scale_mode: str = "cycle",
     cycle_momentum: bool = True,
-    base_momentum: float = 0.8,
-    max_momentum: float = 0.9,
+    base_momentum: Scalar = 0.8,
+    max_momentum: Scalar = 0.9,
 ) -> Cycle:
     """A triangle wave between `base_lr` and `max_lr`, its height scaled by `mode`.
 
@@ -58,15 +60,16 @@ def cyclic_lr(
     Source: Cyclical learning rates (Smith, 2017).
     Departs from torch.optim.lr_scheduler.CyclicLR: `scale_fn` is traced.
     """
-    up = step_size_up
-    down = up if step_size_down is None else step_size_down
+    rising = step_size_up
+    falling = rising if step_size_down is None else step_size_down
     remedy = "Use the number of updates of each half of a cycle."
-    check("step_size_up", up, "positive", lambda v: v > 0, remedy)
-    check("step_size_down", down, "at least 0", lambda v: v >= 0, remedy)
+    check("step_size_up", rising, "positive", lambda v: v > 0, remedy)
+    check("step_size_down", falling, "at least 0", lambda v: v >= 0, remedy)
     if scale_fn is None:
         scale_fn, scale_mode = _named_scale(mode, gamma)
 
     def height(c: Real) -> Real:
+        up, down = widest(rising), widest(falling)
         position = jnp.mod(c, up + down)
         fall = (up + down - position) / jnp.maximum(down, 1)  # of none, it is never looked at
         rise_and_fall = jnp.where(position <= up, position / up, fall)
@@ -77,7 +80,8 @@ def cyclic_lr(
         return widest(base_lr) + (widest(max_lr) - widest(base_lr)) * height(widest(c))
 
     def momentum(c: Scalar) -> Real:
-        return max_momentum - (max_momentum - base_momentum) * height(widest(c))
+        high, low = widest(max_momentum), widest(base_momentum)
+        return high - (high - low) * height(widest(c))
 
     return Cycle(lr, momentum if cycle_momentum else None)
 
@@ -85,16 +89,16 @@ def cyclic_lr(
 @shown
 def one_cycle_lr(
     max_lr: Scalar,
-    total_steps: int | None = None,
-    epochs: int | None = None,
-    steps_per_epoch: int | None = None,
-    pct_start: float = 0.3,
+    total_steps: Scalar | None = None,
+    epochs: Scalar | None = None,
+    steps_per_epoch: Scalar | None = None,
+    pct_start: Scalar = 0.3,
     anneal_strategy: str = "cos",
     cycle_momentum: bool = True,
-    base_momentum: float = 0.85,
-    max_momentum: float = 0.95,
-    div_factor: float = 25.0,
-    final_div_factor: float = 1e4,
+    base_momentum: Scalar = 0.85,
+    max_momentum: Scalar = 0.95,
+    div_factor: Scalar = 25.0,
+    final_div_factor: Scalar = 1e4,
     three_phase: bool = False,
 ) -> Cycle:
     """One rise to `max_lr` and one fall far below its start, momentum the other way round.
@@ -111,7 +115,8 @@ def one_cycle_lr(
     total = _total_steps(total_steps, epochs, steps_per_epoch)
     remedy = "Use the share of updates that raise the rate."
     check("pct_start", pct_start, "in [0, 1]", lambda value: 0 <= value <= 1, remedy)
-    if pct_start * total == 1:
+    rise_ends = pct_start * total
+    if not isinstance(rise_ends, jax.core.Tracer) and rise_ends == 1:
         raise ValueError(
             f"pct_start * total_steps must not be 1: a rise of no updates has no slope; "
             f"got {pct_start} * {total}. Use pct_start=0 to start from the peak."
@@ -121,8 +126,8 @@ def one_cycle_lr(
             f"anneal_strategy must be 'cos' or 'linear'; got {anneal_strategy!r}. "
             "Use 'cos', the default."
         )
-    rise = pct_start * total - 1.0
-    ends = [rise, 2 * pct_start * total - 2.0, total - 1.0] if three_phase else [rise, total - 1.0]
+    rise = rise_ends - 1.0
+    ends = [rise, 2 * rise_ends - 2.0, total - 1.0] if three_phase else [rise, total - 1.0]
 
     def through(levels: list[Scalar]) -> OfCount:
         """The levels, annealed from one to the next between the ends of the phases."""
@@ -146,7 +151,9 @@ def one_cycle_lr(
     return Cycle(lr, momentum if cycle_momentum else None, start)
 
 
-def _anneal(strategy: str, c: Real, begin: float, end: float, first: Scalar, last: Scalar) -> Real:
+def _anneal(
+    strategy: str, c: Real, begin: Scalar, end: Scalar, first: Scalar, last: Scalar
+) -> Real:
     """From `first` at count `begin` to `last` at count `end`, by a half cosine or a line.
 
     At the end of a line stands what torch's doubles make of it, `(last - first) + first`: a last
@@ -159,7 +166,7 @@ def _anneal(strategy: str, c: Real, begin: float, end: float, first: Scalar, las
     return jnp.where(c == end, widest((last - first) * 1.0 + first), line)
 
 
-def _named_scale(mode: str, gamma: float) -> tuple[Callable[[Any], Any], str]:
+def _named_scale(mode: str, gamma: Scalar) -> tuple[Callable[[Any], Any], str]:
     """The scale function of a named mode, and whether it counts cycles or updates."""
     scales: dict[str, tuple[Callable[[Any], Any], str]] = {
         "triangular": (jnp.ones_like, "cycle"),
@@ -173,15 +180,21 @@ def _named_scale(mode: str, gamma: float) -> tuple[Callable[[Any], Any], str]:
     return scales[mode]
 
 
-def _total_steps(total_steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:
+def _total_steps(
+    total_steps: Scalar | None, epochs: Scalar | None, steps_per_epoch: Scalar | None
+) -> Scalar:
     """The length of the cycle, given whole or as epochs of so many updates."""
     if total_steps is None and epochs is not None and steps_per_epoch is not None:
-        total_steps = epochs * steps_per_epoch if min(epochs, steps_per_epoch) > 0 else 0
+        total_steps = epochs * steps_per_epoch
+        if not isinstance(total_steps, jax.core.Tracer) and min(epochs, steps_per_epoch) <= 0:
+            total_steps = 0
     if total_steps is None:
         raise ValueError(
             "total_steps, or both epochs and steps_per_epoch, must be given; got "
             f"epochs={epochs}, steps_per_epoch={steps_per_epoch}. Use the length of the run."
         )
+    if isinstance(total_steps, jax.core.Tracer):
+        return widest(total_steps)
     if total_steps < 1:
         raise ValueError(
             f"total_steps, epochs and steps_per_epoch must be positive; got total_steps="

@@ -1,9 +1,9 @@
 """Schedules that multiply the learning rate: by a function, a step, a ramp or a power."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -56,7 +56,7 @@ def multiplicative_lr(
 
 
 @shown
-def step_lr(lr: Scalar, step_size: int, gamma: float = 0.1) -> Schedule:
+def step_lr(lr: Scalar, step_size: Scalar, gamma: Scalar = 0.1) -> Schedule:
     """`lr` times `gamma` once every `step_size` updates.
 
         lr · γ^⌊c / step_size⌋
@@ -65,11 +65,11 @@ def step_lr(lr: Scalar, step_size: int, gamma: float = 0.1) -> Schedule:
     """
     remedy = "Use the number of updates between two decays."
     check("step_size", step_size, "a positive integer", is_positive_integer, remedy)
-    return Schedule(lr, lambda c: widest(lr) * power(gamma, c // step_size))
+    return Schedule(lr, lambda c: widest(lr) * power(gamma, c // widest(step_size)))
 
 
 @shown
-def multi_step_lr(lr: Scalar, milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
+def multi_step_lr(lr: Scalar, milestones: Sequence[Scalar], gamma: Scalar = 0.1) -> Schedule:
     """`lr` times `gamma` once for every milestone reached; one listed twice counts twice.
 
         lr · γ^#{m : m ≤ c}
@@ -79,17 +79,19 @@ def multi_step_lr(lr: Scalar, milestones: Sequence[int], gamma: float = 0.1) -> 
     for milestone in milestones:
         remedy = "Use the counts of updates at which the rate decays."
         check("milestones", milestone, "integers", lambda value: value == int(value), remedy)
-    reached = sorted(m for m in milestones if m >= 0)  # torch's counts never meet a negative one
 
     def closed_form(c: Real) -> Real:
-        decays = jnp.searchsorted(jnp.asarray(reached, c.dtype), c, side="right")
+        given = [widest(m) for m in milestones] if _traced(milestones) else list(milestones)
+        at = jnp.asarray(given, c.dtype)
+        # torch's counts never meet a negative one
+        decays = jnp.searchsorted(jnp.sort(jnp.where(at < 0, jnp.inf, at)), c, side="right")
         return widest(lr) * power(gamma, decays.astype(c.dtype))
 
     return Schedule(lr, closed_form)
 
 
 @shown
-def constant_lr(lr: Scalar, factor: float = 1.0 / 3, total_iters: int = 5) -> Schedule:
+def constant_lr(lr: Scalar, factor: Scalar = 1.0 / 3, total_iters: Scalar = 5) -> Schedule:
     """`lr` times `factor` for the first `total_iters` updates, then `lr`.
 
     `total_iters=0` holds the factor forever, as torch does.
@@ -99,16 +101,20 @@ def constant_lr(lr: Scalar, factor: float = 1.0 / 3, total_iters: int = 5) -> Sc
     """
     _check_factor("factor", factor)
     _check_total_iters(total_iters)
-    end = total_iters or math.inf
-    return Schedule(lr, lambda c: widest(lr) * jnp.where(c < end, factor, 1.0))
+
+    def closed_form(c: Real) -> Real:
+        end = widest(total_iters)
+        return widest(lr) * jnp.where((c < end) | (end == 0), widest(factor), 1.0)
+
+    return Schedule(lr, closed_form)
 
 
 @shown
 def linear_lr(
     lr: Scalar,
-    start_factor: float = 1.0 / 3,
-    end_factor: float = 1.0,
-    total_iters: int = 5,
+    start_factor: Scalar = 1.0 / 3,
+    end_factor: Scalar = 1.0,
+    total_iters: Scalar = 5,
 ) -> Schedule:
     """`lr` times a factor that moves in a straight line, then stays.
 
@@ -123,23 +129,22 @@ def linear_lr(
     remedy = "Use a small factor for a start near zero."
     check("start_factor", start_factor, "in (0, 1]", lambda value: 0 < value <= 1, remedy)
     _check_total_iters(total_iters)
-    if total_iters == 0:
-        return constant_lr(lr, start_factor, 0)
     last = _end_of_recursion(lr, start_factor, end_factor, total_iters)
 
     def closed_form(c: Real) -> Real:
-        way = jnp.minimum(c, total_iters) / total_iters
-        rate = widest(lr) * (start_factor * (1 - way) + end_factor * way)
-        return jnp.where(c < total_iters, rate, widest(last))
+        end = widest(total_iters)
+        way = jnp.minimum(c, end) / jnp.maximum(end, 1)
+        rate = widest(lr) * (widest(start_factor) * (1 - way) + widest(end_factor) * way)
+        return jnp.where((c < end) | (end == 0), rate, widest(last))
 
     return Schedule(lr, closed_form)
 
 
-def _end_of_recursion(lr: Scalar, start: float, end: float, total_iters: int) -> Scalar:
+def _end_of_recursion(lr: Scalar, start: Scalar, end: Scalar, total_iters: Scalar) -> Scalar:
     """The rate that LinearLR ends at: lr · end, and where that is 0 what torch's doubles leave."""
     known = all(isinstance(option, (int, float)) for option in (lr, start, end, total_iters))
     if not known or end != 0:
-        return lr * end
+        return widest(lr) * widest(end) if _traced((lr, end)) else lr * end
     rate = lr * start
     for c in range(1, int(total_iters) + 1):
         rate *= 1.0 + (end - start) / (total_iters * start + (c - 1) * (end - start))
@@ -147,7 +152,7 @@ def _end_of_recursion(lr: Scalar, start: float, end: float, total_iters: int) ->
 
 
 @shown
-def exponential_lr(lr: Scalar, gamma: float) -> Schedule:
+def exponential_lr(lr: Scalar, gamma: Scalar) -> Schedule:
     """`lr` times `gamma` once every update.
 
         lr · γ^c
@@ -158,7 +163,7 @@ def exponential_lr(lr: Scalar, gamma: float) -> Schedule:
 
 
 @shown
-def polynomial_lr(lr: Scalar, total_iters: int = 5, power: float = 1.0) -> Schedule:
+def polynomial_lr(lr: Scalar, total_iters: Scalar = 5, power: Scalar = 1.0) -> Schedule:
     """`lr` decayed to zero in `total_iters` updates along a power.
 
         lr · (1 − min(c, total_iters) / total_iters)^power
@@ -168,18 +173,24 @@ def polynomial_lr(lr: Scalar, total_iters: int = 5, power: float = 1.0) -> Sched
     Departs from torch.optim.lr_scheduler.PolynomialLR: nothing.
     """
     _check_total_iters(total_iters)
-    if total_iters == 0:
-        return constant_lr(lr, 1.0)
-    return Schedule(
-        lr, lambda c: widest(lr) * (jnp.maximum(total_iters - c, 0) / total_iters) ** power
-    )
+
+    def closed_form(c: Real) -> Real:
+        end = widest(total_iters)
+        left = jnp.maximum(end - c, 0) / jnp.maximum(end, 1)
+        return widest(lr) * jnp.where(end == 0, 1.0, left ** widest(power))
+
+    return Schedule(lr, closed_form)
 
 
-def _check_factor(name: str, factor: float) -> None:
+def _traced(options: Sequence[Scalar]) -> bool:
+    return any(isinstance(option, jax.core.Tracer) for option in options)
+
+
+def _check_factor(name: str, factor: Scalar) -> None:
     remedy = "Raise lr instead to scale the rate up."
     check(name, factor, "in [0, 1]", lambda value: 0 <= value <= 1, remedy)
 
 
-def _check_total_iters(total_iters: int) -> None:
+def _check_total_iters(total_iters: Scalar) -> None:
     remedy = "Use the number of updates until the rate stays."
     check("total_iters", total_iters, "at least 0", lambda value: value >= 0, remedy)

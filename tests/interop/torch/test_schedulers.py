@@ -49,6 +49,47 @@ PAIRS = {
 }
 
 
+CYCLIC = {"base_lr": 0.05, "max_lr": LR, "step_size_up": 9, "step_size_down": 4}
+PAIRS |= {
+    "cycle": (lambda o: theirs.CyclicLR(o, **CYCLIC), ours.cyclic_lr(**CYCLIC)),
+    "fading cycle": (
+        lambda o: theirs.CyclicLR(o, **CYCLIC, mode="triangular2"),
+        ours.cyclic_lr(**CYCLIC, mode="triangular2"),
+    ),
+    "restarts in a sequence": (
+        lambda o: theirs.SequentialLR(
+            o,
+            [
+                theirs.LinearLR(o, 0.1, total_iters=40),
+                theirs.CosineAnnealingWarmRestarts(o, 7, 2),
+            ],
+            [40],
+        ),
+        ours.sequential_lr(
+            [
+                ours.linear_lr(LR, 0.1, total_iters=40),
+                ours.cosine_annealing_warm_restarts(LR, 7, 2),
+            ],
+            [40],
+        ),
+    ),
+    "one cycle in a sequence": (
+        lambda o: theirs.SequentialLR(
+            o, [theirs.ExponentialLR(o, 0.95), theirs.OneCycleLR(o, 25 * LR, END)], [40]
+        ),
+        ours.sequential_lr([ours.exponential_lr(LR, 0.95), ours.one_cycle_lr(25 * LR, END)], [40]),
+    ),
+    "one cycle in a chain": (
+        lambda o: theirs.ChainedScheduler(
+            [theirs.OneCycleLR(o, 25 * LR, END + 1), theirs.StepLR(o, 30)]
+        ),
+        ours.chained_scheduler(
+            [ours.one_cycle_lr(25 * LR, END + 1), ours.step_lr(LR, 30)], total_steps=END
+        ),
+    ),
+}
+
+
 def fresh(build):
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=LR, momentum=0.9)
     return optimizer, build(optimizer)

@@ -131,14 +131,6 @@ def test_a_sequence_of_a_traced_rate_sweeps():
     np.testing.assert_allclose(jax.vmap(decayed)(jnp.array([1.0, 2.0])), [0.1, 0.2], rtol=1e-15)
 
 
-def test_a_chain_of_a_traced_rate_is_refused():
-    def chained(lr):
-        return schedules.chained_scheduler([schedules.step_lr(lr, 5)], total_steps=9)(0)
-
-    with pytest.raises(TypeError, match=r"lr must be a number, .* got a traced lr"):
-        jax.jit(chained)(0.1)
-
-
 def test_compositions_do_not_compose():
     sequence = schedules.sequential_lr([schedules.step_lr(LR, 5)], [])
     chain = schedules.chained_scheduler([schedules.step_lr(LR, 5)], total_steps=9)

@@ -8,10 +8,23 @@ import torch
 from torch.optim import lr_scheduler
 
 from jaxgd.optim import schedules
-from tests.optim.schedules.rates import (
-    COUNTS,
-    LR,
-)
+from tests import tolerances
+from tests.optim.schedules.rates import COUNTS, LR, assert_close
+
+TOGETHER = {
+    "warm-up": (
+        lambda o: lr_scheduler.LinearLR(o, 0.1, total_iters=60),
+        schedules.linear_lr(LR, 0.1, total_iters=60),
+    ),
+    "cosine with a floor": (
+        lambda o: lr_scheduler.CosineAnnealingLR(o, 150, 0.01),
+        schedules.cosine_annealing_lr(LR, 150, 0.01),
+    ),
+    "one that overwrites": (
+        lambda o: lr_scheduler.LambdaLR(o, lambda c: 1 / (1 + c / 50)),
+        schedules.lambda_lr(LR, lambda c: 1 / (1 + c / 50)),
+    ),
+}
 
 
 def torch_plateau(values, **options):
@@ -69,7 +82,42 @@ class TestPlateau:
     def test_an_update_without_a_value_changes_nothing(self):
         schedule = schedules.reduce_lr_on_plateau(LR, patience=0)
         state = schedule.update(schedule.init(), value=1.0)
-        assert schedule.update(state) is state
+        assert schedule.update(state)._replace(step=state.step) == state
+
+    @pytest.mark.parametrize("every", [1, 7])
+    @pytest.mark.parametrize("other", TOGETHER)
+    def test_together_with_another_schedule(self, other, every):
+        """Stepped before it at every update, the plateau at every seventh or so."""
+        build, together_with = TOGETHER[other]
+        options = {"patience": 2, "factor": 0.6, "cooldown": 1, "min_lr": 1e-3}
+        values = noisy_fall(0)[:280]
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=LR)
+        scheduler = build(optimizer)
+        plateau = lr_scheduler.ReduceLROnPlateau(optimizer, **options)
+        expected = []
+        for t, value in enumerate(values):
+            expected.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+            if t % every == 0:
+                plateau.step(value)
+
+        schedule = schedules.reduce_lr_on_plateau(LR, **options, together_with=together_with)
+
+        def update(state, inputs):
+            value, told = inputs
+            with_value, without = schedule.update(state, value=value), schedule.update(state)
+            moved = jax.tree.map(lambda a, b: jnp.where(told, a, b), with_value, without)
+            return moved, schedule(state)
+
+        told = jnp.arange(len(values)) % every == 0
+        ours = jax.lax.scan(update, schedule.init(), (jnp.asarray(values), told))[1]
+        assert np.unique(expected).size > 3
+        assert_close(ours, np.array(expected), tolerances.SCHEDULE_COMPOSED_F64)
+
+    def test_two_rates_are_refused(self):
+        with pytest.raises(ValueError, match=r"schedulers must share one lr, .* \[0.3, 0.1\]"):
+            schedules.reduce_lr_on_plateau(LR, together_with=schedules.step_lr(0.1, 3))
 
     def test_a_canary_of_one_update_of_patience(self):
         values = noisy_fall(0)

@@ -65,7 +65,7 @@ def to_torch(source: Source, state: LBFGSState) -> dict[str, Any]:
     pairs = int(state.num_old)
 
     def vector(row: Any) -> Any:
-        return to_tensor(np.asarray(row)[back])
+        return to_tensor(np.asarray(row).astype(state.d.dtype)[back])
 
     return {
         "func_evals": int(state.func_evals),
