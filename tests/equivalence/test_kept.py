@@ -8,6 +8,8 @@ from jaxgd.cli.__main__ import main
 from jaxgd.equivalence import DiskRecording, Recorder, set_otherwise
 from jaxgd.equivalence.diagnosis.of_recordings import difference
 from jaxgd.equivalence.recordings.recorder import SKETCH
+from tests.equivalence.setting_faults import MOMENTUM, as_a_whole, clipped_parts
+from tests.equivalence.trainings import torch_training
 
 SGD = {"rule": "sgd", "lr": 0.1, "momentum": 0.9}
 SIZE = 3000
@@ -185,3 +187,16 @@ def test_the_page_opens_offline_and_shows_both_sides(tmp_path, capsys):
     for external in ("src=", "href=", "url(", "@import", "<script", "http"):
         assert external not in page
     assert 'name="viewport"' in page
+
+
+def test_the_gradients_of_micro_batches_are_read_back_as_parts(tmp_path):
+    recipe, sides = {"rule": "sgd", "lr": 0.05, "momentum": 0.9, "max_norm": 0.1}, []
+    for name, how in (("a", {"given": clipped_parts}), ("b", {"clip": as_a_whole})):
+        recorder = Recorder(tmp_path / name, recipe=recipe)
+        updates = torch_training(np.float64, MOMENTUM, micro_batches=2, **how)
+        recorder.start(updates[0].params)
+        for u in updates:
+            recorder.update(u.gradient, u.updated, parts=u.parts)
+        sides.append(DiskRecording(tmp_path / name))
+    found = difference(*sides).diagnosis
+    assert found.cause == "the gradients of micro-batches are clipped, not their mean"

@@ -10,6 +10,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxgd import optim
+from jaxgd.equivalence import Recipe, Update
+from jaxgd.equivalence.recordings.optimizer_view import moves
+from jaxgd.equivalence.rule.following import follows
 from jaxgd.optim import schedules
 from jaxgd.optim.registry import REGISTRY
 from tests import tolerances
@@ -159,6 +162,28 @@ def test_our_gradients_are_torchs_at_its_parameters(case):
 @functools.cache
 def gradients():
     return jax.jit(jax.vmap(jax.value_and_grad(loss)))
+
+
+@pytest.mark.parametrize("name", ["nadam", "radam-decoupled", "adamax", "adadelta-decay"])
+def test_a_recipe_of_the_registry_gives_torchs_steps(name):
+    """What a proof asks of torch's own recording, without torch; and a larger rate is refused."""
+    (case,) = (case for case in cases() if case.name == f"{name}-float64")
+    golden, options = GOLDEN[case.name], dict(case.options)
+    recorded = moves(
+        [
+            Update(*({n: leaf[t + i] for n, leaf in x.items()} for x, i in stages(golden)))
+            for t in range(UPDATES)
+        ]
+    )
+    rate = options.pop("lr")
+    options = {n: tuple(v) if isinstance(v, list) else v for n, v in options.items()}
+    assert follows(Recipe(ROW[case.optimizer], rate, options=options), recorded)
+    assert not follows(Recipe(ROW[case.optimizer], 1.0001 * rate, options=options), recorded)
+
+
+def stages(golden):
+    """Parameters before, gradient, parameters after; and how far into their rows each begins."""
+    return (golden.params, 0), (golden.gradient, 0), (golden.params, 1)
 
 
 def test_the_recordings_are_whole():

@@ -94,7 +94,7 @@ def difference(actual: DiskRecording, expected: DiskRecording) -> Difference:
     settings = set_otherwise(actual.configuration, expected.configuration)
     every, keep = expected.manifest["every"], expected.keep
     if not len(actual) or not len(expected):
-        return Difference(_but_the_recipe(settings), None, None, every, keep)
+        return Difference(_readable(settings), None, None, every, keep)
     if actual.manifest["every"] != every:
         raise ValueError(
             "Both recordings keep the same updates; got every "
@@ -112,7 +112,7 @@ def difference(actual: DiskRecording, expected: DiskRecording) -> Difference:
     found = diagnose(ours, theirs, _recipe(expected, every, keep))
     report = compare(left, right)
     one = _of_one_entry(theirs, expected, report) if keep == "sketches" else 0.0
-    return Difference(_but_the_recipe(settings), found, report, every, keep, one)
+    return Difference(_readable(settings), found, report, every, keep, one)
 
 
 def _recipe(expected: DiskRecording, every: int, keep: str) -> Recipe | None:
@@ -128,12 +128,12 @@ def _recipe(expected: DiskRecording, every: int, keep: str) -> Recipe | None:
     return recipe if linear or keep == "arrays" else None
 
 
-def _but_the_recipe(settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
-    """Without the tables of learning rates, which no one reads in a line."""
-    return tuple(s for s in settings if len(repr(s.actual)) + len(repr(s.expected)) < _READABLE)
+def _readable(settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+    """Those that can be read in a line: no tables of learning rates."""
+    return tuple(s for s in settings if len(repr(s.actual)) + len(repr(s.expected)) < _LONGEST)
 
 
-_READABLE = 400
+_LONGEST = 400
 
 
 def _of_one_entry(recorded: Recording, recording: DiskRecording, report: Report) -> float:
