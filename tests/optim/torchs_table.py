@@ -172,10 +172,11 @@ def _ours(optimizer: str, inputs: list[dict[str, Any]], way: str) -> list[dict[s
 
 def _in_jax(options: dict[str, Any]) -> dict[str, Any]:
     """Torch's options with JAX scalars for its tensors."""
-    return {
-        name: jnp.asarray(value.numpy()) if isinstance(value, torch.Tensor) else value
-        for name, value in options.items()
-    }
+
+    def leaf(value: Any) -> Any:
+        return jnp.asarray(value.numpy()) if isinstance(value, torch.Tensor) else value
+
+    return jax.tree.map(leaf, options)
 
 
 def _trained(optimizer: str) -> list[Outcome]:

@@ -39,7 +39,7 @@ def plateau_from_torch(scheduler: Any, lr: float) -> PlateauState:
         best=widest(number(given["best"])),
         num_bad_epochs=jnp.asarray(given["num_bad_epochs"], int),
         cooldown_counter=jnp.asarray(given["cooldown_counter"], int),
-        step=jnp.asarray(given.get("last_epoch", 0), int),
+        last_epoch=jnp.asarray(given.get("last_epoch", 0), int),
     )
 
 

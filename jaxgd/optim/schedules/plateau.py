@@ -20,7 +20,7 @@ class PlateauState(NamedTuple):
     best: Real
     num_bad_epochs: Int[Array, ""]
     cooldown_counter: Int[Array, ""]
-    step: Int[Array, ""]
+    last_epoch: Int[Array, ""]
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,11 +104,13 @@ def reduce_lr_on_plateau(
 
     def moved(state: PlateauState) -> PlateauState:
         """One update more, and what the other schedule makes of the rate."""
-        step = state.step + 1
+        count = state.last_epoch + 1
         if together_with is None:
-            return state._replace(step=step)
-        before, now = together_with(state.step), together_with(step)
-        return state._replace(lr=rescaled(state.lr, together_with.floor, before, now), step=step)
+            return state._replace(last_epoch=count)
+        before, now = together_with(state.last_epoch), together_with(count)
+        return state._replace(
+            lr=rescaled(state.lr, together_with.floor, before, now), last_epoch=count
+        )
 
     def update(state: PlateauState, *, value: Scalar | None = None, **_: object) -> PlateauState:
         state = moved(state)
