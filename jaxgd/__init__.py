@@ -15,7 +15,17 @@ from jaxgd.descent import (
     train,
     visit,
 )
-from jaxgd.fitting import Diverged, Fit, History, Interrupted, Position, Progressed, Stop, fit
+from jaxgd.fitting import (
+    Diverged,
+    Fit,
+    History,
+    Interrupted,
+    Position,
+    Progressed,
+    Stop,
+    fit,
+    jsonl,
+)
 from jaxgd.host_loop import walk
 from jaxgd.keys import keyed, row_keys
 from jaxgd.losses import (
@@ -28,6 +38,7 @@ from jaxgd.losses import (
 from jaxgd.models import Linear, init_linear, init_mlp, linear, logistic, mlp
 from jaxgd.objective import mean
 from jaxgd.order import shuffle, whole
+from jaxgd.stopping import Patience, Stopped, train_until
 
 __all__ = [
     "Diverged",
@@ -35,10 +46,12 @@ __all__ = [
     "History",
     "Interrupted",
     "Linear",
+    "Patience",
     "Position",
     "Progressed",
     "State",
     "Stop",
+    "Stopped",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "blocked_sgd",
@@ -52,6 +65,7 @@ __all__ = [
     "init_mlp",
     "init_state",
     "interop",
+    "jsonl",
     "keyed",
     "linear",
     "logistic",
@@ -70,6 +84,7 @@ __all__ = [
     "supervised",
     "tabular",
     "train",
+    "train_until",
     "visit",
     "walk",
     "whole",

@@ -18,7 +18,7 @@ FLOORS = [
     {"chunks", "models"},
     {"objective"},
     {"descent", "tabular"},
-    {"blocked", "host_loop", "interop"},
+    {"blocked", "host_loop", "interop", "stopping"},
     {"fitting"},
     {"cli"},
 ]

@@ -1,30 +1,52 @@
 """The command's entry: subcommands found, errors told in one line, exit statuses set."""
 
+import os
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
-_INTERRUPTED = 130
-_FAILED = 2
+from jaxgd.cli.interrupts import signals_heard
+from jaxgd.cli.wording import in_options
+from jaxgd.fitting import Interrupted
+
+_FAILED, _UNREAD = 2, 141
+_USERS = (ValueError, FloatingPointError, ModuleNotFoundError, RuntimeError, MemoryError)
+_DESCRIPTION = (
+    "Gradient descent as pure functions in JAX. `jaxgd --version` prints the version; any command "
+    "with --debug shows the traceback of an error."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status of the command with these arguments: 0, 2 after an error, 130 after Ctrl-C.
+    """The exit status of the command with these arguments: 0, or 2 after an error.
 
-    `jaxgd check` exits with 1 where this machine's numbers are not PyTorch's, `jaxgd diff` where
-    two recordings are not the same training.
+    130 after ctrl-C and 143 after SIGTERM, whatever came of them; 141 where nobody reads the output
+    on. `jaxgd check` exits with 1 where this machine's numbers are not PyTorch's, `jaxgd diff`
+    where two recordings are not the same training, `jaxgd compare` where every method diverged.
 
-    Whatever a user can cause, from a missing file to a diverging run, is one line on standard
-    error. Anything else is a bug and keeps its traceback.
+    Whatever goes wrong is one line on standard error, with `--debug` a traceback.
     """
-    try:
-        _run_subcommand(sys.argv[1:] if argv is None else list(argv))
-    except KeyboardInterrupt:
-        return _fail("interrupted", _INTERRUPTED)
-    except OSError as error:
-        return _fail(f"{error.strerror or error}: {error.filename}" if error.filename else error)
-    except (ValueError, FloatingPointError, ModuleNotFoundError) as error:
-        return _fail(error)
-    return 0
+    argv = sys.argv[1:] if argv is None else list(argv)
+    debug = "--debug" in argv
+    argv = [word for word in argv if word != "--debug"]
+    with signals_heard() as signals, _warnings_in_one_line():
+        try:
+            _run_subcommand(argv)
+            sys.stdout.flush()
+            status = 0
+        except KeyboardInterrupt as error:
+            told = f"{error or 'interrupted'}{_going_on(argv) if _is_saved(error, argv) else ''}"
+            status = _fail(told, 128 + getattr(error, "number", 2))
+        except BrokenPipeError:
+            status = _unread()
+        except Exception as error:
+            if debug:
+                raise
+            status = _fail(_in_one_line(error))
+    return status if signals.number is None else 128 + signals.number
 
 
 def _run_subcommand(argv: list[str]) -> None:
@@ -50,7 +72,47 @@ def _run_subcommand(argv: list[str]) -> None:
     subcommands: tuple[Callable[..., None], ...] = (compare, fit, predict, notebook, check, diff)
     for subcommand in subcommands:
         app.command(subcommand)
-    app.cli(prog="jaxgd", args=argv, description="Gradient descent as pure functions in JAX.")
+    app.cli(prog="jaxgd", args=argv, description=_DESCRIPTION)
+
+
+def _in_one_line(error: Exception) -> str:
+    """What a user can cause in its own words; anything else as the bug that it is."""
+    if isinstance(error, OSError):
+        told = str(error.strerror or error)
+        return f"{told}: {error.filename}" if error.filename else told
+    told = " ".join(str(error).split("\n"))
+    if isinstance(error, _USERS):
+        return in_options(told)
+    return f"{type(error).__name__}: {told}. This is a bug in jaxgd: --debug shows where."
+
+
+def _is_saved(error: KeyboardInterrupt, argv: list[str]) -> bool:
+    has_run = any(word == "--run" or word.startswith("--run=") for word in argv)
+    return isinstance(error, Interrupted) and has_run
+
+
+def _going_on(argv: list[str]) -> str:
+    """The command that goes on from what was saved."""
+    name = "jaxgd" if Path(sys.argv[0]).stem == "jaxgd" else "python -m jaxgd"
+    resume = "" if "--resume" in argv else " --resume"
+    return f"\ngo on with: {name} {shlex.join(argv)}{resume}"
+
+
+def _unread() -> int:
+    """The status where the reader of a pipe has gone: as if the signal had ended the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or it fails again at the end
+    return _UNREAD
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """What fit warns of, once and in the command's own voice."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", UserWarning)
+        warnings.showwarning = lambda message, *_: print(
+            f"jaxgd: {in_options(str(message))}", file=sys.stderr
+        )
+        yield
 
 
 def _fail(error: object, status: int = _FAILED) -> int:

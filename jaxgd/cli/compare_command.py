@@ -16,10 +16,12 @@ from jaxgd.cli.settings import (
     check_replaces_no_input,
     exact_sgd,
     keys,
+    make_room,
     optimizer_named,
     writable,
 )
 from jaxgd.cli.terminal import console, described, numbers_table, progress_bar
+from jaxgd.cli.verdict import not_learned
 from jaxgd.figures.curves import as_png, loss_curves
 from jaxgd.fitting import Diverged, History, fit
 from jaxgd.inputs import check_batch_size, check_count
@@ -35,6 +37,7 @@ class Run(NamedTuple):
     history: History
     held_out: dict[str, float]
     diverged: bool
+    worse: str | None
     blocked: bool
 
 
@@ -49,7 +52,8 @@ def compare(
 ) -> None:
     """Train by GD, SGD and mini-batch from the same start and show them side by side.
 
-    Writes the loss curves as loss-curves.png and loss-curves.csv.
+    Writes the loss curves as loss-curves.png and loss-curves.csv. The exit status is 1 where every
+    method diverged or ended worse than it started.
 
     Args:
         source: What to learn from what.
@@ -66,10 +70,11 @@ def compare(
     table = source.table()
     dataset = source.prepare(table, run_keys.split)
     check_batch_size(batch_size, len(dataset.train.y))
-    out.mkdir(parents=True, exist_ok=True)
     picture, numbers = writable(out / "loss-curves.png"), writable(out / "loss-curves.csv")
     if source.data is not None:
         check_replaces_no_input(numbers, "--out", source.data)
+    make_room(picture)
+    make_room(numbers)
 
     methods = {"GD": None, "SGD": 1, f"mini-batch of {batch_size}": batch_size}
     runs = {
@@ -89,7 +94,11 @@ def compare(
     for name, run in runs.items():
         if run.diverged:
             screen.print(f"{name} diverged in epoch {len(run.curve)}: use a smaller learning rate.")
+        elif run.worse:
+            screen.print(f"{name}: {run.worse}.", soft_wrap=True)
     screen.print(f"loss curves: {picture} and {numbers.name}", soft_wrap=True)
+    if all(run.diverged or run.worse for run in runs.values()):
+        raise SystemExit(1)
 
 
 def _run(
@@ -125,10 +134,11 @@ def _run(
     start = predictor.score(params, dataset.train, schema.y_scaling)["loss"]
     after = trained.history.validation_loss
     curve = np.concatenate([[start], [] if after is None else after])
+    worse = None if diverged else not_learned(start, curve[-1], start)
     held_out = {}
     if dataset.held_out is not None:
         held_out = predictor.score(trained.params, dataset.held_out, schema.y_scaling)
-    return Run(curve, trained.history, held_out, diverged, blocked=epoch is not None)
+    return Run(curve, trained.history, held_out, diverged, worse, blocked=epoch is not None)
 
 
 def _results(runs: Mapping[str, Run]) -> Grid:
@@ -150,7 +160,7 @@ def _results(runs: Mapping[str, Run]) -> Grid:
 
 
 def _loss(run: Run, value: float) -> str:
-    return "diverged" if run.diverged else f"{value:.4f}"
+    return "diverged" if run.diverged else f"{value:.4f}" if abs(value) < 1e5 else f"{value:.3e}"
 
 
 def _as_csv(curves: Mapping[str, np.ndarray], epochs: int) -> bytes:

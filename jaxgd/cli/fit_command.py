@@ -1,7 +1,9 @@
 """`jaxgd fit`: one model trained on a table, and saved."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 from tyro.conf import OmitArgPrefixes, arg
@@ -11,13 +13,20 @@ from jaxgd.cli.settings import (
     check_replaces_no_input,
     exact_sgd,
     keys,
+    make_room,
     optimizer_named,
     writable,
 )
 from jaxgd.cli.terminal import console, described, numbers_table, progress_bar
+from jaxgd.cli.verdict import not_learned
+from jaxgd.fitting import History, Interrupted
 from jaxgd.fitting import fit as fit_params
 from jaxgd.inputs import check_batch_size, check_count
-from jaxgd.tabular import Model, Predictor, save_model
+from jaxgd.stopping import Patience, check_patience
+from jaxgd.tabular import Dataset, Model, Predictor, save_model
+
+# Of a model file, what is not numbers: the names of columns and classes, and how it was trained.
+_NAMES_BYTES = 2**16
 
 
 def fit(
@@ -28,10 +37,17 @@ def fit(
     learning_rate: float = 0.05,
     batch_size: int | None = 32,
     epochs: int = 20,
+    patience: int | None = None,
+    min_change: float = 0.0,
     seed: int = 0,
     model_file: Path = Path("model.safetensors"),
+    run: Path | None = None,
+    resume: bool = False,
 ) -> None:
     """Train one model on a table and save it.
+
+    A run that ends worse than it started, or than a constant prediction, leaves the model file as
+    it was.
 
     Args:
         source: What to learn from what.
@@ -39,9 +55,13 @@ def fit(
         optimizer: One of torch.optim's by its name, such as sgd, adam or rmsprop.
         learning_rate: Learning rate.
         batch_size: Rows in a batch: None for gradient descent, 1 for SGD.
-        epochs: How often every row is seen.
+        epochs: How often every row is seen, at most.
+        patience: Stop after so many epochs without a lower held-out loss, and keep its best model.
+        min_change: By how much a loss must be lower to count for --patience.
         seed: Decides the held-out rows, an MLP's start and the order of rows.
         model_file: Where the model goes.
+        run: Directory for checkpoints, every 30 s and at the end, and for history.jsonl.
+        resume: Go on from the newest checkpoint in --run, if there is one.
     """
     transformation = optimizer_named(optimizer, learning_rate)
     check_count("epochs", epochs)
@@ -49,6 +69,11 @@ def fit(
         check_batch_size(batch_size)
     for width in hidden:
         check_count("every width in hidden", width)
+    waits = None if patience is None else check_patience(Patience(patience, min_change))
+    if waits and not source.held_out:
+        raise ValueError("--patience waits for the held-out loss; got --held-out 0. Hold some out.")
+    if resume and run is None:
+        raise ValueError("--resume goes on from a run's checkpoints; got no --run DIRECTORY.")
     run_keys = keys(seed)
     writable(model_file)
     if source.data is not None:
@@ -57,12 +82,14 @@ def fit(
     dataset = source.prepare(table, run_keys.split)
     schema = dataset.schema
     predictor = Predictor(len(schema.features), schema.target, hidden)
+    start = predictor.init(run_keys.init)
+    make_room(model_file, _NAMES_BYTES + sum(leaf.nbytes for leaf in jax.tree.leaves(start)))
 
     epoch = exact_sgd(predictor, optimizer, learning_rate, batch_size)
-    with progress_bar("training") as progress:
-        params, _, history, _ = fit_params(
+    with _interruption_told(run, epochs), progress_bar("training") as progress:
+        params, _, history, position = fit_params(
             predictor.loss,
-            predictor.init(run_keys.init),
+            start,
             dataset.train,
             optimizer=transformation,
             epochs=epochs,
@@ -71,31 +98,66 @@ def fit(
             key=run_keys.order,
             validation=dataset.held_out,
             progress=progress,
+            checkpoint=run,
+            resume=resume,
+            patience=waits,
         )
     training = {
         "optimizer": optimizer,
         "learning_rate": learning_rate,
         "batch_size": batch_size,
-        "epochs": epochs,
+        "epochs": position.epoch,
         "seed": seed,
         "held_out": source.held_out,
     }
     model = Model(predictor, params, schema, training)
-    save_model(model_file, model)
-
     parts = {"training": dataset.train, "held-out": dataset.held_out}
     scores = {name: model.score(part) for name, part in parts.items() if part is not None}
+    _check_learned(predictor, start, dataset, scores["training"]["loss"], model_file)
+    save_model(model_file, model)
+
     grid = numbers_table("", *scores["training"])
     for name, values in scores.items():
         grid.add_row(name, *(f"{value:.4f}" for value in values.values()))
-    n_params = sum(leaf.size for leaf in jax.tree.leaves(params))
     screen = console()
     screen.print(described(table.source, dataset), soft_wrap=True)
-    screen.print(
-        f"{'MLP' if hidden else 'linear model'}, {n_params} parameters ({history.dtype})\n"
-        f"{history.loss.size} updates by {optimizer}{' (jaxgd.blocked_sgd)' if epoch else ''}, "
-        f"learning rate {learning_rate:g}: "
-        f"{history.run_seconds:.3f} s after {history.compile_seconds:.2f} s of compiling"
-    )
+    by = f"{optimizer}{' (jaxgd.blocked_sgd)' if epoch else ''}, learning rate {learning_rate:g}"
+    screen.print(_run_told(model, history, by))
     screen.print(grid)
     screen.print(f"model: {model_file}", soft_wrap=True)
+
+
+def _run_told(model: Model, history: History, by: str) -> str:
+    """What was trained, how long it took, and why it ended."""
+    kind = "MLP" if model.predictor.hidden else "linear model"
+    n_params = sum(leaf.size for leaf in jax.tree.leaves(model.params))
+    early = f"\nstopped after {len(history.loss)} epochs: the held-out loss fell no more"
+    return (
+        f"{kind}, {n_params} parameters ({history.dtype})\n{history.loss.size} updates by {by}: "
+        f"{history.run_seconds:.3f} s after {history.compile_seconds:.2f} s of compiling"
+        f"{early if history.stopped_early else ''}"
+    )
+
+
+def _check_learned(
+    predictor: Predictor, start: Any, dataset: Dataset, end: float, model_file: Path
+) -> None:
+    """FloatingPointError for a run that has learned nothing: its model is not worth a file."""
+    before = predictor.score(start, dataset.train, dataset.schema.y_scaling)["loss"]
+    told = not_learned(before, end, predictor.constant_loss(dataset.train.y))
+    if told is not None:
+        kept = "left as it was" if model_file.exists() else "not written"
+        raise FloatingPointError(
+            f"{told}. {model_file} is {kept}. Use another --learning-rate, or more --epochs."
+        )
+
+
+@contextmanager
+def _interruption_told(run: Path | None, epochs: int) -> Iterator[None]:
+    """Interruptions in the command's words."""
+    try:
+        yield
+    except Interrupted as error:
+        saved = "nothing was saved (--run DIRECTORY would)" if run is None else f"saved in {run}"
+        told = f"interrupted {error.reached}, of {epochs} epochs; {saved}"
+        raise Interrupted(told, error.fit, error.number, error.reached) from None

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tyro.conf import Positional
 
-from jaxgd.cli.settings import check_replaces_no_input, writable
+from jaxgd.cli.settings import check_replaces_no_input, make_room, writable
 from jaxgd.cli.terminal import console
 from jaxgd.storage.verified_file import write_atomically
 from jaxgd.tabular import Target, load_model, read_table
@@ -33,6 +33,7 @@ def predict(
     check_replaces_no_input(out, "--out", model, data)
     loaded = load_model(model)
     table = read_table(data)
+    make_room(out)
     target = loaded.schema.target
     write_atomically(out, _as_csv(target, loaded.predict(table)))
     console().print(f"{len(table)} predictions of {target.name}: {out}", soft_wrap=True)

@@ -13,7 +13,11 @@ from jaxgd.blocked import blocked_sgd
 from jaxgd.descent import Epoch
 from jaxgd.optim.names import by_name
 from jaxgd.optim.registry import REGISTRY
+from jaxgd.storage.reservation import check_room
 from jaxgd.tabular.predictor import Predictor
+
+# Predictions and pictures are of a size that is not known before.
+_SMALL = 2**16
 
 
 class Keys(NamedTuple):
@@ -59,17 +63,31 @@ def exact_sgd(
 
 
 def writable(path: Path) -> Path:
-    """The path, if a file can be written there: better known before training than after."""
+    """The path, if a file may be put there; its folder may be missing, see `make_room`."""
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a directory")
     if path.exists() and not path.is_file():
         raise OSError(f"cannot write {path}: it is not a regular file")
     directory = (Path(os.path.realpath(path)) if path.is_symlink() else path).parent
+    while not path.is_symlink() and not directory.exists():
+        directory = directory.parent
     if not directory.is_dir():
         raise NotADirectoryError(f"cannot write {path}: {directory} is not a directory")
     if not os.access(directory, os.W_OK):
         raise PermissionError(f"cannot write {path}: no permission to write in {directory}")
     return path
+
+
+def make_room(path: Path, size: int = _SMALL) -> None:
+    """Make a file's folder where it is missing, and raise OSError unless the file will fit there.
+
+    Every command does so once its input is checked, before it computes anything.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_room(path, size)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror}") from None
 
 
 def check_replaces_no_input(path: Path, option: str, *inputs: Path) -> None:

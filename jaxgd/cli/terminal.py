@@ -15,7 +15,14 @@ from jaxgd.tabular import Dataset
 
 def console() -> Console:
     """Standard output, its lines never cut in the middle of a name or coloured by guesswork."""
-    return Console(highlight=False, soft_wrap=False)
+    return _Screen(highlight=False, soft_wrap=False)
+
+
+class _Screen(Console):
+    """A console that leaves a broken pipe to the command's entry."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704: the BrokenPipeError that is being handled
 
 
 def numbers_table(first: str, *columns: str) -> Table:
@@ -23,7 +30,8 @@ def numbers_table(first: str, *columns: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column(first, no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right", vertical="bottom")
+        width = max(map(len, column.split()), default=0)  # a narrow screen never cuts a word
+        table.add_column(column, justify="right", vertical="bottom", min_width=width)
     return table
 
 
@@ -36,7 +44,8 @@ def described(source: str, dataset: Dataset) -> str:
         classes = f" ({len(target.classes)} classes)"
     return (
         f"{source}: {len(dataset.train.y)} rows to train on{held_out}\n"
-        f"{target.name}{classes} from {len(dataset.schema.features)} features"
+        f"{target.name}{classes} from {len(dataset.schema.features)} features, "
+        f"computed in {dataset.train.x.dtype}"
     )
 
 
@@ -58,9 +67,9 @@ def progress_bar(name: str) -> Iterator[Report]:
 
         def report(now: Progressed) -> None:
             held_out = (
-                "" if now.validation_loss is None else f", held out {now.validation_loss:.4f}"
+                "" if now.validation_loss is None else f", held out {now.validation_loss:.4g}"
             )
-            line = f"epoch {now.epoch}/{now.epochs}, loss {now.loss:.4f}{held_out}"
+            line = f"epoch {now.epoch}/{now.epochs}, loss {now.loss:.4g}{held_out}"
             bar.update(task, total=now.epochs, completed=now.epoch, now=line)
 
         yield report

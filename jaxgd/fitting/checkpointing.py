@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -13,14 +13,19 @@ from jaxtyping import PyTree
 
 from jaxgd.fitting.fingerprint import of_arrays
 from jaxgd.fitting.history import Position
+from jaxgd.fitting.progress import Progressed
 from jaxgd.fitting.training import Training
 from jaxgd.keys import Key
 from jaxgd.storage import Checkpoints, Stored
+from jaxgd.storage.reservation import check_room
 
 # Of a checkpoint's identity, what may differ without another training: only its last bits may.
 _MACHINE = ("jax", "platform", "devices")
 # These are told by the text of a program, which another version of JAX writes otherwise.
 _PROGRAMS = ("loss", "optimizer")
+
+# Of a note and a short history.
+_NOTE_BYTES = 2**16
 
 
 @dataclass
@@ -31,12 +36,18 @@ class Saver:
     identity: Mapping[str, Any]
     updates: int | None
     seconds: float | None
+    log: Callable[[Progressed], None]
     _updates_then: int = 0
     _time_then: float = field(default_factory=time.monotonic)
 
     def begin(self, training: Training) -> None:
-        """Count updates from where the training is."""
+        """Count updates from where the training is.
+
+        Raises OSError where there is no room for two checkpoints: later would be too late.
+        """
         self._updates_then = training.updates_done
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(training.tree()))
+        check_room(self.checkpoints.directory / "checkpoint", 2 * size + _NOTE_BYTES)
 
     def save_if_due(self, training: Training) -> None:
         """Write a checkpoint if enough has been done since the last one."""
@@ -49,7 +60,7 @@ class Saver:
         """Write a checkpoint of where the training stands."""
         record = training.record
         tree = {
-            "state": training.state,
+            **training.tree(),
             "loss": record.table(),
             "validation_loss": np.array(record.validation_loss),
         }
@@ -80,12 +91,11 @@ class Saver:
         record, note = training.record, stored.note
         table = stored.arrays["['loss']"]
         like = {
-            "state": training.state,
+            **training.tree(),
             "loss": table,
             "validation_loss": stored.arrays["['validation_loss']"],
         }
-        tree = stored.tree(like)
-        training.state, training.position = tree["state"], Position(*note["position"])
+        training.put(stored.tree(like), Position(*note["position"]))
         record.restore(note["epochs_recorded"], table, stored.arrays["['validation_loss']"])
         self._updates_then = training.updates_done
 
@@ -95,6 +105,8 @@ class Saver:
         if "jax" in different:
             different = [name for name in different if name not in _PROGRAMS]
         if changed := [name for name in different if name not in _MACHINE]:
+            if "params" in changed:  # another model is another loss and optimizer, too
+                changed = ["params"]
             pairs = ((name, found.get(name), self.identity[name]) for name in changed)
             told = "; ".join(f"{name} was {was}, is {now}" for name, was, now in pairs)
             raise ValueError(

@@ -1,8 +1,9 @@
 """What `fit` may be given. Each check names the rule, what was given and the remedy."""
 
 import operator
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,28 @@ from jaxtyping import Array, PyTree
 from jaxgd.descent import State, descend
 from jaxgd.fitting.history import Position
 from jaxgd.inputs import Optimizer, alike, check_params, count_examples
+
+_CALLER = 8  # of fit, as seen from a leaf's check
+
+OnDivergence = Literal["raise", "stop", "skip"]
+
+
+def check_on_divergence(given: Any, epoch: Any) -> None:
+    """ValueError unless it is one of the three, and one that can be done."""
+    if given not in get_args(OnDivergence):
+        raise ValueError(f'on_divergence must be "raise", "stop" or "skip"; got {given!r}.')
+    if given == "skip" and epoch is not None:
+        raise ValueError(
+            "updates are skipped in the optimizer, which an epoch of one's own may not ask; got "
+            'on_divergence="skip" with epoch=. Use "stop", or leave the epoch out.'
+        )
+
+
+def form(params: PyTree) -> str:
+    """The leaves of params with their dtypes and shapes, as an error names them."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    named = ((jax.tree_util.keystr(path), leaf) for path, leaf in leaves)
+    return ", ".join(f"params{name} {leaf.dtype}{list(leaf.shape)}" for name, leaf in named)
 
 
 def check_key(key: Any) -> Array:
@@ -68,6 +91,12 @@ def _check_leaf(name: str, leaf: Any) -> Array:
             "Convert them to floats, or use JAX's 64-bit mode."
         )
     if jnp.issubdtype(array.dtype, jnp.floating):
+        if array.dtype != given.dtype and (np.asarray(array, given.dtype) != given).any():
+            warnings.warn(
+                f"{name} of {given.dtype} is rounded to {array.dtype}, JAX's own precision. "
+                "Convert it before to say so, or use JAX's 64-bit mode.",
+                stacklevel=_CALLER,
+            )
         finite = np.asarray(jnp.isfinite(array).reshape(len(array), -1).all(axis=1))
         if not finite.all():
             raise ValueError(

@@ -22,8 +22,9 @@ class History:
     `loss` [epochs, updates] is each update's mean batch loss before the update, NaN for the updates
     of a first or last epoch that this run did not make; `epoch_loss` [epochs] their mean over the
     examples; `validation_loss` the mean loss of the validation rows after each whole epoch
-    (None without any). Compiling and running are timed apart, in seconds. `dtype` is the precision
-    the params were trained in.
+    (None without any). An update that was let go (`on_divergence="skip"`) has NaN in the place of a
+    loss that was not finite. Compiling and running are timed apart, in seconds. `dtype` is the
+    precision the params were trained in; `stopped_early` tells whether patience ended the run.
     """
 
     loss: np.ndarray
@@ -32,10 +33,14 @@ class History:
     compile_seconds: float
     run_seconds: float
     dtype: str
+    stopped_early: bool = False
 
 
 class Fit(NamedTuple):
-    """A run: the trained params, the state and position to go on from, and the history."""
+    """A run: the trained params, the state and position to go on from, and the history.
+
+    The params are the state's, or with `patience` those of the lowest validation loss.
+    """
 
     params: PyTree
     state: Any
@@ -80,9 +85,11 @@ class Record:
     def epoch_loss(self, epoch: int) -> float:
         """The mean loss over the examples of an epoch, as far as it was run."""
         made = ~np.isnan(self.loss[epoch])
+        if not made.any():
+            return float("nan")
         return float(np.average(self.loss[epoch][made], weights=np.array(self.batch_sizes)[made]))
 
-    def history(self) -> History:
+    def history(self, stopped_early: bool = False) -> History:
         """What was recorded so far."""
         return History(
             loss=self.table(),
@@ -91,4 +98,5 @@ class Record:
             compile_seconds=self.compile_seconds,
             run_seconds=self.run_seconds,
             dtype=self.dtype,
+            stopped_early=stopped_early,
         )

@@ -11,11 +11,15 @@ from jaxgd.fitting.history import Fit
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM during a fit; `.fit` is the run up to the border where it stopped."""
+    """Ctrl-C or SIGTERM during a fit; `.fit` is the run up to the border where it stopped.
 
-    def __init__(self, message: str, fit: Fit, number: int) -> None:
+    In a notebook it is at hand afterwards, too: `sys.last_value.fit`. `.reached` is its position
+    in words, `.number` the signal's.
+    """
+
+    def __init__(self, message: str, fit: Fit, number: int, reached: str) -> None:
         super().__init__(message)
-        self.fit, self.number = fit, number
+        self.fit, self.number, self.reached = fit, number, reached
 
 
 class Waiting:
@@ -45,8 +49,9 @@ def signals_wait(numbers: tuple[int, ...]) -> Iterator[Waiting]:
 
     if threading.current_thread() is threading.main_thread():
         for number in numbers:
-            before[number] = _handler(number)
-            signal.signal(number, note)
+            if _handler(number) is not signal.SIG_IGN:  # as under nohup
+                before[number] = _handler(number)
+                signal.signal(number, note)
     try:
         yield waiting
     finally:

@@ -1,5 +1,6 @@
 """The friendly host loop: checks its input, runs compiled segments, keeps the history."""
 
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -11,16 +12,21 @@ from jaxgd.batches import plan
 from jaxgd.descent import Epoch, State, init_state, strong
 from jaxgd.fitting.checkpointing import Saver, check_every, identity
 from jaxgd.fitting.checks import (
+    OnDivergence,
     check_data,
     check_finite,
     check_key,
     check_like,
     check_loss,
+    check_on_divergence,
     check_optimizer,
     check_start,
+    form,
 )
+from jaxgd.fitting.divergence import Diverged, searcher
 from jaxgd.fitting.fingerprint import of_arrays, of_program
 from jaxgd.fitting.history import Fit, Position, Record
+from jaxgd.fitting.history_file import HISTORY, jsonl
 from jaxgd.fitting.interruption import Interrupted, signals_wait
 from jaxgd.fitting.program import has_convolution, program_of
 from jaxgd.fitting.progress import Progress, asks_to_stop, reporter
@@ -36,7 +42,8 @@ from jaxgd.inputs import (
 )
 from jaxgd.keys import Key
 from jaxgd.objective import Loss
-from jaxgd.optim import by_name
+from jaxgd.optim import by_name, skip_nonfinite
+from jaxgd.stopping import Patience, check_patience
 from jaxgd.storage import Checkpoints
 
 
@@ -58,6 +65,8 @@ def fit(
     checkpoint: Path | str | None = None,
     every: int | str = "30s",
     resume: bool = False,
+    on_divergence: OnDivergence = "raise",
+    patience: int | Patience | None = None,
 ) -> Fit:
     """The result of training on data for a number of epochs: `Fit(params, state, history, …)`.
 
@@ -77,23 +86,41 @@ def fit(
     With `checkpoint=DIRECTORY` the state, history and position are written there at the first
     border after `every` so many updates, or seconds, and at the end; `resume` goes on from the
     newest that is whole, to the bits of a run that was never interrupted, or begins where there is
-    none. Ctrl-C (and SIGTERM, with a checkpoint) waits for the next border, writes a checkpoint,
-    and raises `Interrupted`, whose `.fit` is the run so far; a second one acts at once.
+    none. Beside them `history.jsonl` gets a line after each segment (see `jsonl`). Ctrl-C (and
+    SIGTERM, with a checkpoint) waits for the next border, writes a checkpoint, and raises
+    `Interrupted`, whose `.fit` is the run so far; a second one acts at once.
+
+    At the first loss, gradient or parameter that is not finite, `on_divergence="raise"` raises
+    `Diverged`, "stop" warns with its message and returns the run up to the border before, and
+    "skip" goes on without the updates concerned (`jaxgd.optim.skip_nonfinite`), as long as any
+    update of a segment is kept. With `patience`, so many epochs or a `Patience`, the run ends when
+    the validation loss has not fallen for as long, and params are those of its lowest: the same
+    decisions as in `jaxgd.train_until`.
 
     Raises, before anything is compiled, ValueError or TypeError for data that are empty, ragged,
     not finite or not numbers, params that are not real and floating point, a loss that is not a
     scalar, an optimizer that changes a dtype or a state of another, an epoch that does not fit
     batch_size, settings out of range, a checkpoint of another training, and a call inside jit or
-    grad; while running, `Diverged` at the end of the first segment with a loss or parameters that
-    are not finite.
+    grad; OSError where a checkpoint could not be written; while running, `Diverged`. Warns, once,
+    of float64 data that are rounded to float32.
     """
     check_untraced("fit", "Use train there.", params, data, validation, key)
     check_count("epochs", epochs)
     pause = check_every(every)
     if resume and checkpoint is None:
         raise ValueError("resume=True needs checkpoint=, the directory to go on from; got none.")
+    check_on_divergence(on_divergence, epoch)
+    if patience is not None:
+        patience = check_patience(patience)
+        if validation is None:
+            raise ValueError(
+                "patience waits for a validation loss; got no validation. Pass rows held out as "
+                "validation=."
+            )
     if isinstance(optimizer, str):
         optimizer = _named(optimizer)
+    if on_divergence == "skip":
+        optimizer = _skipping(optimizer)
     data = check_data("data", data)
     n = count_examples(data)
     b = n if batch_size is None else check_batch_size(batch_size, n)
@@ -117,20 +144,37 @@ def fit(
     host = has_convolution(traced) and _platform(data) == "cpu"
     program = program_of(loss, optimizer, batch_size, epoch, host, "".join(marks.values()))
     record = Record(n, b, _dtype_of(state.params))
-    training = Training(program, rows, held_out, segments, record, state, position)
+    search = searcher(loss, optimizer, b) if epoch is None else None
+    skips = on_divergence == "skip"
+    training = Training(
+        program, rows, held_out, segments, record, state, position, search, skips, patience
+    )
     report, end = reporter(progress), position.epoch + epochs
+    stops = on_divergence == "stop"
     if checkpoint is None:
-        return _train(training, end, report, None)
-    settings = {"batch_size": batch_size, "shuffle": shuffled, "row_keys": row_keys, **marks}
+        return _train(training, end, report, None, stops)
+    settings = {
+        "params": form(state.params),
+        "batch_size": batch_size,
+        "shuffle": shuffled,
+        "row_keys": row_keys,
+        **marks,
+    }
     settings["validation"] = None if validation is None else of_arrays(validation)
     settings["epoch"] = None if epoch is None else "of one's own"
+    settings["patience"] = None if patience is None else list(patience)
     own = identity(data, segments, key, settings)
-    saver = Saver(Checkpoints(checkpoint), own, *pause)
-    return _train_saved(training, end, report, saver, resume)
+    saver = Saver(Checkpoints(checkpoint), own, *pause, jsonl(Path(checkpoint) / HISTORY))
+    return _train_saved(training, end, report, saver, resume, stops)
 
 
 def _train_saved(
-    training: Training, end: int, report: Progress | None, saver: Saver, resume: bool
+    training: Training,
+    end: int,
+    report: Progress | None,
+    saver: Saver,
+    resume: bool,
+    stops: bool,
 ) -> Fit:
     """Begin, or go on from the newest checkpoint, in a directory that is this run's alone."""
     directory = saver.checkpoints.directory
@@ -148,36 +192,41 @@ def _train_saved(
                 f"epochs must reach as far as the checkpoint; got a run to epoch {end}, and "
                 f"{directory} is at {training.position}. Use more epochs, or another directory."
             )
-        return _train(training, end, report, saver)
+        return _train(training, end, report, saver, stops)
 
 
-def _train(training: Training, end: int, report: Progress | None, saver: Saver | None) -> Fit:
-    """Advance until the end, a callback that stops it, or a signal."""
+def _train(
+    training: Training, end: int, report: Progress | None, saver: Saver | None, stops_lost: bool
+) -> Fit:
+    """Advance until the end, a callback that stops it, a patience that is over, or a signal."""
     with signals_wait((SIGINT, SIGTERM) if saver else (SIGINT,)) as waiting:
         try:
-            while training.position.epoch < end:
+            while training.position.epoch < end and not training.has_waited:
                 now = training.advance(end)
                 if saver:
+                    saver.log(now)  # before a checkpoint: what lies behind one is not run again
                     saver.save_if_due(training)
                 stops = asks_to_stop(report, now)
                 if waiting.number or stops:
                     break
-        except Exception:  # a callback's, or a divergence: the training stands at a border
+        except Exception as error:  # a callback's, or a divergence: it stands at a border
             if saver:
                 saver.save_if_new(training)
-            raise
+            if not (stops_lost and isinstance(error, Diverged)):
+                raise
+            warnings.warn(f"stopped: {error}", stacklevel=3 if saver is None else 4)
         if saver:
             saver.save_if_new(training)
         if (number := waiting.number) is not None:
             waiting.number = None
-            raise Interrupted(_interrupted(training, saver), training.fit(), number)
+            told = _interrupted(training, saver)
+            raise Interrupted(told, training.fit(), number, training.reached())
     return training.fit()
 
 
 def _interrupted(training: Training, saver: Saver | None) -> str:
-    """What was saved, and how to go on."""
-    epoch, update = training.position
-    done = f"interrupted after epoch {epoch}, update {update} (of the next)"
+    """How far it came, what was saved, and how to go on."""
+    done = f"interrupted {training.reached()}"
     if saver is None:
         return f"{done}; the state and position are in .fit. Give both to fit to go on."
     return f"{done}; saved in {saver.checkpoints.directory}. Use resume=True to go on."
@@ -197,6 +246,12 @@ def _start(params: PyTree, optimizer: Optimizer) -> State:
 def _named(optimizer: str) -> Optimizer:
     """The optimizer of that name, the same object each time: a program is kept for it."""
     return by_name(optimizer)()
+
+
+@lru_cache
+def _skipping(optimizer: Optimizer) -> Optimizer:
+    """The optimizer that skips, the same object each time."""
+    return skip_nonfinite(optimizer)
 
 
 def _dtype_of(params: PyTree) -> str:

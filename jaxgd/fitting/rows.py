@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, PyTree
 
 from jaxgd.batches import gather
@@ -34,6 +35,12 @@ class Rows:
         if not self.keyed:
             return _rows(self.data, self.key, epoch, segment.start, length, self.shuffled)
         return _keyed_rows(self.data, self.key, epoch, segment.start, length, self.shuffled)
+
+    def numbers(self, epoch: int, positions: slice) -> np.ndarray:
+        """The numbers of the rows at these positions of an epoch's order."""
+        n, length = count_examples(self.data), positions.stop - positions.start
+        key: Any = self.key
+        return np.asarray(_numbers(key, epoch, n, positions.start, length, self.shuffled))
 
 
 def _numbers(

@@ -1,31 +1,37 @@
 """A training that goes from one border of its plan to the next."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from jaxgd.descent import State
+from jaxgd.fitting.divergence import Culprit, Diverged, first_in, told
 from jaxgd.fitting.history import Fit, Position, Record
 from jaxgd.fitting.program import Program, all_finite
 from jaxgd.fitting.progress import Progressed
 from jaxgd.fitting.rows import Rows
 from jaxgd.inputs import count_examples
+from jaxgd.stopping import Best, Patience, has_waited, nothing_yet, watch
 
 _VALIDATION = -1  # stands for its program among the lengths of segments
 
-
-class Diverged(FloatingPointError):
-    """A loss or parameters that are not finite; `.fit` is the run up to that segment's start."""
-
-    def __init__(self, message: str, fit: Fit) -> None:
-        super().__init__(message)
-        self.fit = fit
+# Compiled once for all fits with params of one kind.
+_watch = jax.jit(watch)
 
 
 @dataclass
 class Training:
-    """A state and its position among the segments of the epochs, and how to get on from there."""
+    """A state and its position among the segments of the epochs, and how to get on from there.
+
+    `search` finds what in a segment was not finite, None where nothing can; with `skips` the
+    updates themselves let go of what is not.
+    """
 
     program: Program
     rows: Rows
@@ -34,7 +40,15 @@ class Training:
     record: Record
     state: State
     position: Position
+    search: Callable[[State, PyTree, int], Culprit | None] | None = None
+    skips: bool = False
+    patience: Patience | None = None
+    best: Best | None = None
     _compiled: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        if self.patience is not None and self.best is None:
+            self.best = nothing_yet(self.state.params)
 
     def advance(self, epochs: int) -> Progressed:
         """Run the next segment, and after an epoch's last one the validation, and tell of it.
@@ -61,9 +75,36 @@ class Training:
         """How many updates lie before the position, of all epochs."""
         return self.position.epoch * len(self.record.batch_sizes) + self.position.update
 
+    def reached(self) -> str:
+        """The position in words."""
+        epoch, update = self.position
+        if not update:
+            return f"after {epoch} epoch{'s' * (epoch != 1)}"
+        of = len(self.record.batch_sizes)
+        return f"in epoch {epoch} (counted from 0), after {update} of its {of} updates"
+
+    @property
+    def has_waited(self) -> bool:
+        """Whether the validation loss has not fallen for as long as the patience says."""
+        if self.best is None or self.patience is None:
+            return False
+        return bool(has_waited(self.best, self.patience))
+
+    def tree(self) -> dict[str, Any]:
+        """What of the training is arrays, for a checkpoint."""
+        best = {} if self.best is None else {"best": self.best}
+        return {"state": self.state, **best}
+
+    def put(self, tree: dict[str, Any], position: Position) -> None:
+        """Go to where a checkpoint stands."""
+        self.state, self.best, self.position = tree["state"], tree.get("best"), position
+
     def fit(self) -> Fit:
-        """What the training has come to."""
-        return Fit(self.state.params, self.state, self.record.history(), self.position)
+        """What the training has come to: the params of the lowest validation loss, if it waits."""
+        params = self.state.params
+        if self.best is not None and np.isfinite(self.best.loss):
+            params = self.best.params
+        return Fit(params, self.state, self.record.history(self.has_waited), self.position)
 
     def _run(self, segment: slice) -> np.ndarray:
         """The losses of a segment's updates, once its state is known to be finite."""
@@ -78,10 +119,32 @@ class Training:
         state, out = self.program.segment(self.state, rows)
         losses, finite = np.asarray(out), bool(all_finite(state.params))
         self.record.run_seconds += time.perf_counter() - began
-        if not (finite and np.isfinite(losses).all()):
-            raise Diverged(_divergence(self.position, losses), self.fit())
+        lost = ~np.isfinite(losses)
+        nothing_kept = self._skipped(state) == len(losses) if self.skips else lost.any()
+        if not finite or nothing_kept:
+            raise self._diverged(segment, rows, losses)
         self.state = state
-        return losses
+        return np.where(lost, np.full_like(losses, np.nan), losses)
+
+    def _skipped(self, after: State) -> int:
+        """How many updates were let go on the way from the state."""
+        return int(after.opt_state.skipped) - int(self.state.opt_state.skipped)
+
+    def _diverged(self, segment: slice, rows: PyTree, losses: np.ndarray) -> Diverged:
+        """What to say of a segment that left something not finite."""
+        culprit = first_in(losses)
+        if self.search is not None:
+            culprit = self.search(self.state, rows, culprit.update) or culprit
+        epoch, before = self.position
+        b = self.record.batch_size
+        start = segment.start + culprit.update * b
+        batch = slice(start, min(start + b, segment.stop))
+        position = Position(epoch, before + culprit.update)
+        numbers = self.rows.numbers(epoch, batch)
+        message = told(culprit, position, numbers)
+        if self.skips:
+            message = f"no update of a segment could be kept: {message}"
+        return Diverged(message, self.fit(), position, culprit.leaf, numbers)
 
     def _validate(self, held_out: Rows, epoch: int) -> float:
         """The loss of the validation rows after an epoch."""
@@ -92,20 +155,10 @@ class Training:
             self.program.validate.lower(self.state.params, rows).compile()
             self.record.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
-        self.record.validation_loss.append(float(self.program.validate(self.state.params, rows)))
+        value = self.program.validate(self.state.params, rows)
+        if self.best is not None and self.patience is not None:
+            value = jnp.asarray(value, self.best.loss.dtype)
+            self.best = _watch(self.best, self.state.params, value, self.patience)
+        self.record.validation_loss.append(float(value))
         self.record.run_seconds += time.perf_counter() - began
         return self.record.validation_loss[-1]
-
-
-def _divergence(position: Position, losses: np.ndarray) -> str:
-    """What to say of a segment that left a loss or parameters not finite."""
-    lost = np.flatnonzero(~np.isfinite(losses))
-    epoch, update = position
-    what = (
-        f"the loss must stay finite; it was {losses[lost[0]]} at epoch {epoch}, update "
-        f"{update + lost[0]} (both counted from 0)."
-        if lost.size
-        else f"parameters must stay finite; they were not after epoch {epoch}, update "
-        f"{update + len(losses) - 1} (both counted from 0)."
-    )
-    return f"{what} Use a smaller learning rate, or scale the features."

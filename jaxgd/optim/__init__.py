@@ -42,4 +42,5 @@ from jaxgd.optim.radam_rule import radam as radam
 from jaxgd.optim.rmsprop_rule import rmsprop as rmsprop
 from jaxgd.optim.rprop_rule import rprop as rprop
 from jaxgd.optim.sgd_rule import sgd as sgd
+from jaxgd.optim.skipping import skip_nonfinite as skip_nonfinite
 from jaxgd.optim.sparse_adam_rule import sparse_adam as sparse_adam

@@ -14,11 +14,12 @@ def by_name(
     """The optimizer of that name, such as `adam`: a function of torch's options.
 
     Raises ValueError for a name that is not `among` those on offer, or else in the registry, and
-    names the nearest.
+    names the nearest, if one is near.
     """
     among = REGISTRY if among is None else among
     if name not in among:
         known = ", ".join(sorted(among))
-        nearest = difflib.get_close_matches(name.lower(), among, n=1, cutoff=0.0)[0]
-        raise ValueError(f"optimizer must be one of {known}; got {name!r}. Use {nearest!r}?")
+        nearest = difflib.get_close_matches(name.lower(), among, n=1)
+        hint = f" Use {nearest[0]!r}?" if nearest else ""
+        raise ValueError(f"optimizer must be one of {known}; got {name!r}.{hint}")
     return REGISTRY[name].build

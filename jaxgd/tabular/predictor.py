@@ -66,6 +66,16 @@ class Predictor:
             outputs = np.stack([np.zeros_like(outputs), outputs], axis=1)
         return np.asarray(jax.nn.softmax(outputs, axis=1))
 
+    def constant_loss(self, y: np.ndarray) -> float:
+        """The mean loss of the best prediction that is the same for all rows.
+
+        The entropy of the classes' shares, or the variance.
+        """
+        if self.target.task == "regression":
+            return float(np.var(y, dtype=np.float64))
+        shares = np.unique(y, return_counts=True)[1] / len(y)
+        return float(-np.sum(shares * np.log(shares)))
+
     def score(self, params: PyTree, part: Part, y_scaling: Standardizer) -> dict[str, float]:
         """The mean loss of some rows, and their accuracy, or RMSE and R².
 

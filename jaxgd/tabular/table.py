@@ -3,6 +3,7 @@
 import csv
 import difflib
 import importlib
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ _READABLE = ".csv, .tsv, .parquet or .npz"
 
 # What people write into a cell that has no value; an empty cell is one anyway.
 _MISSING_WORDS = ["NA", "N/A", "NaN", "nan", "null", "NULL", "?"]
+
+# Whole numbers up to here are float64's own.
+_EXACT = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,10 @@ class Table:
         if name in self.columns:
             return self.columns[name]
         in_lower_case = {known.lower(): known for known in self.columns}
-        nearest = difflib.get_close_matches(name.lower(), in_lower_case, n=1, cutoff=0.0)[0]
+        nearest = difflib.get_close_matches(name.lower(), in_lower_case, n=1)
+        hint = f"; the nearest is {in_lower_case[nearest[0]]!r}" if nearest else ""
         raise ValueError(
-            f"{self.source} has no column {name!r}; the nearest is {in_lower_case[nearest]!r}. "
-            f"Its columns are {listed(self.columns)}."
+            f"{self.source} has no column {name!r}{hint}. Its columns are {listed(self.columns)}."
         )
 
     def complete(self, name: str) -> np.ndarray:
@@ -62,6 +66,12 @@ class Table:
             raise ValueError(
                 f"a feature must be numbers; column {name!r} of {self.source} holds text, "
                 f"first {column[0]!r}. Encode it as numbers, or ignore the column."
+            )
+        if column.dtype.kind in "iu" and (abs(column.astype(np.float64)) > _EXACT).any():
+            warnings.warn(
+                f"column {name!r} of {self.source} holds whole numbers beyond 2**53, which are "
+                "rounded to 53 bits. If they only name rows, ignore the column.",
+                stacklevel=3,
             )
         return column.astype(np.float64)
 

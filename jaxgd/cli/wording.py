@@ -1,0 +1,38 @@
+"""The remedies that errors name in Python, in the words of the command line."""
+
+# Tests hold that each of the left still stands in the package.
+REMEDIES = {
+    "Full gradient descent is gd, or batch_size=None in fit.": (
+        "Full gradient descent is --batch-size None."
+    ),
+    "Use held_out=0 to hold out none.": "Use --held-out 0 to hold out none.",
+    "Use another seed or a smaller held-out part.": "Use another --seed or a smaller --held-out.",
+    "Use the task multiclass or regression.": "Use --task multiclass or --task regression.",
+    "Use the task regression.": "Use --task regression.",
+    "Use the task binary or multiclass.": "Use --task binary or --task multiclass.",
+    "Standardise them, or use a smaller unit.": (
+        "Leave out --no-standardize, or use a smaller unit."
+    ),
+    "or ignore the column.": "or leave the column out with --ignore.",
+    "rows, ignore the column.": "rows, leave the column out with --ignore.",
+    "must be named. ": "must be named with --target. ",
+    "Use the same settings, or another directory to begin anew.": (
+        "Use the same options, or another --run to begin anew."
+    ),
+    "Use resume=True to go on from the newest, or another directory.": (
+        "Use --resume to go on from the newest, or another --run."
+    ),
+    "Use more epochs, or another directory.": "Use more --epochs, or another --run.",
+    "Wait for it, or name another directory.": "Wait for it, or use another --run.",
+    "Restore one, or name another directory to begin anew.": (
+        "Restore one, or use another --run to begin anew."
+    ),
+    "Use a smaller learning rate, or scale the features.": "Use a smaller --learning-rate.",
+}
+
+
+def in_options(message: str) -> str:
+    """The message with its remedies in options of the command."""
+    for remedy, in_command in REMEDIES.items():
+        message = message.replace(remedy, in_command)
+    return message
