@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGINT
 
 from jaxgd.cli.interrupts import signals_heard
 from jaxgd.cli.wording import in_options
@@ -38,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             status = 0
         except KeyboardInterrupt as error:
-            told = f"{error or 'interrupted'}{_going_on(argv) if _is_saved(error, argv) else ''}"
-            status = _fail(told, 128 + getattr(error, "number", 2))
+            told = str(error) or "interrupted"
+            told += _going_on(argv) if _is_saved(error, argv) else ""
+            status = _fail(told, 128 + getattr(error, "number", SIGINT))
         except BrokenPipeError:
             status = _unread()
         except Exception as error:

@@ -23,7 +23,7 @@ from jaxgd.cli.settings import (
 from jaxgd.cli.terminal import console, described, numbers_table, progress_bar
 from jaxgd.cli.verdict import not_learned
 from jaxgd.figures.curves import as_png, loss_curves
-from jaxgd.fitting import Diverged, History, fit
+from jaxgd.fitting import Diverged, History, Interrupted, fit
 from jaxgd.inputs import check_batch_size, check_count
 from jaxgd.storage.verified_file import write_atomically
 from jaxgd.tabular import Dataset
@@ -131,6 +131,9 @@ def _run(
             diverged = False
         except Diverged as error:
             trained, diverged = error.fit, True
+        except Interrupted as error:
+            told = f"interrupted in {name}, {error.reached}; nothing was written"
+            raise Interrupted(told, error.fit, error.number, error.reached) from None
     start = predictor.score(params, dataset.train, schema.y_scaling)["loss"]
     after = trained.history.validation_loss
     curve = np.concatenate([[start], [] if after is None else after])

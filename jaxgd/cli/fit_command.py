@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax
+import numpy as np
 from tyro.conf import OmitArgPrefixes, arg
 
 from jaxgd.cli.data_options import DataOptions
@@ -19,11 +20,13 @@ from jaxgd.cli.settings import (
 )
 from jaxgd.cli.terminal import console, described, numbers_table, progress_bar
 from jaxgd.cli.verdict import not_learned
-from jaxgd.fitting import History, Interrupted
+from jaxgd.fitting import Diverged, History, Interrupted
 from jaxgd.fitting import fit as fit_params
+from jaxgd.fitting.divergence import listed
 from jaxgd.inputs import check_batch_size, check_count
 from jaxgd.stopping import Patience, check_patience
 from jaxgd.tabular import Dataset, Model, Predictor, save_model
+from jaxgd.tabular.dataset import split
 
 # Of a model file, what is not numbers: the names of columns and classes, and how it was trained.
 _NAMES_BYTES = 2**16
@@ -86,7 +89,11 @@ def fit(
     make_room(model_file, _NAMES_BYTES + sum(leaf.nbytes for leaf in jax.tree.leaves(start)))
 
     epoch = exact_sgd(predictor, optimizer, learning_rate, batch_size)
-    with _interruption_told(run, epochs), progress_bar("training") as progress:
+    train_rows, _ = split(run_keys.split, len(table), source.held_out)
+    with (
+        _in_our_words(run, epochs, table.source, train_rows),
+        progress_bar("training") as progress,
+    ):
         params, _, history, position = fit_params(
             predictor.loss,
             start,
@@ -153,11 +160,16 @@ def _check_learned(
 
 
 @contextmanager
-def _interruption_told(run: Path | None, epochs: int) -> Iterator[None]:
-    """Interruptions in the command's words."""
+def _in_our_words(run: Path | None, epochs: int, where: str, rows: np.ndarray) -> Iterator[None]:
+    """Interruptions and divergences in the command's words: the options, the table's own rows."""
+    saved = "nothing was saved (--run DIRECTORY would)" if run is None else f"saved in {run}"
     try:
         yield
     except Interrupted as error:
-        saved = "nothing was saved (--run DIRECTORY would)" if run is None else f"saved in {run}"
         told = f"interrupted {error.reached}, of {epochs} epochs; {saved}"
         raise Interrupted(told, error.fit, error.number, error.reached) from None
+    except Diverged as error:
+        batch = listed(1 + rows[error.rows])
+        raise FloatingPointError(
+            f"{error.what}; its batch is {batch} of {where}. Use a smaller --learning-rate."
+        ) from None

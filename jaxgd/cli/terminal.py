@@ -22,7 +22,7 @@ class _Screen(Console):
     """A console that leaves a broken pipe to the command's entry."""
 
     def on_broken_pipe(self) -> None:
-        raise  # noqa: PLE0704: the BrokenPipeError that is being handled
+        raise
 
 
 def numbers_table(first: str, *columns: str) -> Table:

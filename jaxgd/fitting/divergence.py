@@ -15,6 +15,7 @@ from jaxgd.inputs import Optimizer, count_examples
 from jaxgd.objective import Loss, mean
 
 _SHOWN_ROWS = 8
+_REMEDY = "Use a smaller learning rate, or scale the features."
 
 
 class Diverged(FloatingPointError):
@@ -22,14 +23,15 @@ class Diverged(FloatingPointError):
 
     `.fit` is the run up to the border of the plan before, from where one may go on; `.position` the
     epoch and update at which it came up, `.leaf` the parameter concerned (None where a loss alone
-    tells), and `.rows` the numbers of the rows in that update's batch.
+    tells), `.rows` the numbers of the rows in that update's batch, and `.what` all of this but the
+    rows in words.
     """
 
     def __init__(
-        self, message: str, fit: Fit, position: Position, leaf: str | None, rows: np.ndarray
+        self, what: str, fit: Fit, position: Position, leaf: str | None, rows: np.ndarray
     ) -> None:
-        super().__init__(message)
-        self.fit, self.position, self.leaf, self.rows = fit, position, leaf, rows
+        super().__init__(f"{what}, whose batch is {listed(rows)}. {_REMEDY}")
+        self.what, self.fit, self.position, self.leaf, self.rows = what, fit, position, leaf, rows
 
 
 class Culprit(NamedTuple):
@@ -82,16 +84,22 @@ def searcher(loss: Loss, optimizer: Optimizer, b: int) -> Callable[[State, PyTre
     return search
 
 
-def told(culprit: Culprit, position: Position, rows: np.ndarray) -> str:
-    """The culprit, its place, its rows and a remedy."""
-    join = " " if culprit.what.endswith("after") else " at "
-    shown = ", ".join(map(str, rows[:_SHOWN_ROWS])) + (", …" if len(rows) > _SHOWN_ROWS else "")
+def told(culprit: Culprit, position: Position) -> str:
+    """The culprit and its place."""
     of = f" (gradient of params{culprit.leaf})" if "loss" in culprit.what and culprit.leaf else ""
+    at = "" if culprit.what.endswith("after") else " at"
     return (
-        f"{culprit.what}{of}{join}epoch {position.epoch}, update {position.update} (both counted "
-        f"from 0), whose batch is row{'s' * (len(rows) > 1)} {shown} ({len(rows)} in all). "
-        "Use a smaller learning rate, or scale the features."
+        f"{culprit.what}{of}{at} epoch {position.epoch}, update {position.update} "
+        "(both counted from 0)"
     )
+
+
+def listed(rows: np.ndarray) -> str:
+    """The first few of the rows of a batch."""
+    shown = ", ".join(map(str, rows[:_SHOWN_ROWS]))
+    if len(rows) > _SHOWN_ROWS:
+        return f"rows {shown}, … ({len(rows)} in all)"
+    return f"row{'s' * (len(rows) > 1)} {shown}"
 
 
 def _first_bad(finite: PyTree) -> str | None:

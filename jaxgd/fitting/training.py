@@ -140,11 +140,11 @@ class Training:
         start = segment.start + culprit.update * b
         batch = slice(start, min(start + b, segment.stop))
         position = Position(epoch, before + culprit.update)
-        numbers = self.rows.numbers(epoch, batch)
-        message = told(culprit, position, numbers)
+        what = told(culprit, position)
         if self.skips:
-            message = f"no update of a segment could be kept: {message}"
-        return Diverged(message, self.fit(), position, culprit.leaf, numbers)
+            what = f"no update of a segment could be kept: {what}"
+        rows = self.rows.numbers(epoch, batch)
+        return Diverged(what, self.fit(), position, culprit.leaf, rows)
 
     def _validate(self, held_out: Rows, epoch: int) -> float:
         """The loss of the validation rows after an epoch."""

@@ -71,7 +71,7 @@ def test_a_method_that_diverges_is_named_and_the_others_are_shown(jaxgd, tmp_pat
     ("args", "message"),
     [
         (["--batch-size", 500], "batch_size must be in [1, n]; got batch_size=500 with n=455."),
-        (["--out", "taken"], "File exists: taken"),
+        (["--out", "taken"], "cannot write taken/loss-curves.png: taken is not a directory"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(jaxgd, tmp_path, args, message):

@@ -18,7 +18,10 @@ ROOT = Path(__file__).parents[2]
     [
         ("nowhere.csv", "No such file or directory: nowhere.csv"),
         ("flowers.csv --target kin", "flowers.csv has no column 'kin'; the nearest is 'kind'."),
-        ("flowers.csv", "the target column of flowers.csv must be named. Its columns are 'id', "),
+        (
+            "flowers.csv",
+            "the target column of flowers.csv must be named with --target. Its columns are 'id', ",
+        ),
         (
             "flowers.csv --target kind",
             "a feature must be numbers; column 'id' of flowers.csv holds",
@@ -42,7 +45,10 @@ ROOT = Path(__file__).parents[2]
         ("--hidden 8 0", "every width in hidden must be an integer of at least 1; got"),
         ("--held-out 1", "held_out must be a fraction in [0, 1); got held_out=1."),
         ("--task regression", "a regression target must be numbers; column 'diagnosis' holds text"),
-        ("--model-file a/b.st", "cannot write a/b.st: a is not a directory"),
+        (
+            "--model-file flowers.csv/b.st",
+            "cannot write flowers.csv/b.st: flowers.csv is not a directory",
+        ),
         ("--model-file .", "cannot write .: it is a directory"),
     ],
 )
@@ -138,13 +144,18 @@ def test_ctrl_c_says_so_and_exits_with_130(jaxgd, monkeypatch, tmp_path):
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
-def test_a_bug_keeps_its_traceback(jaxgd, monkeypatch):
+def test_a_bug_is_one_line_and_with_debug_a_traceback(jaxgd, monkeypatch):
     def broken(*_, **__):
-        raise TypeError("a bug")
+        raise TypeError("it\nbroke")
 
     monkeypatch.setattr(compare_command, "fit", broken)
-    with pytest.raises(TypeError, match="a bug"):
-        jaxgd("compare")
+    status, _, err = jaxgd("compare")
+    assert (status, err) == (
+        2,
+        "jaxgd: TypeError: it broke. This is a bug in jaxgd: --debug shows where.\n",
+    )
+    with pytest.raises(TypeError, match="it\nbroke"):
+        jaxgd("compare", "--debug")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`jaxgd fit` and `jaxgd predict`: real files in, a model and predictions out."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -93,16 +94,40 @@ def test_gradient_descent_and_no_held_out_part(jaxgd, flowers):
 
 
 def test_without_standardizing_the_scaling_is_saved_as_none(jaxgd, tmp_path):
-    jaxgd("fit", "--no-standardize", "--learning-rate", 1e-7, "--epochs", 1)
+    jaxgd("fit", "--no-standardize", "--learning-rate", 1e-6)
     assert load_model(tmp_path / "model.safetensors").schema.x_scaling.scale.tolist() == [1.0] * 30
 
 
 def test_a_run_that_diverges_saves_nothing(jaxgd, tmp_path):
     status, out, err = jaxgd("fit", "--no-standardize", "--learning-rate", 1e36)
     assert (status, out) == (2, "")
-    assert err.startswith("jaxgd: the loss must stay finite; it was ")
-    assert "Use a smaller learning rate" in err
+    assert re.fullmatch(
+        r"jaxgd: the loss must stay finite; it was nan at epoch 0, update 1 \(both counted from 0\)"
+        r"; its batch is rows (\d+, ){8}… \(32 in all\) of the bundled .* table\. "
+        r"Use a smaller --learning-rate\.\n",
+        err,
+    )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--learning-rate", 1e6], "worse than it started; its training loss went from 0.6931 to"),
+        (["--learning-rate", 1e30], "worse than it started; its training loss went from 0.6931 to"),
+        (["--no-standardize", "--learning-rate", 1e-7, "--epochs", 1], "than a constant predict"),
+    ],
+)
+def test_a_run_that_has_learned_nothing_never_replaces_a_model(jaxgd, tmp_path, options, told):
+    (tmp_path / "model.safetensors").write_bytes(b"a good model")
+    status, out, err = jaxgd("fit", *options)
+    assert (status, out) == (2, "")
+    assert err.startswith("jaxgd: a run must not end worse than ")
+    assert told in err
+    assert "model.safetensors is left as it was. Use another --learning-rate" in err
+    assert len(err) < 300
+    assert err.count("\n") == 1
+    assert (tmp_path / "model.safetensors").read_bytes() == b"a good model"
 
 
 def test_a_seed_repeats_a_run_and_another_changes_it(jaxgd, flowers, tmp_path):

@@ -1,0 +1,195 @@
+"""No signal is lost: not in a callback that forgets exceptions, not while a program runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxgd import batches
+from jaxgd.cli import compare_command, fit_command
+from jaxgd.cli.interrupts import Signalled, signals_heard
+from jaxgd.cli.terminal import progress_bar
+
+ROOT = Path(__file__).parents[2]
+
+
+class Interrupting:
+    """Its end is a moment in which Python prints exceptions and forgets them."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_in_a_callback_that_forgets_exceptions_is_raised_again():
+    before = sys.unraisablehook, signal.getsignal(signal.SIGINT)
+    with pytest.raises(Signalled) as caught, signals_heard() as signals:
+        Interrupting()
+        for _ in range(1000):
+            time.sleep(0.001)
+    assert caught.value.number == signals.number == signal.SIGINT
+    assert (sys.unraisablehook, signal.getsignal(signal.SIGINT)) == before
+
+
+def test_a_second_signal_ends_a_process_that_does_not_listen():
+    program = (
+        "import os, signal, time\n"
+        "from jaxgd.cli.interrupts import signals_heard\n"
+        "with signals_heard():\n"
+        "    signal.signal(signal.SIGINT, lambda *_: None)\n"
+        "    for _ in range(2):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130
+    assert done.stderr == "jaxgd: stopped at once; what was saved before stays as it was\n"
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch):
+    """Sends the command a real signal once it has come to a position."""
+
+    def interrupt(command, number, *position):
+        def bar(name):
+            whole = progress_bar(name)
+            enter = whole.__enter__
+
+            def told():
+                report = enter()
+
+                def also(now):
+                    if (now.epoch, now.update) == position:
+                        os.kill(os.getpid(), number)
+                    report(now)
+
+                return also
+
+            whole.__enter__ = told
+            return Bar(told, whole.__exit__)
+
+        monkeypatch.setattr(command, "progress_bar", bar)
+
+    return interrupt
+
+
+class Bar:
+    def __init__(self, enter, leave):
+        self.enter, self.leave = enter, leave
+
+    def __enter__(self):
+        return self.enter()
+
+    def __exit__(self, *error):
+        return self.leave(*error)
+
+
+FIT = ["fit", "flowers.csv", "--target", "kind", "--ignore", "id", "--epochs", "3"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-C", "SIGTERM"]
+)
+def test_a_run_that_is_interrupted_and_gone_on_with_ends_in_the_same_file(
+    jaxgd, flowers, tmp_path, monkeypatch, interrupt_at, number, status
+):
+    monkeypatch.setattr(batches, "SEGMENT_ROWS", 64)  # four segments of two batches an epoch
+    command = [*FIT, "--hidden", "3", "--run", "runs/one"]
+    with monkeypatch.context() as undisturbed:
+        undisturbed.setattr(batches, "SEGMENT_ROWS", 64)
+        assert jaxgd(*command, "--run", "runs/whole", "--model-file", "whole.st").status == 0
+    whole = (tmp_path / "whole.st").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(b"the old one")
+    with monkeypatch.context():
+        interrupt_at(fit_command, number, 1, 4)
+        found, out, err = jaxgd(*command)
+    assert (found, out) == (status, "")
+    first, second = err.splitlines()
+    assert first == (
+        "jaxgd: interrupted in epoch 1 (counted from 0), after 4 of its 8 updates, of 3 epochs; "
+        "saved in runs/one"
+    )
+    assert second == f"go on with: python -m jaxgd {' '.join(command)} --resume"
+    assert (tmp_path / "model.safetensors").read_bytes() == b"the old one"
+    interrupt_at(fit_command, number)
+    assert jaxgd(*second.split("jaxgd ")[1].split()).status == 0
+    assert (tmp_path / "model.safetensors").read_bytes() == whole
+    histories = [
+        (tmp_path / "runs" / run / "history.jsonl").read_bytes() for run in ("one", "whole")
+    ]
+    assert histories[0] == histories[1]
+    assert len(histories[0].splitlines()) == 12
+
+
+def test_without_a_run_it_says_that_nothing_was_saved(jaxgd, flowers, tmp_path, interrupt_at):
+    interrupt_at(fit_command, signal.SIGINT, 1, 0)
+    status, out, err = jaxgd(*FIT)
+    assert (status, out) == (130, "")
+    assert err == (
+        "jaxgd: interrupted after 1 epoch, of 3 epochs; nothing was saved (--run DIRECTORY would)\n"
+    )
+    assert list(tmp_path.iterdir()) == [flowers]
+
+
+def test_compare_says_where_it_was(jaxgd, flowers, tmp_path, interrupt_at):
+    interrupt_at(compare_command, signal.SIGINT, 2, 0)
+    status, out, err = jaxgd("compare", *FIT[1:])
+    assert (status, out) == (130, "")
+    assert err == "jaxgd: interrupted in GD, after 2 epochs; nothing was written\n"
+    assert not any(path.is_file() for path in tmp_path.rglob("*") if path != flowers)
+
+
+def test_a_run_belongs_to_its_options(jaxgd, flowers):
+    command = [*FIT, "--run", "r"]
+    assert jaxgd(*command).status == 0
+    status, _, err = jaxgd(*command)
+    assert status == 2
+    assert err.endswith("r has some. Use --resume to go on from the newest, or another --run.\n")
+    assert jaxgd(*command, "--resume").status == 0  # it is done, and its model is made again
+    status, _, err = jaxgd(*command, "--resume", "--hidden", "4")
+    assert status == 2
+    assert "safetensors params was params.w float32[2], params.b float32[], is params[0].w" in err
+    assert err.endswith("Use the same options, or another --run to begin anew.\n")
+
+
+def test_resume_needs_a_run(jaxgd):
+    status, _, err = jaxgd("fit", "--resume")
+    assert (status, err) == (
+        2,
+        "jaxgd: --resume goes on from a run's checkpoints; got no --run DIRECTORY.\n",
+    )
+
+
+def test_a_reader_that_has_gone_is_no_error(flowers, tmp_path):
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxgd", *FIT],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, "")
+    assert (tmp_path / "model.safetensors").exists()
+
+
+def test_patience_keeps_the_best_model_and_says_so(jaxgd, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 40))
+    np.savez(tmp_path / "noisy.npz", x=x, y=x[:, 0] + rng.normal(size=60))
+    options = ["fit", "noisy.npz", "--batch-size", 8, "--learning-rate", 0.01, "--epochs", 500]
+    status, out, _ = jaxgd(*options, "--patience", 3)
+    assert status == 0
+    assert "\nstopped after " in out
+    assert "epochs: the held-out loss fell no more\n" in out
+    assert "--held-out 0" in jaxgd(*options, "--patience", 3, "--held-out", 0).err
