@@ -68,7 +68,7 @@ def train_until(
     epoch: Epoch,
     epochs: int,
     evaluate: Callable[[PyTree, PyTree], Float[Array, ""]],
-    patience: Patience,
+    patience: Patience | int,
     *,
     order: Callable[[Key, int], Any] | None = shuffle,
     row_keys: bool = False,
@@ -84,7 +84,7 @@ def train_until(
     at least 0.
     """
     epochs = check_count("epochs", epochs)
-    patience = check_patience(patience)
+    waits = check_patience(patience)
     one = train(epoch, 1, order=order, row_keys=row_keys)
 
     def run(
@@ -98,14 +98,14 @@ def train_until(
         values = _unmade((epochs,), value.dtype)
 
         def goes_on(now: Stopped) -> Array:
-            return (now.epochs < epochs) & ~has_waited(now.best, patience)
+            return (now.epochs < epochs) & ~has_waited(now.best, waits)
 
         def one_more(now: Stopped) -> Stopped:
             state, out = one(now.state, data, key, start + now.epochs)
             value = evaluate(state.params, held_out)
             outs = jax.tree.map(lambda all, new: all.at[now.epochs].set(new[0]), now.outs, out)
             values = now.values.at[now.epochs].set(value)
-            best = watch(now.best, state.params, value, patience)
+            best = watch(now.best, state.params, value, waits)
             return Stopped(state, best, outs, values, now.epochs + 1)
 
         first = Stopped(state, best, outs, values, jnp.asarray(0, jnp.int32))

@@ -10,12 +10,15 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 _HEARD = (signal.SIGINT, signal.SIGTERM)
+_END, _AGAIN = b"\x00", b"\xff"  # no signal has such a number
+_A_MOMENT = 0.01  # seconds, for the main thread to get out of what forgets exceptions
 _SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
 
 
@@ -32,59 +35,69 @@ class Signals:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.reads, self.writes = os.pipe()
         self.hook = sys.unraisablehook
-        self._again = 0
+        os.set_blocking(self.writes, False)
 
     def raise_here(self, number: int, _: FrameType | None = None) -> None:
         """Handle a signal: note it, and raise."""
         self.number = number
         raise Signalled(number)
 
-    def raise_again(self, unraisable: Any) -> None:
-        """Take the place of sys.unraisablehook: what could not be raised there is raised later."""
+    def raise_later(self, unraisable: Any) -> None:
+        """Take the place of sys.unraisablehook, in which nothing can be raised either."""
         if isinstance(unraisable.exc_value, Signalled):
-            self._again += 1
-            _thread.interrupt_main(unraisable.exc_value.number)
+            os.write(self.writes, _AGAIN)
         else:
             self.hook(unraisable)
 
-    def end_at_second(self, pipe: int) -> None:
+    def watch(self) -> None:
         """Read the numbers of signals as they come; end the process at the second one."""
-        came = 0
-        while (number := os.read(pipe, 1)[0]) != 0:
-            came += number in _HEARD
-            if came - self._again > 1:
+        left = 2
+        while (byte := os.read(self.reads, 1)) != _END:
+            if byte == _AGAIN and self.number is not None:
+                time.sleep(_A_MOMENT)
+                left += 1  # this one is our own
+                _thread.interrupt_main(self.number)
+            left -= byte[0] in _HEARD
+            if left == 0:
                 cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""
                 told = "jaxgd: stopped at once; what was saved before stays as it was"
                 os.write(2, f"{cursor}{told}\n".encode())
-                os._exit(128 + number)
+                os._exit(128 + byte[0])
 
 
 @contextmanager
 def signals_heard() -> Iterator[Signals]:
     """The signals that come during the block; only a main thread hears any."""
     signals = Signals()
+    watcher = threading.Thread(target=signals.watch, daemon=True)
+    watcher.start()
+    try:
+        with _handled(signals):
+            yield signals
+    finally:
+        os.write(signals.writes, _END)
+        watcher.join()
+        os.close(signals.reads)
+        os.close(signals.writes)
+
+
+@contextmanager
+def _handled(signals: Signals) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield signals
+        yield
         return
     before = {number: signal.getsignal(number) for number in _HEARD}
     before = {n: handler for n, handler in before.items() if handler is not signal.SIG_IGN}
-    reads, writes = os.pipe()
-    os.set_blocking(writes, False)
-    watcher = threading.Thread(target=signals.end_at_second, args=(reads,), daemon=True)
-    woken = signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
-    sys.unraisablehook = signals.raise_again
-    watcher.start()
+    woken = signal.set_wakeup_fd(signals.writes, warn_on_full_buffer=False)
+    sys.unraisablehook = signals.raise_later
     try:
         for number in before:
             signal.signal(number, signals.raise_here)
-        yield signals
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         sys.unraisablehook = signals.hook
         signal.set_wakeup_fd(woken)
-        os.write(writes, b"\0")
-        watcher.join()
-        os.close(reads)
-        os.close(writes)

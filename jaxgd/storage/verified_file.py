@@ -62,7 +62,18 @@ def save_arrays(
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps({"kind": kind, "version": version, **note}, sort_keys=True)
     metadata = {_NOTE: text, _DIGEST: _digest(text, arrays)}
-    write_atomically(path, safetensors.numpy.save(arrays, metadata))
+    write_atomically(path, _in_order(safetensors.numpy.save(arrays, metadata)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The file with its header sorted: the same content is the same bytes, at every save.
+
+    Safetensors itself writes the metadata in another order each time.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return b"".join([len(header).to_bytes(8, "little"), header, memoryview(content)[end:]])
 
 
 def load_arrays(

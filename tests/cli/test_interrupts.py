@@ -25,13 +25,17 @@ class Interrupting:
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def let_go():
+    Interrupting()
+    for _ in range(1000):
+        time.sleep(0.001)
+
+
 def test_a_signal_in_a_callback_that_forgets_exceptions_is_raised_again():
     before = sys.unraisablehook, signal.getsignal(signal.SIGINT)
-    with pytest.raises(Signalled) as caught, signals_heard() as signals:
-        Interrupting()
-        for _ in range(1000):
-            time.sleep(0.001)
-    assert caught.value.number == signals.number == signal.SIGINT
+    with pytest.raises(Signalled) as caught, signals_heard():
+        let_go()
+    assert caught.value.number == signal.SIGINT
     assert (sys.unraisablehook, signal.getsignal(signal.SIGINT)) == before
 
 
@@ -99,16 +103,13 @@ FIT = ["fit", "flowers.csv", "--target", "kind", "--ignore", "id", "--epochs", "
 def test_a_run_that_is_interrupted_and_gone_on_with_ends_in_the_same_file(
     jaxgd, flowers, tmp_path, monkeypatch, interrupt_at, number, status
 ):
-    monkeypatch.setattr(batches, "SEGMENT_ROWS", 64)  # four segments of two batches an epoch
+    monkeypatch.setattr(batches, "SEGMENT_ROWS", 64)  # three segments an epoch
     command = [*FIT, "--hidden", "3", "--run", "runs/one"]
-    with monkeypatch.context() as undisturbed:
-        undisturbed.setattr(batches, "SEGMENT_ROWS", 64)
-        assert jaxgd(*command, "--run", "runs/whole", "--model-file", "whole.st").status == 0
+    assert jaxgd(*command, "--run", "runs/whole", "--model-file", "whole.st").status == 0
     whole = (tmp_path / "whole.st").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(b"the old one")
-    with monkeypatch.context():
-        interrupt_at(fit_command, number, 1, 4)
-        found, out, err = jaxgd(*command)
+    interrupt_at(fit_command, number, 1, 4)
+    found, out, err = jaxgd(*command)
     assert (found, out) == (status, "")
     first, second = err.splitlines()
     assert first == (
@@ -120,11 +121,9 @@ def test_a_run_that_is_interrupted_and_gone_on_with_ends_in_the_same_file(
     interrupt_at(fit_command, number)
     assert jaxgd(*second.split("jaxgd ")[1].split()).status == 0
     assert (tmp_path / "model.safetensors").read_bytes() == whole
-    histories = [
-        (tmp_path / "runs" / run / "history.jsonl").read_bytes() for run in ("one", "whole")
-    ]
-    assert histories[0] == histories[1]
-    assert len(histories[0].splitlines()) == 12
+    history = (tmp_path / "runs/one/history.jsonl").read_bytes()
+    assert history == (tmp_path / "runs/whole/history.jsonl").read_bytes()
+    assert len(history.splitlines()) == 9
 
 
 def test_without_a_run_it_says_that_nothing_was_saved(jaxgd, flowers, tmp_path, interrupt_at):

@@ -120,7 +120,7 @@ def test_a_checkpoint_of_another_optimizer_or_model_is_named(tmp_path):
         fitted(checkpoint=tmp_path, resume=True, optimizer=optax.adam(0.1))
     with pytest.raises(
         ValueError,
-        match=r"s params was params\.w float32\[5\], params\.b .* is params\['slope'\] float32\[\]\.",
+        match=r"params was params\.w float32\[5\], params\.b .* is params\['slope'\] float32\[\]",
     ):
         jaxgd.fit(
             lambda params, example: jnp.square(example[0][0] * params["slope"] - example[1]),
