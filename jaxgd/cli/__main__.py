@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             if debug:
                 raise
-            status = _fail(_in_one_line(error))
+            status = _fail(_in_one_line(error, argv[0] if argv else ""))
     return status if signals.number is None else 128 + signals.number
 
 
@@ -77,14 +77,14 @@ def _run_subcommand(argv: list[str]) -> None:
     app.cli(prog="jaxgd", args=argv, description=_DESCRIPTION)
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_one_line(error: Exception, command: str) -> str:
     """What a user can cause in its own words; anything else as the bug that it is."""
     if isinstance(error, OSError):
         told = str(error.strerror or error)
         return f"{told}: {error.filename}" if error.filename else told
     told = " ".join(str(error).split("\n"))
     if isinstance(error, _USERS):
-        return in_options(told)
+        return in_options(told, command)
     return f"{type(error).__name__}: {told}. This is a bug in jaxgd: --debug shows where."
 
 

@@ -20,9 +20,11 @@ from jaxgd.cli.settings import (
 )
 from jaxgd.cli.terminal import console, described, numbers_table, progress_bar
 from jaxgd.cli.verdict import not_learned
+from jaxgd.cli.wording import in_options
 from jaxgd.fitting import Diverged, History, Interrupted
 from jaxgd.fitting import fit as fit_params
-from jaxgd.fitting.divergence import listed
+from jaxgd.fitting.divergence import listed, remedy_of
+from jaxgd.fitting.history_file import HISTORY
 from jaxgd.inputs import check_batch_size, check_count
 from jaxgd.stopping import Patience, check_patience
 from jaxgd.tabular import Dataset, Model, Predictor, save_model
@@ -79,6 +81,8 @@ def fit(
         raise ValueError("--resume goes on from a run's checkpoints; got no --run DIRECTORY.")
     run_keys = keys(seed)
     writable(model_file)
+    if run is not None:
+        writable(run / HISTORY)
     if source.data is not None:
         check_replaces_no_input(model_file, "--model-file", source.data)
     table = source.table()
@@ -87,6 +91,8 @@ def fit(
     predictor = Predictor(len(schema.features), schema.target, hidden)
     start = predictor.init(run_keys.init)
     make_room(model_file, _NAMES_BYTES + sum(leaf.nbytes for leaf in jax.tree.leaves(start)))
+    if run is not None:
+        make_room(run / HISTORY)
 
     epoch = exact_sgd(predictor, optimizer, learning_rate, batch_size)
     train_rows, _ = split(run_keys.split, len(table), source.held_out)
@@ -170,6 +176,7 @@ def _in_our_words(run: Path | None, epochs: int, where: str, rows: np.ndarray) -
         raise Interrupted(told, error.fit, error.number, error.reached) from None
     except Diverged as error:
         batch = listed(1 + rows[error.rows])
+        remedy = in_options(remedy_of(error.position))
         raise FloatingPointError(
-            f"{error.what}; its batch is {batch} of {where}. Use a smaller --learning-rate."
+            f"{error.what}; its batch is {batch} of {where}. {remedy}"
         ) from None

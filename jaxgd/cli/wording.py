@@ -28,11 +28,24 @@ REMEDIES = {
         "Restore one, or use another --run to begin anew."
     ),
     "Use a smaller learning rate, or scale the features.": "Use a smaller --learning-rate.",
+    "or use a smaller learning rate.": "or use a smaller --learning-rate.",
 }
 
 
-def in_options(message: str) -> str:
-    """The message with its remedies in options of the command."""
-    for remedy, in_command in REMEDIES.items():
+# What has another remedy in one command. A model needs every column that it was trained on.
+_OF_COMMAND = {
+    "predict": {
+        "Fill or drop them, or ignore the column.": "Fill or drop them.",
+        "Encode it as numbers, or ignore the column.": "Encode it as numbers.",
+    },
+    "compare": {
+        "Full gradient descent is gd, or batch_size=None in fit.": "Use a smaller --batch-size."
+    },
+}
+
+
+def in_options(message: str, command: str = "") -> str:
+    """The message with its remedies in options of the command of that name."""
+    for remedy, in_command in [*_OF_COMMAND.get(command, {}).items(), *REMEDIES.items()]:
         message = message.replace(remedy, in_command)
     return message

@@ -1,7 +1,6 @@
 """What `fit` may be given. Each check names the rule, what was given and the remedy."""
 
 import operator
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
@@ -14,8 +13,6 @@ from jaxtyping import Array, PyTree
 from jaxgd.descent import State, descend
 from jaxgd.fitting.history import Position
 from jaxgd.inputs import Optimizer, alike, check_params, count_examples
-
-_CALLER = 8  # of fit, as seen from a leaf's check
 
 OnDivergence = Literal["raise", "stop", "skip"]
 
@@ -91,12 +88,6 @@ def _check_leaf(name: str, leaf: Any) -> Array:
             "Convert them to floats, or use JAX's 64-bit mode."
         )
     if jnp.issubdtype(array.dtype, jnp.floating):
-        if array.dtype != given.dtype and (np.asarray(array, given.dtype) != given).any():
-            warnings.warn(
-                f"{name} of {given.dtype} is rounded to {array.dtype}, JAX's own precision. "
-                "Convert it before to say so, or use JAX's 64-bit mode.",
-                stacklevel=_CALLER,
-            )
         finite = np.asarray(jnp.isfinite(array).reshape(len(array), -1).all(axis=1))
         if not finite.all():
             raise ValueError(
@@ -104,6 +95,19 @@ def _check_leaf(name: str, leaf: Any) -> Array:
                 f"{name}, first in row {np.argmin(finite)}. Remove or impute them."
             )
     return array
+
+
+def rounded(given: PyTree, data: PyTree) -> str | None:
+    """What to say of the first leaf of data that lost digits on its way to the device."""
+    leaves = jax.tree_util.tree_leaves_with_path(given)
+    for (path, before), after in zip(leaves, jax.tree.leaves(data), strict=True):
+        wide = getattr(before, "dtype", None) == np.float64 and after.dtype != np.float64
+        if wide and (np.asarray(after, np.float64) != before).any():
+            return (
+                f"data{jax.tree_util.keystr(path)} of float64 is rounded to {after.dtype}, JAX's "
+                "own precision. Convert it yourself to say so, or use JAX's 64-bit mode."
+            )
+    return None
 
 
 def check_like(validation: PyTree, data: PyTree) -> PyTree:
@@ -125,7 +129,12 @@ def check_loss(loss: Callable[[Any, Any], Any], params: PyTree, data: PyTree) ->
     example = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), data)
     # A function of its own each time: JAX would find what the same one was traced to before.
     anew = jax.make_jaxpr(lambda params, example: loss(params, example), return_shape=True)
-    traced, value = anew(params, example)
+    try:
+        traced, value = anew(params, example)
+    except (TypeError, ValueError) as error:
+        shapes = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", example)
+        error.add_note(f"in the loss of one example {shapes} with {form(params)}")
+        raise
     if not isinstance(value, jax.ShapeDtypeStruct) or value.shape != ():
         raise ValueError(
             "loss(params, example) must return a scalar for one example; got "

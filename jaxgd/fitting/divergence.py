@@ -15,7 +15,6 @@ from jaxgd.inputs import Optimizer, count_examples
 from jaxgd.objective import Loss, mean
 
 _SHOWN_ROWS = 8
-_REMEDY = "Use a smaller learning rate, or scale the features."
 
 
 class Diverged(FloatingPointError):
@@ -30,7 +29,7 @@ class Diverged(FloatingPointError):
     def __init__(
         self, what: str, fit: Fit, position: Position, leaf: str | None, rows: np.ndarray
     ) -> None:
-        super().__init__(f"{what}, whose batch is {listed(rows)}. {_REMEDY}")
+        super().__init__(f"{what}, whose batch is {listed(rows)}. {remedy_of(position)}")
         self.what, self.fit, self.position, self.leaf, self.rows = what, fit, position, leaf, rows
 
 
@@ -92,6 +91,13 @@ def told(culprit: Culprit, position: Position) -> str:
         f"{culprit.what}{of}{at} epoch {position.epoch}, update {position.update} "
         "(both counted from 0)"
     )
+
+
+def remedy_of(position: Position) -> str:
+    """What to do; before the first update no learning rate has had a say."""
+    if position == (0, 0):
+        return "Look at these rows, their labels too; or use a smaller learning rate."
+    return "Use a smaller learning rate, or scale the features."
 
 
 def listed(rows: np.ndarray) -> str:

@@ -22,6 +22,7 @@ from jaxgd.fitting.checks import (
     check_optimizer,
     check_start,
     form,
+    rounded,
 )
 from jaxgd.fitting.divergence import Diverged, searcher
 from jaxgd.fitting.fingerprint import of_arrays, of_program
@@ -121,7 +122,9 @@ def fit(
         optimizer = _named(optimizer)
     if on_divergence == "skip":
         optimizer = _skipping(optimizer)
-    data = check_data("data", data)
+    given, data = data, check_data("data", data)
+    if (told := rounded(given, data)) is not None:
+        warnings.warn(told, stacklevel=2)
     n = count_examples(data)
     b = n if batch_size is None else check_batch_size(batch_size, n)
     shuffled = shuffle and batch_size is not None

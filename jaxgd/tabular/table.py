@@ -63,16 +63,13 @@ class Table:
         """The column of that name as float64; ValueError if it is text or not complete."""
         column = self.complete(name)
         if column.dtype == object:
+            row = next(i for i, value in enumerate(column) if not _is_number(value))
             raise ValueError(
-                f"a feature must be numbers; column {name!r} of {self.source} holds text, "
-                f"first {column[0]!r}. Encode it as numbers, or ignore the column."
+                f"a feature must be numbers; column {name!r} of {self.source} holds text, first "
+                f"{column[row]!r} in row {row + 1}. Encode it as numbers, or ignore the column."
             )
         if column.dtype.kind in "iu" and (abs(column.astype(np.float64)) > _EXACT).any():
-            warnings.warn(
-                f"column {name!r} of {self.source} holds whole numbers beyond 2**53, which are "
-                "rounded to 53 bits. If they only name rows, ignore the column.",
-                stacklevel=3,
-            )
+            _warn_rounded(name, self.source)
         return column.astype(np.float64)
 
     def matrix(self, names: Sequence[str]) -> Float[np.ndarray, "n d"]:
@@ -94,6 +91,22 @@ class Table:
                 f"column {name!r} of {self.source} has {count} {what} {values}, first in row "
                 f"{int(bad.argmax()) + 1}. Fill or drop them, or ignore the column."
             )
+
+
+def _warn_rounded(name: str, source: object) -> None:
+    warnings.warn(
+        f"column {name!r} of {source} holds whole numbers beyond 2**53, which are rounded to 53 "
+        "bits. If they only name rows, ignore the column.",
+        stacklevel=4,
+    )
+
+
+def _is_number(text: Any) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def listed(names: Mapping[str, object], most: int = 8) -> str:
@@ -193,6 +206,9 @@ def _columns(frame: Any, path: Path) -> dict[str, np.ndarray]:
 
 def _column(series: Any, path: Path) -> np.ndarray:
     pl = _extra("polars")
+    if str(series.dtype) in ("Int128", "UInt128"):  # which NumPy has not
+        _warn_rounded(series.name, path)
+        series = series.cast(pl.Float64)
     if series.dtype.is_decimal():
         series = series.cast(pl.Float64)
     if series.dtype.is_numeric() or series.dtype in (pl.Boolean, pl.Null):

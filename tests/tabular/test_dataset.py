@@ -182,7 +182,8 @@ def test_infinite_values_are_refused():
 
 def test_a_text_feature_names_the_remedy():
     with pytest.raises(
-        ValueError, match=r"column 'c' of the table holds text, first 'red'\. Encode it as numbers"
+        ValueError,
+        match=r"column 'c' of the table holds text, first 'red' in row 1\. Encode it as numbers",
     ):
         table(c=texts("red", "blue")).numbers("c")
 
