@@ -28,7 +28,7 @@ def check() -> None:
         )
         if not checked.passed:
             failed.append(checked)
-    screen.print(grid)
+    screen.show(grid)
     if failed:
         title = f"{failed[0].algorithm} in {failed[0].dtype}:"
         screen.print(f"{title}\n{failed[0].report}", markup=False, soft_wrap=True)

@@ -88,7 +88,7 @@ def compare(
     screen = console()
     screen.print(described(table.source, dataset), soft_wrap=True)
     screen.print(f"{epochs} epochs, learning rate {learning_rate:g}, seed {seed}")
-    screen.print(_results(runs))
+    screen.show(_results(runs))
     if runs["SGD"].blocked:
         screen.print("SGD ran as jaxgd.blocked_sgd: the same updates, faster for a linear model.")
     for name, run in runs.items():

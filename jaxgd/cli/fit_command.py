@@ -136,7 +136,7 @@ def fit(
     screen.print(described(table.source, dataset), soft_wrap=True)
     by = f"{optimizer}{' (jaxgd.blocked_sgd)' if epoch else ''}, learning rate {learning_rate:g}"
     screen.print(_run_told(model, history, by))
-    screen.print(grid)
+    screen.show(grid)
     screen.print(f"model: {model_file}", soft_wrap=True)
 
 

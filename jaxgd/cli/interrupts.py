@@ -58,7 +58,7 @@ class Signals:
             if byte == _AGAIN and self.number is not None:
                 time.sleep(_A_MOMENT)
                 left += 1  # this one is our own
-                _thread.interrupt_main(self.number)
+                _thread.interrupt_main(signal.Signals(self.number))
             left -= byte[0] in _HEARD
             if left == 0:
                 cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""

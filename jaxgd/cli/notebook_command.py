@@ -37,4 +37,4 @@ def notebook() -> None:
         grid.add_row(name, f"{ours:.4f}", f"{theirs:.4f}", f"{abs(float(ours) - theirs):.1g}")
     screen = console()
     screen.print(f"x = {torch.x:.2f}, w = {torch.w:.2f}, b = {torch.b:.2f}, y = {torch.y:.0f}")
-    screen.print(grid)
+    screen.show(grid)

@@ -13,25 +13,32 @@ from jaxgd.fitting.progress import Progress as Report
 from jaxgd.tabular import Dataset
 
 
-def console() -> Console:
-    """Standard output, its lines never cut in the middle of a name or coloured by guesswork."""
-    return _Screen(highlight=False, soft_wrap=False)
-
-
 class _Screen(Console):
-    """A console that leaves a broken pipe to the command's entry."""
+    """A console that cuts no figure, and leaves a broken pipe to the command's entry."""
+
+    def show(self, grid: Table) -> None:
+        """Print a table: on a narrow screen names go over several lines, and no word is cut."""
+        for column in grid.columns:
+            texts = map(str, (column.header, *column.cells))
+            column.min_width = max(len(word) for text in texts for word in [*text.split(), ""])
+        least = sum(column.min_width or 0 for column in grid.columns) + 3 * len(grid.columns)
+        self.print(grid, width=max(self.width, least), crop=False)
 
     def on_broken_pipe(self) -> None:
         raise
 
 
+def console() -> _Screen:
+    """Standard output, its lines never cut in the middle of a name or coloured by guesswork."""
+    return _Screen(highlight=False, soft_wrap=False)
+
+
 def numbers_table(first: str, *columns: str) -> Table:
     """An empty table: a column of names, then columns of numbers."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column(first, no_wrap=True)
+    table.add_column(first)
     for column in columns:
-        width = max(map(len, column.split()), default=0)  # a narrow screen never cuts a word
-        table.add_column(column, justify="right", vertical="bottom", min_width=width)
+        table.add_column(column, justify="right", vertical="bottom")
     return table
 
 

@@ -4,6 +4,7 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 from signal import SIGINT, SIGTERM
+from typing import Any
 
 import jax
 from jaxtyping import PyTree
@@ -156,7 +157,7 @@ def fit(
     stops = on_divergence == "stop"
     if checkpoint is None:
         return _train(training, end, report, None, stops)
-    settings = {
+    settings: dict[str, Any] = {
         "params": form(state.params),
         "batch_size": batch_size,
         "shuffle": shuffled,
