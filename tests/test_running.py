@@ -1,4 +1,4 @@
-"""The blocks of docs/running.md are one program that prints what the page shows; its commands run."""
+"""docs/running.md: its blocks are one program that prints what the page shows; its commands run."""
 
 import contextlib
 import io
