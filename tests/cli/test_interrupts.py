@@ -97,30 +97,30 @@ class Bar:
 FIT = ["fit", "flowers.csv", "--target", "kind", "--ignore", "id", "--epochs", "3"]
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-C", "SIGTERM"]
-)
 def test_a_run_that_is_interrupted_and_gone_on_with_ends_in_the_same_file(
-    jaxgd, flowers, tmp_path, monkeypatch, interrupt_at, number, status
+    jaxgd, flowers, tmp_path, monkeypatch, interrupt_at
 ):
+    """By ctrl-C, and then by SIGTERM, in two epochs."""
     monkeypatch.setattr(batches, "SEGMENT_ROWS", 64)  # three segments an epoch
     command = [*FIT, "--hidden", "3", "--run", "runs/one"]
     assert jaxgd(*command, "--run", "runs/whole", "--model-file", "whole.st").status == 0
-    whole = (tmp_path / "whole.st").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(b"the old one")
-    interrupt_at(fit_command, number, 1, 4)
-    found, out, err = jaxgd(*command)
-    assert (found, out) == (status, "")
-    first, second = err.splitlines()
-    assert first == (
-        "jaxgd: interrupted in epoch 1 (counted from 0), after 4 of its 8 updates, of 3 epochs; "
-        "saved in runs/one"
-    )
-    assert second == f"go on with: python -m jaxgd {' '.join(command)} --resume"
-    assert (tmp_path / "model.safetensors").read_bytes() == b"the old one"
-    interrupt_at(fit_command, number)
-    assert jaxgd(*second.split("jaxgd ")[1].split()).status == 0
-    assert (tmp_path / "model.safetensors").read_bytes() == whole
+    for number, status, epoch, update in ((signal.SIGINT, 130, 1, 4), (signal.SIGTERM, 143, 2, 2)):
+        interrupt_at(fit_command, number, epoch, update)
+        found, out, err = jaxgd(*command)
+        assert (found, out) == (status, "")
+        assert err.splitlines()[0] == (
+            f"jaxgd: interrupted in epoch {epoch} (counted from 0), after {update} of its 8 "
+            "updates, of 3 epochs; saved in runs/one"
+        )
+        command = err.splitlines()[1].removeprefix("go on with: python -m jaxgd ").split()
+        assert command[-1] == "--resume"
+        assert command.count("--resume") == 1
+        assert (tmp_path / "model.safetensors").read_bytes() == b"the old one"
+    interrupt_at(fit_command, signal.SIGTERM)
+    assert jaxgd(*command).status == 0
+    ours, theirs = tmp_path / "model.safetensors", tmp_path / "whole.st"
+    assert ours.read_bytes() == theirs.read_bytes()
     history = (tmp_path / "runs/one/history.jsonl").read_bytes()
     assert history == (tmp_path / "runs/whole/history.jsonl").read_bytes()
     assert len(history.splitlines()) == 9
