@@ -1,55 +1,96 @@
 """A training's checkpoints: when one is due, what is in it, and whether it may be gone on with."""
 
+import math
+import operator
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from jaxgd.fitting.checks import check_start
 from jaxgd.fitting.fingerprint import of_arrays
-from jaxgd.fitting.history import Position
+from jaxgd.fitting.progress import Progressed
 from jaxgd.fitting.training import Training
 from jaxgd.keys import Key
-from jaxgd.storage import Checkpoints, Stored
+from jaxgd.storage import Background, Checkpoints, Stored
+from jaxgd.storage.plain_bits import is_key
+from jaxgd.storage.verified_file import refused_as_misfit
 
 # Of a checkpoint's identity, what may differ without another training: only its last bits may.
 _MACHINE = ("jax", "platform", "devices")
 # These are told by the text of a program, which another version of JAX writes otherwise.
 _PROGRAMS = ("loss", "optimizer")
 
+Score = Callable[[Progressed], float]
+
 
 @dataclass
 class Saver:
-    """Writes a training down at borders of its plan: every so many updates, or seconds."""
+    """Writes a training down at borders of its plan: every so many updates, or seconds.
+
+    A checkpoint is written beside the next segment, one at a time, from a copy of the state. If it
+    cannot be written, the next border says so. With `best`, which gives a score to what is told of
+    an epoch (lower is better), one is also written whenever an epoch is the best so far, and kept.
+    """
 
     checkpoints: Checkpoints
     identity: Mapping[str, Any]
     updates: int | None
     seconds: float | None
+    best: Score | None = None
     _updates_then: int = 0
     _time_then: float = field(default_factory=time.monotonic)
+    _written: int | None = None  # the updates of the last checkpoint, once it is begun
+    _beside: Background = field(default_factory=Background)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The directory is this training's alone until the last checkpoint is through."""
+        with self.checkpoints.held(), self._beside:
+            yield
 
     def begin(self, training: Training) -> None:
         """Count updates from where the training is."""
         self._updates_then = training.updates_done
 
-    def save_if_due(self, training: Training) -> None:
-        """Write a checkpoint if enough has been done since the last one."""
+    def save_if_due(self, training: Training, now: Progressed) -> None:
+        """Begin to write a checkpoint if enough has been done since the last one.
+
+        Raises what has kept the one before from being written.
+        """
+        self._look()
         done = training.updates_done - self._updates_then
         waited = time.monotonic() - self._time_then
-        if (self.updates and done >= self.updates) or (self.seconds and waited >= self.seconds):
-            self.save(training)
+        score = float(self.best(now)) if self.best and now.update == 0 else math.nan
+        is_best = self.checkpoints.is_best(score) if self.best else False
+        if (
+            is_best
+            or (self.updates and done >= self.updates)
+            or (self.seconds and waited >= self.seconds)
+        ):
+            self._begin_to_save(training, score)
 
-    def save(self, training: Training) -> None:
-        """Write a checkpoint of where the training stands."""
+    def save_if_new(self, training: Training) -> None:
+        """Write a checkpoint unless the last one is of this very position, and wait for it."""
+        self._wait()
+        if training.updates_done != self._written or not self.checkpoints.paths():
+            self._begin_to_save(training)
+            self._wait()
+
+    def _begin_to_save(self, training: Training, score: float = math.nan) -> None:
+        self._wait()
         record = training.record
+        # Copied: whoever is shown the state may donate it before it is written.
         tree = {
-            "state": training.state,
+            "state": jax.tree.map(_copied, training.state),
             "loss": record.table(),
             "validation_loss": np.array(record.validation_loss),
         }
@@ -60,13 +101,27 @@ class Saver:
             "jaxgd": version("jaxgd"),
             "optax": version("optax"),
         }
-        self.checkpoints.save(training.updates_done, tree, note)
-        self._updates_then, self._time_then = training.updates_done, time.monotonic()
+        done = training.updates_done
+        given = None if math.isnan(score) else score
+        self._beside.start(lambda: self.checkpoints.save(done, tree, note, given))
+        self._updates_then = self._written = done
+        self._time_then = time.monotonic()
 
-    def save_if_new(self, training: Training) -> None:
-        """Write a checkpoint unless the last one is of this very position."""
-        if training.updates_done != self._updates_then or not self.checkpoints.paths():
-            self.save(training)
+    def _look(self) -> None:
+        with self._not_written():
+            self._beside.look()
+
+    def _wait(self) -> None:
+        with self._not_written():
+            self._beside.wait()
+
+    @contextmanager
+    def _not_written(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._written = None
+            raise
 
     def resume(self, training: Training) -> None:
         """Put the training where its newest checkpoint left it, if there is one.
@@ -78,19 +133,19 @@ class Saver:
             return
         self._check(stored)
         record, note = training.record, stored.note
-        table = stored.arrays["['loss']"]
-        like = {
-            "state": training.state,
-            "loss": table,
-            "validation_loss": stored.arrays["['validation_loss']"],
-        }
-        tree = stored.tree(like)
-        training.state, training.position = tree["state"], Position(*note["position"])
-        record.restore(note["epochs_recorded"], table, stored.arrays["['validation_loss']"])
-        self._updates_then = training.updates_done
+        with refused_as_misfit(stored.path, "checkpoint of a fit"):
+            found = {name: stored.arrays[f"['{name}']"] for name in ("loss", "validation_loss")}
+            position = check_start(tuple(note["position"]), training.segments, record.batch_size)
+            epochs = [*map(operator.index, note["epochs_recorded"])]
+            table = found["loss"].reshape(len(epochs), len(record.batch_sizes))
+        tree = stored.tree({"state": training.state, **found})
+        record.restore(epochs, table, found["validation_loss"].reshape(-1))
+        training.state, training.position = tree["state"], position
+        self._updates_then = self._written = training.updates_done
 
     def _check(self, stored: Stored) -> None:
-        found = stored.note["identity"]
+        with refused_as_misfit(stored.path, "checkpoint of a fit"):
+            found = {**stored.note["identity"]}
         different = [name for name in self.identity if found.get(name) != self.identity[name]]
         if "jax" in different:
             different = [name for name in different if name not in _PROGRAMS]
@@ -109,6 +164,11 @@ class Saver:
             )
 
 
+def _copied(leaf: Any) -> Any:
+    """A leaf that nobody else can change or donate."""
+    return jnp.copy(leaf) if is_key(leaf) else np.array(leaf)
+
+
 def check_every(every: Any) -> tuple[int | None, float | None]:
     """The updates or the seconds between two checkpoints: 1000, or "30s"."""
     if isinstance(every, str) and every.endswith("s"):
@@ -123,6 +183,17 @@ def check_every(every: Any) -> tuple[int | None, float | None]:
     raise ValueError(
         f'every must be a number of updates, or of seconds such as "30s"; got {every!r}.'
     )
+
+
+def score_of(keep_best: bool | Score) -> Score | None:
+    """The score of an epoch that is meant: the given one, its loss, or none."""
+    if callable(keep_best):
+        return keep_best
+    return _loss if keep_best else None
+
+
+def _loss(now: Progressed) -> float:
+    return now.loss if now.validation_loss is None else now.validation_loss
 
 
 def identity(

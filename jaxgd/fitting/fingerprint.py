@@ -2,12 +2,13 @@
 
 import hashlib
 import re
-from typing import Any
 
 import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
+
+from jaxgd.storage.plain_bits import plain_bits
 
 
 def of_program(traced: ClosedJaxpr) -> str:
@@ -15,7 +16,7 @@ def of_program(traced: ClosedJaxpr) -> str:
     text = re.sub(r"0x[0-9a-f]+", "", str(traced.jaxpr))  # where a function lies is not what it is
     digest = hashlib.sha256(text.encode())
     for constant in traced.consts:
-        digest.update(_bits(constant).tobytes())
+        digest.update(plain_bits(constant).tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -24,12 +25,5 @@ def of_arrays(tree: PyTree) -> str:
     digest = hashlib.sha256(str(jax.tree.structure(tree)).encode())
     for leaf in jax.tree.leaves(tree):
         digest.update(f"{leaf.dtype}{leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(_bits(leaf)).data)
+        digest.update(np.ascontiguousarray(plain_bits(leaf)).data)
     return digest.hexdigest()[:16]
-
-
-def _bits(array: Any) -> np.ndarray:
-    dtype = getattr(array, "dtype", None)
-    is_key = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
-    array = np.asarray(jax.random.key_data(array) if is_key else array)
-    return array if array.dtype.isbuiltin == 1 else array.view(f"u{array.dtype.itemsize}")

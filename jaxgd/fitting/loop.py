@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from jaxgd.batches import plan
 from jaxgd.descent import Epoch, State, init_state, strong
-from jaxgd.fitting.checkpointing import Saver, check_every, identity
+from jaxgd.fitting.checkpointing import Saver, Score, check_every, identity, score_of
 from jaxgd.fitting.checks import (
     check_data,
     check_finite,
@@ -58,6 +58,7 @@ def fit(
     checkpoint: Path | str | None = None,
     every: int | str = "30s",
     resume: bool = False,
+    keep_best: bool | Score = False,
 ) -> Fit:
     """The result of training on data for a number of epochs: `Fit(params, state, history, …)`.
 
@@ -77,7 +78,10 @@ def fit(
     With `checkpoint=DIRECTORY` the state, history and position are written there at the first
     border after `every` so many updates, or seconds, and at the end; `resume` goes on from the
     newest that is whole, to the bits of a run that was never interrupted, or begins where there is
-    none. Ctrl-C (and SIGTERM, with a checkpoint) waits for the next border, writes a checkpoint,
+    none. A checkpoint is written beside the next segment; one that cannot be is raised at the next
+    border. With `keep_best` the best epoch's is kept too: by its validation loss, or else its mean
+    loss, or by what a function of `Progressed` gives, lower being better;
+    `jaxgd.storage.Checkpoints(DIRECTORY).best()` reads it. Ctrl-C (and SIGTERM, with a checkpoint) waits for the next border, writes a checkpoint,
     and raises `Interrupted`, whose `.fit` is the run so far; a second one acts at once.
 
     Raises, before anything is compiled, ValueError or TypeError for data that are empty, ragged,
@@ -125,7 +129,7 @@ def fit(
     settings["validation"] = None if validation is None else of_arrays(validation)
     settings["epoch"] = None if epoch is None else "of one's own"
     own = identity(data, segments, key, settings)
-    saver = Saver(Checkpoints(checkpoint), own, *pause)
+    saver = Saver(Checkpoints(checkpoint), own, *pause, score_of(keep_best))
     return _train_saved(training, end, report, saver, resume)
 
 
@@ -134,7 +138,7 @@ def _train_saved(
 ) -> Fit:
     """Begin, or go on from the newest checkpoint, in a directory that is this run's alone."""
     directory = saver.checkpoints.directory
-    with saver.checkpoints.held():
+    with saver.held():
         saver.begin(training)
         if resume:
             saver.resume(training)
@@ -158,7 +162,7 @@ def _train(training: Training, end: int, report: Progress | None, saver: Saver |
             while training.position.epoch < end:
                 now = training.advance(end)
                 if saver:
-                    saver.save_if_due(training)
+                    saver.save_if_due(training, now)
                 stops = asks_to_stop(report, now)
                 if waiting.number or stops:
                     break

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxgd.storage.verified_file import load_arrays, save_arrays
+from jaxgd.storage.plain_bits import is_key, plain_bits
+from jaxgd.storage.verified_file import load_arrays, refused_as_misfit, save_arrays
 
 _KIND, _VERSION = "jaxgd tree", 1
 
@@ -24,14 +25,16 @@ class Stored:
     keys: Mapping[str, str]
     note: Mapping[str, Any]
 
-    def tree(self, like: PyTree) -> PyTree:
+    def tree(self, like: PyTree, under: str = "") -> PyTree:
         """The arrays in the structure of `like`, whose leaves have the shapes and dtypes expected.
+
+        With `under`, such as `"['state']"`, only those whose name begins so: a part of the tree.
 
         Raises ValueError that names every leaf that is missing, that nobody expects, or that has
         another shape or dtype. Nothing is converted.
         """
-        wanted = _named(like)
-        found = {name: self._form(name) for name in self.arrays}
+        wanted = {under + name: leaf for name, leaf in _named(like, under).items()}
+        found = {name: self._form(name) for name in self.arrays if name.startswith(under)}
         expected = {name: _form(leaf) for name, leaf in wanted.items()}
         differences = [
             f"{name} is {found.get(name, 'missing')}, not {expected.get(name, 'expected at all')}"
@@ -43,13 +46,15 @@ class Stored:
                 f"{self.path} does not fit: {'; '.join(differences)}. "
                 "Load it into the tree that was saved: the same model and optimizer."
             )
-        return jax.tree.unflatten(jax.tree.structure(like), [self._leaf(name) for name in wanted])
+        with refused_as_misfit(self.path, _KIND):
+            leaves = [self._leaf(name) for name in wanted]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
     def _form(self, name: str) -> str:
         array = self.arrays[name]
         if name in self.keys:
             return f"key<{self.keys[name]}>{list(array.shape[:-1])}"
-        return f"{array.dtype}{list(array.shape)}"
+        return f"{array.dtype.name}{list(array.shape)}"
 
     def _leaf(self, name: str) -> Any:
         array = self.arrays[name]
@@ -70,14 +75,11 @@ def save(path: Path | str, tree: PyTree, note: Mapping[str, Any] | None = None) 
     """
     arrays, keys, halves = {}, {}, {}
     for name, leaf in _named(tree).items():
-        if _is_key(leaf):
+        arrays[name] = array = plain_bits(leaf)
+        if is_key(leaf):
             keys[name] = str(jax.random.key_impl(leaf))
-            leaf = jax.random.key_data(leaf)
-        array = np.asarray(leaf)
-        if array.dtype.isbuiltin != 1:  # bfloat16 and its like, which NumPy has not
-            halves[name] = array.dtype.name
-            array = array.view(f"u{array.dtype.itemsize}")
-        arrays[name] = array
+        elif (dtype := getattr(leaf, "dtype", array.dtype)) != array.dtype:
+            halves[name] = dtype.name
     content = {"keys": keys, "dtypes": halves, "note": dict(note or {})}
     save_arrays(Path(path), arrays, content, kind=_KIND, version=_VERSION)
 
@@ -88,9 +90,13 @@ def read(path: Path | str) -> Stored:
     Raises ValueError for a file that is truncated, damaged, of another kind or of a newer version.
     """
     arrays, content = load_arrays(Path(path), kind=_KIND, version=_VERSION)
-    for name, dtype in content["dtypes"].items():
-        arrays[name] = arrays[name].view(jnp.dtype(dtype))
-    return Stored(Path(path), arrays, content["keys"], content["note"])
+    with refused_as_misfit(Path(path), _KIND):
+        for name, dtype in content["dtypes"].items():
+            arrays[name] = arrays[name].view(jnp.dtype(dtype))
+        keys, note = content["keys"], content["note"]
+        if not isinstance(note, dict) or any(arrays[name].ndim == 0 for name in {**keys}):
+            raise ValueError("its note is no table, or a key in it no key")
+    return Stored(Path(path), arrays, keys, note)
 
 
 def load(path: Path | str, like: PyTree) -> PyTree:
@@ -98,19 +104,15 @@ def load(path: Path | str, like: PyTree) -> PyTree:
     return read(path).tree(like)
 
 
-def _named(tree: PyTree) -> dict[str, Any]:
+def _named(tree: PyTree, under: str = "") -> dict[str, Any]:
     """The leaves by their path, such as `.params.w`."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path) or "tree": leaf for path, leaf in leaves}
-
-
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return {jax.tree_util.keystr(path) or ("" if under else "tree"): leaf for path, leaf in leaves}
 
 
 def _form(leaf: Any) -> str:
     """The dtype and shape of a leaf, as an error names them."""
-    if _is_key(leaf):
+    if is_key(leaf):
         return f"key<{jax.random.key_impl(leaf)}>{list(leaf.shape)}"
     array = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
-    return f"{array.dtype}{list(array.shape)}"
+    return f"{array.dtype.name}{list(array.shape)}"

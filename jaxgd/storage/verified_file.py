@@ -1,11 +1,13 @@
 """Named arrays and a note in one safetensors file: written whole, verified on load."""
 
-import contextlib
 import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,26 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 _NOTE, _DIGEST = "note", "sha256"
+_MOST_HEADER = 100_000_000  # bytes, as safetensors itself has it
+# What a file system says that does not sync directories, or not for us.
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM}
+# What goes wrong in a program that is given other things than it was written for.
+_MISFITS = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    SafetensorError,
+)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Put the content at the path: afterwards the file is the whole new one, or as it was before.
 
-    Of a link it is the target that is written.
+    Once this has returned, the new one outlives a power cut. Of a link it is the target that is
+    written.
 
     Raises OSError if the directory cannot be written, or if the path is a device, a pipe or a
     directory: a rename would put a file in its place.
@@ -27,27 +43,46 @@ def write_atomically(path: Path, content: bytes) -> None:
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     path = Path(os.path.realpath(path))  # Path.resolve fails where a link points at itself
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # A name of its own: two threads, or two machines on one disk, may write the same path.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
         _sync(path.parent)
     finally:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
 def _sync(directory: Path) -> None:
     """Make a rename outlive a power cut, where the file system lets a directory be synced."""
-    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
+@contextmanager
+def refused_as_misfit(path: Path, kind: str) -> Iterator[None]:
+    """What goes wrong in the block, told as a ValueError: the note does not say what is there.
+
+    A digest is no signature: a file with the right one may still have been written by anybody.
+    """
+    try:
+        yield
+    except _MISFITS as error:
+        raise ValueError(
+            f"{path} is not as a {kind} is written: {type(error).__name__}: {error}. "
+            "Restore or rewrite it."
+        ) from None
 
 
 def save_arrays(
@@ -75,16 +110,16 @@ def load_arrays(
 
     Raises ValueError for a file that is truncated, damaged, of another kind or of a newer version.
     """
-    content = path.read_bytes()
     try:
+        content = _read(path)
         arrays = safetensors.numpy.load(content)
-    except SafetensorError as error:
+    except _MISFITS as error:
         raise ValueError(f"{path} is not a {kind}, or is damaged or truncated: {error}.") from None
     try:
         metadata = _metadata(content)
         note = json.loads(metadata[_NOTE])
         found, found_version, digest = note.pop("kind"), note.pop("version"), metadata[_DIGEST]
-    except (KeyError, ValueError, AttributeError):
+    except _MISFITS:
         raise ValueError(f"{path} is a safetensors file, but not a {kind}.") from None
     if found != kind:
         raise ValueError(f"{path} is a {found}, not a {kind}.")
@@ -96,6 +131,33 @@ def load_arrays(
     if digest != _digest(metadata[_NOTE], arrays):
         raise ValueError(f"{path} is damaged: its SHA-256 does not match. Restore or rewrite it.")
     return arrays, note
+
+
+def _read(path: Path) -> bytes:
+    """All of a file that is as long as its header says, so that nothing else fills the memory.
+
+    Raises ValueError if it is not, or has become unreadable; OSError if it cannot be opened.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            first = file.read(8)
+            length = int.from_bytes(first, "little")
+            if length > min(size - 8, _MOST_HEADER):
+                raise ValueError(f"its header of {length} bytes is cut off, or none")
+            header = file.read(length)
+            entries = {**json.loads(header)}
+            entries.pop("__metadata__", None)
+            end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+            if size != 8 + length + end:
+                raise ValueError(f"it has {size} bytes, where its header speaks of {end} of data")
+            return first + header + file.read()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise ValueError("the disk cannot read it") from None
 
 
 def _metadata(content: bytes) -> dict[str, str]:
@@ -110,5 +172,5 @@ def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
