@@ -20,6 +20,7 @@ FLOORS = [
     {"descent", "tabular"},
     {"blocked", "host_loop", "interop"},
     {"fitting"},
+    {"reliability"},
     {"cli"},
 ]
 CORE = ("losses", "models", "order", "batches", "objective", "descent")

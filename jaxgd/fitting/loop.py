@@ -81,8 +81,9 @@ def fit(
     none. A checkpoint is written beside the next segment; one that cannot be is raised at the next
     border. With `keep_best` the best epoch's is kept too: by its validation loss, or else its mean
     loss, or by what a function of `Progressed` gives, lower being better;
-    `jaxgd.storage.Checkpoints(DIRECTORY).best()` reads it. Ctrl-C (and SIGTERM, with a checkpoint) waits for the next border, writes a checkpoint,
-    and raises `Interrupted`, whose `.fit` is the run so far; a second one acts at once.
+    `jaxgd.storage.Checkpoints(DIRECTORY).best()` reads it. Ctrl-C (and SIGTERM, with a checkpoint)
+    waits for the next border, writes a checkpoint, and raises `Interrupted`, whose `.fit` is the
+    run so far; a second one acts as soon as a checkpoint that is being written is through.
 
     Raises, before anything is compiled, ValueError or TypeError for data that are empty, ragged,
     not finite or not numbers, params that are not real and floating point, a loss that is not a

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from jaxtyping import PyTree
 
 from jaxgd.storage.trees import Stored, read, save
+from jaxgd.storage.verified_file import sync
 
 _NAME = "checkpoint-{:012d}.safetensors"
 _NAMES = re.compile(r"checkpoint-(\d{12})\.safetensors")
@@ -38,6 +39,7 @@ class Checkpoints:
         Raises RuntimeError if another run holds it, OSError if it cannot be written.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
+        sync(self.directory.parent)
         with (self.directory / ".lock").open("w") as lock, _locked(lock, self.directory):
             for leftover in self.directory.glob(".checkpoint-*.part"):
                 leftover.unlink()

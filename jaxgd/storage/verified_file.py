@@ -51,14 +51,14 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def _sync(directory: Path) -> None:
-    """Make a rename outlive a power cut, where the file system lets a directory be synced."""
+def sync(directory: Path) -> None:
+    """Make the names in a directory outlive a power cut, where the file system lets a directory be synced."""
     try:
         descriptor = os.open(directory, os.O_RDONLY)
         try:
@@ -96,7 +96,7 @@ def save_arrays(
     """Write the arrays and a JSON note, with the kind and version of the file and a digest."""
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps({"kind": kind, "version": version, **note}, sort_keys=True)
-    metadata = {_NOTE: text, _DIGEST: _digest(text, arrays)}
+    metadata = {_NOTE: text, _DIGEST: digest_of(text, arrays)}
     write_atomically(path, safetensors.numpy.save(arrays, metadata))
 
 
@@ -128,7 +128,7 @@ def load_arrays(
             f"{path} has format version {found_version}; this jaxgd reads up to {version}. "
             "Update jaxgd."
         )
-    if digest != _digest(metadata[_NOTE], arrays):
+    if digest != digest_of(metadata[_NOTE], arrays):
         raise ValueError(f"{path} is damaged: its SHA-256 does not match. Restore or rewrite it.")
     return arrays, note
 
@@ -166,7 +166,7 @@ def _metadata(content: bytes) -> dict[str, str]:
     return json.loads(content[8 : 8 + length])["__metadata__"]
 
 
-def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+def digest_of(text: str, arrays: Mapping[str, np.ndarray]) -> str:
     """SHA-256 of the note and of every array's name, dtype, shape and bytes."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxgd.storage.verified_file import load_arrays, save_arrays
+from jaxgd.storage.verified_file import load_arrays, refused_as_misfit, save_arrays
 from jaxgd.tabular.model import Model
 from jaxgd.tabular.predictor import Predictor
 from jaxgd.tabular.scaling import Standardizer
@@ -16,6 +16,7 @@ from jaxgd.tabular.schema import Schema
 from jaxgd.tabular.target import Target
 
 _KIND, _VERSION = "jaxgd model", 1
+_WIDEST = 2**24  # of a layer, and more than an init is asked for
 
 
 class _Arrays(NamedTuple):
@@ -55,15 +56,23 @@ def load_model(path: Path) -> Model:
     arrays do not fit its note; OSError if it cannot be read. Nothing is unpickled.
     """
     arrays, note = load_arrays(path, kind=_KIND, version=_VERSION)
-    features = tuple(note["features"])
-    target = Target(note["target"], note["task"], tuple(note["classes"]))
-    predictor = Predictor(len(features), target, tuple(note["hidden"]))
-    row, scalar = np.zeros(len(features)), np.zeros(())
-    form = _Arrays(
-        jax.eval_shape(predictor.init, jax.random.key(0)),
-        Standardizer(row, row),
-        Standardizer(scalar, scalar),
-    )
+    with refused_as_misfit(path, _KIND):
+        hidden = tuple(note["hidden"])
+        if len(hidden) > len(arrays) or not all(0 < width <= _WIDEST for width in hidden):
+            raise ValueError(f"no model is that deep or wide: {hidden[:8]}")
+        features = tuple(note["features"])
+        target = Target(note["target"], note["task"], tuple(note["classes"]))
+        if not all(isinstance(text, str) for text in (*features, target.name, *target.classes)):
+            raise TypeError("names of columns and classes must be text")
+        if not isinstance(note["training"], dict):
+            raise TypeError("what is told of the training must be a table")
+        predictor = Predictor(len(features), target, hidden)
+        row, scalar = np.zeros(len(features)), np.zeros(())
+        form = _Arrays(
+            jax.eval_shape(predictor.init, jax.random.key(0)),
+            Standardizer(row, row),
+            Standardizer(scalar, scalar),
+        )
     expected = {name: leaf.shape for name, leaf in _named(form).items()}
     found = {name: array.shape for name, array in arrays.items()}
     if found != expected:

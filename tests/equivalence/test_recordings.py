@@ -136,7 +136,7 @@ class TestDiff:
         recording = record(tmp_path / "a", momentum_run())
         file = tmp_path / "a" / "00003.safetensors"
         file.write_bytes(file.read_bytes()[:-8])
-        with pytest.raises(ValueError, match=r"00003\.safetensors is truncated"):
+        with pytest.raises(ValueError, match=r"00003\.safetensors is damaged or truncated"):
             recording[3]
 
 

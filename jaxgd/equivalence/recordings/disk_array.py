@@ -32,4 +32,7 @@ class OnDisk:
     def __getitem__(self, part: slice) -> Shaped[np.ndarray, " entries"]:
         first, last, _ = part.indices(self.size)
         width, count = self.dtype.itemsize, max(last - first, 0)
-        return np.fromfile(self._path, self.dtype, count, offset=self._at + first * width)
+        read = np.fromfile(self._path, self.dtype, count, offset=self._at + first * width)
+        if len(read) != count:
+            raise ValueError(f"{self._path} was truncated while it was read. Record it anew.")
+        return read

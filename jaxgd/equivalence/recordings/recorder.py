@@ -7,21 +7,27 @@
 A recording is a folder. Each file is in the safetensors format, and each tensor's name is a stage,
 a slash, and the path in the stage's pytree ("gradient/layers.0.weight"):
 
-    manifest.json              format, version, updates, every, and the configuration
+    manifest.json              format, version, updates, every, the configuration, and digests
     start.safetensors          params, and buffers if there are any, before the first update
     00000.safetensors, …       of each update kept: gradient, updated, and what else was given of
                                batch, outputs, loss, opt_state, updated_buffers, params, buffers
 
 `params` and `buffers` of an update are those that the update before left, and are written only
-where that is not so: in a recording in lockstep, and where only every k-th update is kept. The
-manifest is written anew after each update, so that a run that is killed leaves a recording.
+where that is not so: in a recording in lockstep, and where only every k-th update is kept.
+
+Each file holds its SHA-256 and that of the file before, and the manifest its own and that of the
+last one: a recording is one chain. A file is synced before the manifest, which is written aside and
+renamed after each update, speaks of it: a run that is killed leaves a recording.
 """
 
 import dataclasses
+import hashlib
 import json
+import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +50,14 @@ class Recorder:
         self._configuration = {**_machine(), **configuration}
         self._seen = 0
         self._before: dict[str, Any] = {}
+        self._last = ""  # the digest of the file written last
         self._folder.mkdir(parents=True, exist_ok=False)
+        _sync(self._folder.parent)
 
     def start(self, params: Any, buffers: Any = None) -> None:
         """Writes what the first update begins with."""
         self._before = {"params": _kept(params), "buffers": _kept(buffers)}
-        _write(self._folder / "start.safetensors", self._before)
+        self._write("start.safetensors", self._before)
         self._write_manifest()
 
     def update(
@@ -61,14 +69,16 @@ class Recorder:
             if self._every > 1:
                 given = {name: self._before[name] if v is None else v for name, v in given.items()}
             name = f"{self._seen // self._every:05d}.safetensors"
-            _write(
-                self._folder / name, {"gradient": gradient, "updated": updated, **given, **stages}
-            )
+            self._write(name, {"gradient": gradient, "updated": updated, **given, **stages})
         self._seen += 1
         if self._every > 1:
             left = {"params": updated, "buffers": stages.get("updated_buffers")}
             self._before = {name: _kept(tree) for name, tree in left.items()}
         self._write_manifest()
+
+    def _write(self, name: str, stages: Mapping[str, Any]) -> None:
+        self._last = _write(self._folder / name, stages, self._last)
+        _sync(self._folder)  # or the manifest could outlive the name of what it speaks of
 
     def _write_manifest(self) -> None:
         manifest = {
@@ -76,10 +86,19 @@ class Recorder:
             "version": VERSION,
             "updates": self._seen,
             "every": self._every,
+            "last": self._last,
             "configuration": self._configuration,
         }
-        text = json.dumps(manifest, indent=1, sort_keys=True, default=str)
-        (self._folder / "manifest.json").write_text(text, encoding="utf-8")
+        told = json.loads(json.dumps(manifest, default=str))
+        text = json.dumps(told | {"sha256": digest(told, ())}, indent=1, sort_keys=True)
+        path, part = self._folder / "manifest.json", self._folder / ".manifest.json.part"
+        try:
+            _write_synced(part, [text.encode()])
+            part.replace(path)
+            _sync(self._folder)
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def _machine() -> dict[str, Any]:
@@ -99,9 +118,21 @@ def _machine() -> dict[str, Any]:
     return found
 
 
-def _write(path: Path, stages: Mapping[str, Any]) -> None:
-    """One safetensors file: the header's length in 8 bytes, the header in JSON, the bytes."""
-    header, chunks, end = {}, [], 0
+def digest(header: Mapping[str, Any], content: Iterable[bytes]) -> str:
+    """SHA-256 of a JSON header, however it is spaced, and of the bytes after it."""
+    found = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for piece in content:
+        found.update(piece)
+    return found.hexdigest()
+
+
+def _write(path: Path, stages: Mapping[str, Any], before: str) -> str:
+    """One safetensors file: the header's length in 8 bytes, the header in JSON, the bytes.
+
+    Its digest, with that of the file before in it.
+    """
+    header: dict[str, Any] = {"__metadata__": {"before": before, "name": path.name}}
+    chunks, end = [], 0
     for stage, tree in stages.items():
         for keys, leaf in _leaves(tree, ()):
             name, shape, content = _bytes_of(leaf)
@@ -109,11 +140,28 @@ def _write(path: Path, stages: Mapping[str, Any]) -> None:
             at = f"{stage}/{'.'.join(keys)}"
             header[at] = {"dtype": name, "shape": shape, "data_offsets": offsets}
             chunks.append(content)
+    header["__metadata__"]["sha256"] = found = digest(header, chunks)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
+    _write_synced(path, [len(text).to_bytes(8, "little") + text, *chunks])
+    return found
+
+
+def _write_synced(path: Path, chunks: Iterable[bytes]) -> None:
     with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
         file.writelines(chunks)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make new names outlive a power cut, where a folder can be opened."""
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 class _Kept:

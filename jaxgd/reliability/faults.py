@@ -1,0 +1,96 @@
+"""Every operation of a save and of a load fails once: nothing that was safe is lost, nothing wrong."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from jaxgd.reliability.faulty_files import HOWS, Crash, FaultyFiles
+from jaxgd.reliability.stored_things import THINGS, Thing, Wrong
+
+
+class Outcome(NamedTuple):
+    """What came of one trial, the `verdict`: right, refused, lost, wrong, crashed or hung."""
+
+    thing: str
+    what: str
+    verdict: str
+    told: str = ""
+
+
+_REFUSALS = (OSError, ValueError)
+
+
+def faults(disks: int = 7) -> Iterator[Outcome]:
+    """All of them, of everything stored; after a crash, that many disks that it may have left."""
+    for thing in THINGS:
+        yield from _of_saves(thing, disks)
+        yield from _of_loads(thing)
+
+
+def found(thing: Thing, what: str, folder: Path, least: int, most: int) -> Outcome:
+    """What is loaded where a number from `least` to `most` must be, or a refusal if least is 0."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a damaged checkpoint that is passed over is told
+            number = thing.load(folder)
+    except Wrong as error:
+        return Outcome(thing.name, what, "wrong", str(error))
+    except _REFUSALS as error:
+        return Outcome(thing.name, what, "lost" if least else "refused", str(error))
+    except Exception as error:
+        return Outcome(thing.name, what, "crashed", f"{type(error).__name__}: {error}")
+    fits = least <= number <= most
+    return Outcome(thing.name, what, "right" if fits else "lost", f"{number} of {least} to {most}")
+
+
+def _of_saves(thing: Thing, disks: int) -> Iterator[Outcome]:
+    """A save that fails at operation k, for every k; and one that a crash ends there."""
+    operations = _count(thing)
+    for at in range(operations + 1):
+        for how in (*HOWS, "crash"):
+            what = f"{how} at operation {at} of a save"
+            with TemporaryDirectory() as place:
+                folder, kept = Path(place) / "before", 0
+                folder.mkdir()
+                with FaultyFiles(folder, at, how) as files:
+                    try:
+                        with closing(thing.save(folder)) as saving:
+                            for number in saving:
+                                kept = number
+                    except (*_REFUSALS, Crash):
+                        pass
+                    except Exception as error:
+                        yield Outcome(thing.name, what, "crashed", repr(error))
+                if how != "crash":
+                    yield found(thing, what, folder, kept, kept + 1)
+                    continue
+                for seed in range(disks):
+                    disk = Path(place) / str(seed)
+                    files.after_crash(disk, seed)
+                    yield found(thing, f"{what}, disk {seed}", disk, kept, kept + 1)
+
+
+def _of_loads(thing: Thing) -> Iterator[Outcome]:
+    """A load that fails at operation k, for every k: a refusal, or something that was saved."""
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        for _ in thing.save(folder):
+            pass
+        with FaultyFiles(folder) as files:
+            thing.load(folder)
+        for at in range(files.operations):
+            for how in HOWS:
+                with FaultyFiles(folder, at, how):
+                    outcome = found(thing, f"{how} at operation {at} of a load", folder, 1, 3)
+                yield outcome._replace(verdict=outcome.verdict.replace("lost", "refused"))
+
+
+def _count(thing: Thing) -> int:
+    """How many operations a save takes."""
+    with TemporaryDirectory() as place, FaultyFiles(Path(place)) as files:
+        for _ in thing.save(Path(place)):
+            pass
+    return files.operations
