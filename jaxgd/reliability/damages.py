@@ -1,4 +1,4 @@
-"""Damages of what is stored, made at random: a clean refusal or what was saved, in bounded memory."""
+"""Damages of what is stored, made at random: a refusal or what was saved, in bounded memory."""
 
 import json
 import os
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
 from typing import Any
 
 import safetensors.numpy
@@ -151,7 +150,7 @@ DAMAGES: tuple[Damage, ...] = (
     forged,
     misdeclared,
 )
-# A file that declares other arrays, with its digest right, says other values: they are what it says.
+# A file that declares other arrays, its digest right, says other values: they are what it says.
 _SAYS_OTHERS = (misdeclared,)
 
 
@@ -213,7 +212,7 @@ def _bounded() -> Iterator[None]:
         yield
         return
 
-    def hung(number: int, frame: FrameType | None) -> None:
+    def hung(*_: object) -> None:
         raise _Hung
 
     before, limits = signal.signal(signal.SIGALRM, hung), resource.getrlimit(resource.RLIMIT_AS)
@@ -229,7 +228,21 @@ def _bounded() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-_VALUES = (None, True, -1, 0, 10**30, 1e308, "", "../../etc/passwd", [], {}, [[]], ["a", 1], "O")
+_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    1e308,
+    "",
+    "../../etc/passwd",
+    [],
+    {},
+    [[]],
+    ["a", 1],
+    "O",
+)
 
 
 def _other(tree: Any, chance: random.Random) -> Any:

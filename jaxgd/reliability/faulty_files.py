@@ -1,4 +1,4 @@
-"""A layer below all files of a folder: it fails at the k-th operation, and forgets what was not synced.
+"""A layer below all files of a folder: it fails at the k-th operation, and loses the unsynced.
 
 It stands where Python asks the system: no file is faked, and no root is needed.
 """
@@ -134,7 +134,9 @@ class FaultyFiles:
 
     def _mine(self, path: Any) -> bool:
         try:
-            return Path(os.path.abspath(os.fsdecode(path))).is_relative_to(self.folder)
+            # Path.resolve would ask the file system.
+            full = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
+            return Path(full).is_relative_to(self.folder)
         except TypeError:  # a descriptor
             return False
 

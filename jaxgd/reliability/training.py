@@ -41,7 +41,7 @@ def main(folder: Path, jumps: float) -> str:
         batch_size=7,
         key=jax.random.key(2),
         validation=(x[:20], y[:20]),
-        progress=lambda now: time.sleep(0.005),  # so that a kill finds it running
+        progress=lambda _: time.sleep(0.005),  # so that a kill finds it running
         checkpoint=folder,
         every=1,
         keep_best=True,

@@ -104,8 +104,8 @@ class Checkpoints:
             except ValueError as error:
                 self._scores[path] = math.nan
                 warnings.warn(f"{error} It may have been the best.", stacklevel=2)
-        path = self._best(self.paths())
-        return None if path is None else read(path)
+        best = self._best(self.paths())
+        return None if best is None else read(best)
 
     def is_best(self, score: float) -> bool:
         """Whether a score is lower than that of every whole checkpoint."""

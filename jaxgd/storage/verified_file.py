@@ -58,7 +58,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def sync(directory: Path) -> None:
-    """Make the names in a directory outlive a power cut, where the file system lets a directory be synced."""
+    """Make the names in a directory outlive a power cut, where its file system can."""
     try:
         descriptor = os.open(directory, os.O_RDONLY)
         try:
