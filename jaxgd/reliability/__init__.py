@@ -1,5 +1,5 @@
 """Nothing lost, nothing wrong, nothing hung: the promises of storage and resume, tried out here."""
 
-from jaxgd.reliability.figures import Figure, figures
+from jaxgd.reliability.proof import Figure, figures
 
 __all__ = ["Figure", "figures"]

@@ -5,7 +5,7 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,11 +14,11 @@ from typing import Any
 import safetensors.numpy
 
 from jaxgd.equivalence.recordings.recorder import digest
-from jaxgd.reliability.faults import Outcome, found
-from jaxgd.reliability.stored_things import NUMBERS, THINGS
+from jaxgd.reliability.faults import MEMORY, Outcome, found
+from jaxgd.reliability.stored_things import NUMBERS, THINGS, Thing
 from jaxgd.storage.verified_file import digest_of
 
-SECONDS, MEMORY = 20, 1 << 30  # what one load may take
+SECONDS, BYTES = 20, 1 << 30  # what one load may take
 
 Files = list[Path]
 Damage = Callable[[Files, random.Random], None]
@@ -154,17 +154,22 @@ DAMAGES: tuple[Damage, ...] = (
 _SAYS_OTHERS = (misdeclared,)
 
 
-def damages(count: int, seed: int = 0) -> Iterator[Outcome]:
+def damages(
+    count: int,
+    seed: int = 0,
+    things: Sequence[Thing] = THINGS,
+    kinds: Sequence[Damage] = DAMAGES,
+) -> Iterator[Outcome]:
     """What comes of so many damages, each of one of the things, each of one kind in turn."""
-    with TemporaryDirectory() as place:
-        for thing in THINGS:
+    with TemporaryDirectory(dir=MEMORY) as place:
+        for thing in things:
             (Path(place) / thing.name).mkdir()
             for _ in thing.save(Path(place) / thing.name):
                 pass
         for number in range(count):
             chance = random.Random(f"{seed} {number}")
-            thing = THINGS[number % len(THINGS)]
-            damage = DAMAGES[number // len(THINGS) % len(DAMAGES)]
+            thing = things[number % len(things)]
+            damage = kinds[number // len(things) % len(kinds)]
             folder = Path(place) / "damaged"
             shutil.copytree(Path(place) / thing.name, folder)
             files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
@@ -186,14 +191,14 @@ def _without_the_others(checkpoints: Files) -> Files:
     return checkpoints[-1:]
 
 
-def _loaded(thing: Any, what: str, folder: Path) -> Outcome:
+def _loaded(thing: Thing, what: str, folder: Path) -> Outcome:
     try:
         with _bounded():
             outcome = found(thing, what, folder, 0, NUMBERS[-1])
     except _Hung:
         return Outcome(thing.name, what, "hung", f"longer than {SECONDS} s")
     except MemoryError:
-        return Outcome(thing.name, what, "hung", f"more than {MEMORY} bytes of memory")
+        return Outcome(thing.name, what, "hung", f"more than {BYTES} bytes of memory")
     if "MemoryError" in outcome.told:
         return outcome._replace(verdict="hung")
     return outcome
@@ -219,7 +224,7 @@ def _bounded() -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     with suppress(FileNotFoundError):
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, limits[1]))
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + BYTES, limits[1]))
     try:
         yield
     finally:

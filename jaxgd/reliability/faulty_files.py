@@ -164,7 +164,11 @@ class FaultyFiles:
             buffered = io.BufferedWriter(raw)
             descriptor = self._real["open"](file, os.O_RDONLY)
             self._held[os.fstat(descriptor).st_ino] = descriptor
-        return buffered if "b" in mode else io.TextIOWrapper(buffered, kwargs.get("encoding"))
+        if "b" in mode:
+            return buffered
+        text: Any = io.TextIOWrapper(buffered, kwargs.get("encoding"))
+        text.mode = mode  # as the real one sets it
+        return text
 
     def _directories(self) -> list[Path]:
         return [self.folder, *(path for path in self.folder.rglob("*") if path.is_dir())]

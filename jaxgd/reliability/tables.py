@@ -13,8 +13,8 @@ from jaxgd.tabular.table import read_table
 
 _PIECES = (
     b"", b",", b";", b"\t", b"\n", b"\r\n", b'"', b'""', b"\0", b"\xff\xfe", b"nan", b"inf",
-    b"1e999", b"-0", b"9" * 40, b"0x10", b"1_000", b"NA", b"null", "é".encode(), b"\xef\xbb\xbf", b"=1+1",
-    b"true", b" 1 ", b"1.5.2", b"2020-01-01", b"__class__", b"a" * 5000,
+    b"1e999", b"-0", b"9" * 40, b"0x10", b"1_000", b"NA", b"null", "é".encode(), b"\xef\xbb\xbf",
+    b"=1+1", b"true", b" 1 ", b"1.5.2", b"2020-01-01", b"__class__", b"a" * 5000,
 )  # fmt: skip
 
 

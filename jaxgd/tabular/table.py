@@ -221,7 +221,8 @@ def _first_sentence(error: Exception) -> str:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here: np.load leaves a file that is no archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             named = {name: arrays[name] for name in arrays.files}
     except (zipfile.BadZipFile, ValueError, EOFError, AttributeError, TypeError) as error:
         reason = _first_sentence(error)

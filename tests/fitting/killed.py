@@ -1,99 +1,109 @@
-"""A fit with checkpoints, for tests that kill it: `python -m tests.fitting.killed DIRECTORY`.
+"""Kills and other blows to a training: `python -m tests.fitting.killed KILLS`.
 
-Prints the hash of what it ends with. `python -m tests.fitting.killed DIRECTORY KILLS` starts it,
-kills it -9 at random moments so many times, and says whether the hash is the uninterrupted one.
+Kills one, -9 and SIGTERM, at random moments, in chains of five; then fills the disk under one, makes
+its directory read-only, lets its clock jump, and starts two at once: each must end in the bits of
+the uninterrupted run. The disk is a small tmpfs where it can be mounted (root), else that is said.
 """
 
-import os
 import random
+import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).parents[2]
-
-
-def train(directory):
-    """Forty epochs of an MLP, a checkpoint after every segment, resumed from what is there."""
-    import jax
-    import numpy as np
-
-    import jaxgd
-    from jaxgd import batches
-    from tests.laws.test_one_hash import KEY, digest, training
-
-    batches.SEGMENT_ROWS = 64
-    loss, params, data, optimizer = training("MLP", "adam")
-
-    def slowly(now):
-        time.sleep(0.01)
-
-    run = jaxgd.fit(
-        loss,
-        params,
-        data,
-        optimizer=optimizer,
-        epochs=40,
-        batch_size=7,
-        key=KEY,
-        validation=jax.tree.map(lambda leaf: leaf[:20], data),
-        progress=slowly,
-        checkpoint=directory,
-        every=1,
-        resume=True,
-    )
-    return digest(run.state, np.append(run.history.loss, run.history.validation_loss))
+from jaxgd.reliability.kills import finished, kills, start, strike
 
 
-def start(directory):
-    """The same in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.fitting.killed", str(directory)],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@contextmanager
+def small_disk(folder):
+    """A tmpfs of 256 kB; CalledProcessError where none can be mounted."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True, capture_output=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def kill(directory, times, seed=0):
-    """Kill it after checkpoints, at random moments, so many times at most; its hash, its kills."""
-    moments, kills = random.Random(seed), 0
-    while kills < times:
-        with start(directory) as process:
-            before = set(directory.glob("checkpoint-*"))
-            while process.poll() is None and set(directory.glob("checkpoint-*")) == before:
-                time.sleep(0.002)
-            time.sleep(moments.uniform(0, 0.1))
-            if process.poll() is not None:
-                break  # it was through before it could be killed
-            process.kill()
-        kills += 1
-    return finished(directory), kills
+def wait_for_checkpoint(process, run):
+    while process.poll() is None and not list(run.glob("checkpoint-*")):
+        time.sleep(0.002)
 
 
-def finished(directory):
-    """The hash that an undisturbed run ends with; RuntimeError with what it said if it fails."""
-    with start(directory) as process:
-        out, error = process.communicate()
-    if process.returncode != 0:
-        raise RuntimeError(error)
+def filled(place):
+    """Its disk fills while it runs: it says so and stops; with room again it goes on."""
+    with small_disk(place) as disk:
+        with start(disk / "run") as process:
+            wait_for_checkpoint(process, disk / "run")
+            with suppress(OSError), (disk / "filler").open("wb") as filler:
+                while True:
+                    filler.write(bytes(4096))
+                    filler.flush()
+            error = process.communicate()[1]
+        assert process.returncode != 0, error
+        assert "No space left on device" in error, error
+        (disk / "filler").unlink()
+        return finished(disk / "run")
+
+
+def read_only(place):
+    """Its disk becomes read-only while it runs."""
+    with small_disk(place) as disk:
+        with start(disk / "run") as process:
+            wait_for_checkpoint(process, disk / "run")
+            # Refused while a file is open for writing, as the lock is: made so from below.
+            subprocess.run(["chattr", "+i", str(disk / "run")], check=True, capture_output=True)
+            error = process.communicate()[1]
+        assert process.returncode != 0, error
+        assert "not permitted" in error, error
+        subprocess.run(["chattr", "-i", str(disk / "run")], check=True)
+        return finished(disk / "run")
+
+
+def jumping_clock(place):
+    """Its clock jumps by up to a year, either way, and it is killed once."""
+    strike(place, random.Random(0), signal.SIGKILL, 3e7)
+    return finished(place, 3e7)
+
+
+def two_at_once(place):
+    """A second process on one directory is told, and harms nothing."""
+    with start(place) as first:
+        wait_for_checkpoint(first, place)
+        with start(place) as second:
+            error = second.communicate()[1]
+        out = first.communicate()[0]
+    assert "is held by another" in error, error
     return out.strip()
 
 
-def main(base, times):
-    """So many kills, in as many runs as it takes."""
-    whole, kills, runs, same = finished(base / "whole"), 0, 0, 0
-    while kills < times:
-        found, done = kill(base / str(runs), min(5, times - kills), seed=runs)
-        kills, runs, same = kills + done, runs + 1, same + (found == whole)
-    print(f"{kills} kills in {runs} runs: {same} of them ended in the uninterrupted hash")
+BLOWS = (filled, read_only, jumping_clock, two_at_once)
+
+
+def main(times):
+    with TemporaryDirectory() as place:
+        began, found = time.monotonic(), Counter()
+        for outcome in kills(times):
+            found[outcome.what, outcome.verdict] += 1
+            if outcome.verdict != "right":
+                print(outcome, flush=True)
+        for (what, verdict), count in sorted(found.items()):
+            print(f"{what}: {count} {verdict}")
+        whole = finished(Path(place) / "whole")
+        for blow in BLOWS:
+            try:
+                same = blow(Path(place) / blow.__name__) == whole
+            except subprocess.CalledProcessError as error:
+                print(f"{blow.__name__}: not possible here, {error.stderr}")
+                continue
+            print(f"{blow.__name__}: {'the same bits' if same else 'WRONG'}", flush=True)
+        print(f"{time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        print(train(sys.argv[1]))
-    else:
-        main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

@@ -14,7 +14,7 @@ import pytest
 import jaxgd
 from jaxgd import batches
 from jaxgd.fitting.interruption import signals_wait
-from tests.fitting.killed import finished, kill
+from jaxgd.reliability.kills import kills
 from tests.laws.problem import KEY, MOMENTUM, N, data, leaves, loss
 
 PARAMS = jaxgd.Linear(jnp.full(5, 0.1), jnp.asarray(0.1))
@@ -241,13 +241,11 @@ def test_in_another_thread_signals_are_left_alone():
     assert_same(runs[0], fitted())
 
 
-def test_killed_again_and_again_it_ends_in_the_same_hash(tmp_path):
-    """kill -9 at random moments, in the save too."""
-    whole = finished(tmp_path / "whole")
-    assert len(whole) == 64
-    found, kills = kill(tmp_path / "killed", times=3)
-    assert kills > 0
-    assert found == whole
+def test_killed_again_and_again_it_ends_in_the_same_hash():
+    """kill -9 and SIGTERM at random moments, in the save too."""
+    outcomes = [*kills(3)]
+    assert [outcome.verdict for outcome in outcomes] == ["right"] * len(outcomes)
+    assert len(outcomes) >= 3
 
 
 def test_no_warning_where_nothing_changed(tmp_path):
