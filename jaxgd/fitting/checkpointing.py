@@ -21,7 +21,7 @@ from jaxgd.fitting.progress import Progressed
 from jaxgd.fitting.training import Training
 from jaxgd.keys import Key
 from jaxgd.storage import Background, Checkpoints, Stored
-from jaxgd.storage.plain_bits import is_key
+from jaxgd.storage.bits import is_key
 from jaxgd.storage.verified_file import refused_as_misfit
 
 # Of a checkpoint's identity, what may differ without another training: only its last bits may.

@@ -8,7 +8,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
-from jaxgd.storage.plain_bits import plain_bits
+from jaxgd.storage.bits import plain_bits
 
 
 def of_program(traced: ClosedJaxpr) -> str:

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from jaxgd.reliability.damages import damages
-from jaxgd.reliability.faults import Outcome, faults
-from jaxgd.reliability.kills import kills
-from jaxgd.reliability.tables import tables
+from jaxgd.reliability.damaged_files import damages
+from jaxgd.reliability.failing_operations import Outcome, faults
+from jaxgd.reliability.killed_training import kills
+from jaxgd.reliability.random_tables import tables
 
 _BAD = ("lost", "wrong", "crashed", "hung")
 

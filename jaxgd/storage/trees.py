@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxgd.storage.plain_bits import is_key, plain_bits
+from jaxgd.storage.bits import is_key, plain_bits
 from jaxgd.storage.verified_file import load_arrays, refused_as_misfit, save_arrays
 
 _KIND, _VERSION = "jaxgd tree", 1

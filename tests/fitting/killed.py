@@ -1,8 +1,9 @@
 """Kills and other blows to a training: `python -m tests.fitting.killed KILLS`.
 
-Kills one, -9 and SIGTERM, at random moments, in chains of five; then fills the disk under one, makes
-its directory read-only, lets its clock jump, and starts two at once: each must end in the bits of
-the uninterrupted run. The disk is a small tmpfs where it can be mounted (root), else that is said.
+Kills one, -9 and SIGTERM, at random moments, in chains of five; then fills the disk under one,
+makes its directory read-only, lets its clock jump, and starts two at once: each must end in the
+bits of the uninterrupted run. The disk is a small tmpfs where one can be mounted (by root); where
+not, that is said.
 """
 
 import random
@@ -15,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from jaxgd.reliability.kills import finished, kills, start, strike
+from jaxgd.reliability.killed_training import finished, kills, start, strike
+from jaxgd.storage import Checkpoints
 
 
 @contextmanager
@@ -52,17 +54,16 @@ def filled(place):
 
 
 def read_only(place):
-    """Its disk becomes read-only while it runs."""
-    with small_disk(place) as disk:
-        with start(disk / "run") as process:
-            wait_for_checkpoint(process, disk / "run")
-            # Refused while a file is open for writing, as the lock is: made so from below.
-            subprocess.run(["chattr", "+i", str(disk / "run")], check=True, capture_output=True)
-            error = process.communicate()[1]
-        assert process.returncode != 0, error
-        assert "not permitted" in error, error
-        subprocess.run(["chattr", "-i", str(disk / "run")], check=True)
-        return finished(disk / "run")
+    """Its directory becomes one that nothing can be written in, not even by root, while it runs."""
+    run = place / "run"
+    with start(run) as process:
+        wait_for_checkpoint(process, run)
+        subprocess.run(["chattr", "+i", str(run)], check=True, capture_output=True)
+        error = process.communicate()[1]
+    subprocess.run(["chattr", "-i", str(run)], check=True)
+    assert process.returncode != 0, error
+    assert "not permitted" in error, error
+    return finished(run)
 
 
 def jumping_clock(place):
@@ -72,14 +73,11 @@ def jumping_clock(place):
 
 
 def two_at_once(place):
-    """A second process on one directory is told, and harms nothing."""
-    with start(place) as first:
-        wait_for_checkpoint(first, place)
-        with start(place) as second:
-            error = second.communicate()[1]
-        out = first.communicate()[0]
+    """The directory is held by this process: the other is told, and goes on when it is free."""
+    with Checkpoints(place).held(), start(place) as process:
+        error = process.communicate()[1]
     assert "is held by another" in error, error
-    return out.strip()
+    return finished(place)
 
 
 BLOWS = (filled, read_only, jumping_clock, two_at_once)

@@ -14,6 +14,7 @@ import pytest
 import jaxgd
 from jaxgd.storage import Background, Checkpoints
 from jaxgd.storage import checkpoints as checkpoints_module
+from tests.fitting.soak import soak
 from tests.fitting.test_checkpoints import assert_same, fitted, short_segments, until
 
 __all__ = ["short_segments"]
@@ -219,3 +220,10 @@ def test_another_number_of_devices_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(jaxgd.fitting.checkpointing.jax, "device_count", lambda: 1)
     with pytest.warns(UserWarning, match=r"devices 8, this is 1: .* same to rounding"):
         fitted(checkpoint=tmp_path, resume=True)
+
+
+def test_nothing_grows_from_fit_to_fit():
+    """`python -m tests.fitting.soak 300` looks at the memory, too."""
+    before, after = soak(4, warm=4)
+    kept = before.keys() - {"kB of memory"}
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}

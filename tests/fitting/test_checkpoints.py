@@ -14,7 +14,7 @@ import pytest
 import jaxgd
 from jaxgd import batches
 from jaxgd.fitting.interruption import signals_wait
-from jaxgd.reliability.kills import kills
+from jaxgd.reliability.killed_training import kills
 from tests.laws.problem import KEY, MOMENTUM, N, data, leaves, loss
 
 PARAMS = jaxgd.Linear(jnp.full(5, 0.1), jnp.asarray(0.1))

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from jaxgd.cli import check_command
 from jaxgd.cli.__main__ import main
 from jaxgd.reliability import Figure, stored_things
-from jaxgd.reliability.damages import DAMAGES, damages, flipped, huge
-from jaxgd.reliability.faults import Outcome, faults
+from jaxgd.reliability.damaged_files import DAMAGES, damages, flipped, huge
+from jaxgd.reliability.failing_operations import Outcome, faults
 from jaxgd.reliability.faulty_files import FaultyFiles
+from jaxgd.reliability.random_tables import tables
 from jaxgd.reliability.stored_things import NUMBERS, THINGS, Thing
-from jaxgd.reliability.tables import tables
 from jaxgd.storage import verified_file
 from jaxgd.tabular.table import read_table
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from jaxgd.reliability.faults import Outcome
+from jaxgd.reliability.failing_operations import Outcome
 
 _THING = "a training"
 CHAIN = 5  # kills within one run, at most
@@ -86,7 +86,7 @@ def kills(count: int, seed: int = 0) -> Iterator[Outcome]:
                     break
                 struck.append(signal.Signals(number).name)
             yield from _verdicts(folder, whole, struck)
-            count -= len(struck)
+            count -= max(1, len(struck))  # one that is through before is not tried for ever
 
 
 def _verdicts(folder: Path, whole: str, struck: list[str]) -> Iterator[Outcome]:
@@ -96,7 +96,7 @@ def _verdicts(folder: Path, whole: str, struck: list[str]) -> Iterator[Outcome]:
         verdict, told = "lost", str(error)
     else:
         verdict, told = ("right" if found == whole else "wrong"), found
-    for name in struck:
+    for name in struck or ([] if verdict == "right" else ["not struck"]):
         yield Outcome(_THING, name, verdict, told)
 
 

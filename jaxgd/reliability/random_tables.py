@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from jaxgd.reliability.faults import Outcome
+from jaxgd.reliability.failing_operations import Outcome
 from jaxgd.tabular.table import read_table
 
 _PIECES = (

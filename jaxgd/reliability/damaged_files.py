@@ -14,7 +14,7 @@ from typing import Any
 import safetensors.numpy
 
 from jaxgd.equivalence.recordings.recorder import digest
-from jaxgd.reliability.faults import MEMORY, Outcome, found
+from jaxgd.reliability.failing_operations import MEMORY, Outcome, found
 from jaxgd.reliability.stored_things import NUMBERS, THINGS, Thing
 from jaxgd.storage.verified_file import digest_of
 
