@@ -23,6 +23,7 @@ from jaxgd.keys import Key
 from jaxgd.storage import Background, Checkpoints, Stored
 from jaxgd.storage.bits import is_key
 from jaxgd.storage.verified_file import refused_as_misfit
+from jaxgd.tabular.model_file import jaxgd_version
 
 # Of a checkpoint's identity, what may differ without another training: only its last bits may.
 _MACHINE = ("jax", "platform", "devices")
@@ -98,7 +99,7 @@ class Saver:
             "identity": dict(self.identity),
             "position": list(training.position),
             "epochs_recorded": list(record.loss),
-            "jaxgd": version("jaxgd"),
+            "jaxgd": jaxgd_version(),
             "optax": version("optax"),
         }
         done = training.updates_done
