@@ -38,7 +38,7 @@ def figures(kill: int, damage: int, table: int) -> Iterator[Figure]:
     Every operation of every save and load fails once; and so many kills, damaged files and tables.
     """
     trials: dict[str, Iterable[Outcome]] = {
-        "file operations that failed": faults(),
+        "file faults": faults(),
         "damaged files": damages(damage),
         "tables": tables(table),
         "kills": kills(kill),

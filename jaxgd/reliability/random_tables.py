@@ -18,10 +18,10 @@ _PIECES = (
 )  # fmt: skip
 
 
-def tables(count: int, seed: int = 0) -> Iterator[Outcome]:
+def tables(count: int, seed: int = 0, first: int = 0) -> Iterator[Outcome]:
     """What comes of so many tables: every other one as it was written, the rest damaged."""
     with TemporaryDirectory() as place:
-        for number in range(count):
+        for number in range(first, first + count):
             chance = random.Random(f"{seed} {number}")
             x = _values(chance)
             path = Path(place) / f"table.{('csv', 'npz', 'parquet')[number % 3]}"

@@ -3,7 +3,9 @@
 import csv
 import difflib
 import importlib
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,12 +221,18 @@ def _first_sentence(error: Exception) -> str:
     return str(error).strip().split("\n")[0].rstrip(".")
 
 
+# What zipfile and NumPy raise for an archive that is damaged, encrypted, packed otherwise, or that
+# declares more than memory holds.
+_NO_NPZ = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, AttributeError,
+           TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError)  # fmt: skip
+
+
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         # Opened here: np.load leaves a file that is no archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             named = {name: arrays[name] for name in arrays.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, AttributeError, TypeError) as error:
+    except _NO_NPZ as error:
         reason = _first_sentence(error)
         raise ValueError(f"{path} is not a readable NPZ file of plain arrays: {reason}.") from None
     columns: dict[str, np.ndarray] = {}

@@ -1,5 +1,7 @@
 """Files that fail, files that are damaged, tables at random; and each gate on a planted fault."""
 
+import io
+import zipfile
 from collections import Counter
 
 import numpy as np
@@ -162,3 +164,19 @@ def test_a_check_that_cannot_begin_says_nothing_before(monkeypatch, capsys):
     assert main(["check"]) == 2
     out, error = capsys.readouterr()
     assert (out, error.startswith("jaxgd: the check needs torch")) == ("", True)
+
+
+@pytest.mark.parametrize("shape", [(10**15,), (2**62, 4), (-1,)])
+def test_an_npz_that_declares_more_than_memory_holds_is_refused(tmp_path, shape):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f8", "fortran_order": False, "shape": shape}
+    )
+    with zipfile.ZipFile(tmp_path / "table.npz", "w") as archive:
+        archive.writestr("x.npy", header.getvalue() + bytes(80))
+    with pytest.raises(ValueError, match="is not a readable NPZ file"):
+        read_table(tmp_path / "table.npz")
+
+
+def test_an_npz_packed_in_an_unknown_way_is_refused():
+    assert bad(tables(1, seed=0, first=2110)) == []  # found by the script
