@@ -10,6 +10,7 @@ import numpy as np
 from ml_dtypes import bfloat16
 
 from jaxgd.equivalence.recordings.disk_array import OnDisk
+from jaxgd.equivalence.recordings.layers import nested
 from jaxgd.equivalence.recordings.recorder import FORMAT, VERSION
 from jaxgd.equivalence.recordings.update import Update
 
@@ -101,4 +102,6 @@ def read_stages(path: Path) -> dict[str, Any]:
         if path.stat().st_size < 8 + length + last:
             raise ValueError(f"{path} is truncated: '{name}' is cut off. Record it anew.")
         stages.setdefault(stage, {})[leaf] = np.asarray(array) if stage in _SMALL else array
+    if "activations" in stages:
+        stages["activations"] = {"": nested(stages["activations"])}
     return {stage: tree[""] if tree.keys() == {""} else tree for stage, tree in stages.items()}

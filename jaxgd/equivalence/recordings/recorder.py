@@ -10,7 +10,9 @@ a slash, and the path in the stage's pytree ("gradient/layers.0.weight"):
     manifest.json              format, version, updates, every, and the configuration
     start.safetensors          params, and buffers if there are any, before the first update
     00000.safetensors, …       of each update kept: gradient, updated, and what else was given of
-                               batch, outputs, loss, opt_state, updated_buffers, params, buffers
+                               batch, outputs, loss, opt_state, updated_buffers, params, buffers;
+                               activations by layer, in forward order, whose names are
+                               "activations/NAME/output", and "…/inputs", "…/gradient" if given
 
 `params` and `buffers` of an update are those that the update before left, and are written only
 where that is not so: in a recording in lockstep, and where only every k-th update is kept. The
@@ -34,6 +36,8 @@ _NAMES = {
     "int32": "I32", "int16": "I16", "int8": "I8", "uint64": "U64", "uint32": "U32",
     "uint16": "U16", "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
+
+_PARTS = {"output", "inputs", "gradient"}  # of a layer
 
 
 class Recorder:
@@ -103,7 +107,8 @@ def _write(path: Path, stages: Mapping[str, Any]) -> None:
     """One safetensors file: the header's length in 8 bytes, the header in JSON, the bytes."""
     header, chunks, end = {}, [], 0
     for stage, tree in stages.items():
-        for keys, leaf in _leaves(tree, ()):
+        walk = _leaves_of_layers(tree) if stage == "activations" else _leaves(tree, ())
+        for keys, leaf in walk:
             name, shape, content = _bytes_of(leaf)
             offsets = [end, end := end + len(content)]
             at = f"{stage}/{'.'.join(keys)}"
@@ -142,6 +147,14 @@ def _bytes_of(leaf: Any) -> tuple[str, list[int], bytes]:
             f"A recording holds real numbers; got {array.dtype}. Leave it out of the recording."
         )
     return _NAMES[array.dtype.name], list(array.shape), array.tobytes()
+
+
+def _leaves_of_layers(layers: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The leaves of activations: each layer an output, or a dict of its parts."""
+    for name, layer in (layers or {}).items():
+        whole = isinstance(layer, Mapping) and "output" in layer and {*layer} <= _PARTS
+        for part, tree in (layer if whole else {"output": layer}).items():
+            yield from _leaves(tree, (f"{name}/{part}",))
 
 
 def _leaves(tree: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

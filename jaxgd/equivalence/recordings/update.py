@@ -25,6 +25,7 @@ class Update(NamedTuple):
     opt_state: Any = None  # after the update, under the same names on both sides
     buffers: Any = None  # what the model keeps beside its parameters (running means), before it
     updated_buffers: Any = None  # ... and after it
+    activations: Any = None  # by layer, in forward order: see `recordings.layers`
 
 
 Recording = Sequence[Update]
@@ -39,12 +40,13 @@ def stage(recording: Recording, name: str) -> list[Any] | None:
 def read_update(update: Update) -> Update:
     """The update with each stage's leaves in NumPy, by path: read once, whatever asks for them.
 
-    A loss that is a plain number stays one: it has no precision of its own.
+    A loss that is a plain number stays one: it has no precision of its own. Activations stay as they
+    are, to be read a layer at a time.
     """
     stages = {
         name: leaves_of(tree, name)
         for name, tree in update._asdict().items()
-        if tree is not None and type(tree) not in (bool, int, float)
+        if tree is not None and type(tree) not in (bool, int, float) and name != "activations"
     }
     return update._replace(**stages)
 

@@ -3,6 +3,7 @@
 Torch itself is imported only by the functions that need it, when they are called.
 """
 
+from jaxgd.interop.torch.layers import capture
 from jaxgd.interop.torch.loader_order import OrderSampler, dataloader_order
 from jaxgd.interop.torch.optimizers.reading import from_torch
 from jaxgd.interop.torch.optimizers.writing import to_torch_state_dict
@@ -11,6 +12,7 @@ from jaxgd.interop.torch.schedulers import plateau_from_torch, to_torch_schedule
 
 __all__ = [
     "OrderSampler",
+    "capture",
     "dataloader_order",
     "from_torch",
     "params_from_torch",

@@ -1,0 +1,28 @@
+"""The layers of a Flax Linen model."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxgd.interop.activations.taps import tap
+
+
+def linen_layers(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """`model.apply`, or a function that calls it, with a tap after every module's `__call__`.
+
+    A module is named by its path, joined by dots ("Dense_0"), as its parameters are. Under `nn.scan`,
+    `nn.vmap` and `nn.remat` taps cannot get out: capture around them.
+    """
+
+    def tapped(*args: Any, **kwargs: Any) -> Any:
+        from flax import linen
+
+        def intercept(call: Any, given: Any, options: Any, context: Any) -> Any:
+            output = call(*given, **options)
+            if context.method_name != "__call__" or not context.module.path:
+                return output
+            return tap(".".join(context.module.path), output, *given)
+
+        with linen.intercept_methods(intercept):
+            return apply(*args, **kwargs)
+
+    return tapped

@@ -1,0 +1,46 @@
+"""The layers of a Flax NNX model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jaxgd.interop.activations.taps import tap
+
+
+@contextmanager
+def nnx_layers(model: Any) -> Iterator[Any]:
+    """Within it, there is a tap after every module that the model calls.
+
+        with nnx_layers(model):
+            outputs = model(x)
+
+    A module is named by its path, joined by dots ("layers.0"), as its parameters are. The methods of
+    the modules' classes are replaced while it lasts, and put back; the model itself is not touched.
+    """
+    from flax import nnx
+
+    names = {
+        id(module): ".".join(map(str, path))
+        for path, module in nnx.iter_modules(model)
+        if path and callable(module)
+    }
+    own = {type(m): type(m).__call__ for _, m in nnx.iter_modules(model) if callable(m)}
+    defined = {kind: "__call__" in vars(kind) for kind in own}
+
+    def tapped(call: Any) -> Any:
+        def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+            output = call(self, *args, **kwargs)
+            return tap(names[id(self)], output, *args) if id(self) in names else output
+
+        return run
+
+    for kind, call in own.items():
+        kind.__call__ = tapped(call)
+    try:
+        yield model
+    finally:
+        for kind, call in own.items():
+            if defined[kind]:
+                kind.__call__ = call
+            else:
+                del kind.__call__
