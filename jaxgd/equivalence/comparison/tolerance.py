@@ -72,10 +72,16 @@ class FixedTolerance:
                 f"got {self.fraction}. Use None for the dtype's own."
             )
 
+    def of(self, dtype: np.dtype) -> float | None:
+        """The fraction that is allowed in that dtype; None for whole numbers."""
+        if dtype.kind in "biu":
+            return None
+        return _FRACTION.get(dtype.name) if self.fraction is None else self.fraction
+
     def allowed(self, path: str, dtype: np.dtype, deviation: Deviation) -> Allowed:  # noqa: ARG002
         """What the leaf at `path` may stray from the expected run."""
-        fraction = _FRACTION.get(dtype.name) if self.fraction is None else self.fraction
-        if fraction is None or dtype.kind in "biu":
+        fraction = self.of(dtype)
+        if fraction is None:
             return Allowed(*np.zeros((2, len(deviation.error))))
         return with_rounding(
             fraction * deviation.distance,

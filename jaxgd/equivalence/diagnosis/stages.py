@@ -10,7 +10,9 @@ from ml_dtypes import finfo
 from jaxgd.equivalence.comparison.deviations import Series
 from jaxgd.equivalence.comparison.leaf_by_leaf import compare
 from jaxgd.equivalence.diagnosis.explanation import AS_IT_IS, Explanation, explain
-from jaxgd.equivalence.diagnosis.upstream_causes import batch_cause, gradient_cause
+from jaxgd.equivalence.diagnosis.first_layer import Parting, parting_layer
+from jaxgd.equivalence.diagnosis.model_causes import model_cause
+from jaxgd.equivalence.diagnosis.upstream_causes import batch_cause
 from jaxgd.equivalence.recordings.batch import in_coarser_precision, outputs_by_row, same_rows
 from jaxgd.equivalence.recordings.optimizer_view import moves
 from jaxgd.equivalence.recordings.pytree import Leaves
@@ -64,6 +66,7 @@ class Diagnosis:
     cause: the known difference that explains it, or "unknown".
     considered: what was tried on the optimizer, the closest first.
     remark: what else was found out.
+    layer: where activations were recorded, the first layer that parts.
     """
 
     update: int | None
@@ -71,6 +74,7 @@ class Diagnosis:
     cause: str = UNKNOWN
     considered: tuple[Explanation, ...] = ()
     remark: str = ""
+    layer: Parting | None = None
 
     def __str__(self) -> str:
         if self.update is None:
@@ -80,6 +84,7 @@ class Diagnosis:
             [
                 f"The trainings part {where}.",
                 f"Stage: {self.stage}.",
+                *([str(self.layer)] if self.layer is not None else []),
                 f"Cause: {self.cause}.",
                 *(f"  {e.misfit:.2g} x rounding is left by: {e.name}" for e in self._telling()),
                 *([self.remark] if self.remark else []),
@@ -152,7 +157,9 @@ def _of_the_same_rows(
     here = {name: float(series[at]) for name, series in stages.items()}
     suspect = _first_at_fault(here) if before[at] <= _CLEAN else UNKNOWN
     if suspect in _OF_THE_MODEL:
-        return Diagnosis(at + 1, suspect, gradient_cause(actual, expected, at, suspect) or UNKNOWN)
+        layer = parting_layer(actual[at], expected[at], tolerance)
+        cause = model_cause(actual, expected, at, suspect, layer)
+        return Diagnosis(at + 1, suspect, cause or UNKNOWN, layer=layer)
     if recipe is None:
         return Diagnosis(at + 1, suspect, remark="Give the recipe to look into the optimizer.")
 

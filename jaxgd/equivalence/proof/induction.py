@@ -8,19 +8,24 @@ import numpy as np
 
 from jaxgd.equivalence.comparison.leaf_by_leaf import RESOLVES, compare
 from jaxgd.equivalence.diagnosis.explanation import explain
-from jaxgd.equivalence.diagnosis.upstream_causes import batch_cause, gradient_cause
+from jaxgd.equivalence.diagnosis.first_layer import Direction, Parting
+from jaxgd.equivalence.diagnosis.model_causes import model_cause
+from jaxgd.equivalence.diagnosis.upstream_causes import batch_cause
 from jaxgd.equivalence.proof.observation import (
+    OF_LAYERS,
     STAGES,
     apart,
     by_rows,
     epsilons,
     largest_difference,
+    layers_in_common,
     observe,
     scales,
 )
 from jaxgd.equivalence.proof.replay import Step, check_batches, stepped
 from jaxgd.equivalence.proof.resolution import (
     Measured,
+    first_or_worst,
     null_directions,
     of_passes,
     of_steps,
@@ -49,6 +54,7 @@ class Exceeded(NamedTuple):
     stage: str
     leaf: str
     times_allowed: float
+    layer: Parting | None = None  # the first in which the stage parts
 
 
 def prove(
@@ -163,7 +169,8 @@ def _examined(
     measured: Measured,
 ) -> Exceeded | None:
     """What parts in one update, if anything does; `measured` learns what could hide."""
-    actual, target = observe(ours), observe(theirs)
+    actual = observe(ours)
+    target = layers_in_common(actual, observe(theirs))
     if ours.batch is not None:
         if not same_rows([ours.batch], [theirs.batch]):
             return Exceeded("batch", "", 0.0)
@@ -171,15 +178,15 @@ def _examined(
             actual, target = by_rows(actual, ours), by_rows(target, theirs)
     distance, scale = apart(actual, target), scales(target)
     floor = {leaf: _ROUNDINGS * eps * scale[leaf] for leaf, eps in epsilons(actual, target).items()}
-    seen = observe(theirs)
+    seen = layers_in_common(actual, observe(theirs))
     rounded = rounding(reference, theirs, seen, generator, twins=_TWINS)
     allowed = _allowed(multiple, rounded, floor)
-    exceeded = _first_exceeded(distance, allowed)
+    exceeded = _first_exceeded(distance, allowed, scale)
     if exceeded is not None:
         closer = rounding(reference, theirs, seen, generator, twins=_CLOSER, jitter=_FARTHER)
         rounded = {leaf: max(size, closer.get(leaf, 0.0)) for leaf, size in rounded.items()}
         allowed = _allowed(multiple, rounded, floor)
-        if (still := _first_exceeded(distance, allowed)) is not None:
+        if (still := _first_exceeded(distance, allowed, scale)) is not None:
             return still
     measured.add(distance, rounded, allowed, scale, target, settled=exceeded is not None)
     return None
@@ -197,18 +204,37 @@ def _allowed(multiple: float, rounded: Rounding, floor: Rounding) -> Rounding:
     return {leaf: multiple * rounded.get(leaf, 0.0) + least for leaf, least in floor.items()}
 
 
-def _first_exceeded(distance: Rounding, allowed: Rounding) -> Exceeded | None:
-    """The leaf that is farthest beyond what is allowed, in the first stage that has one."""
+def _first_exceeded(distance: Rounding, allowed: Rounding, scale: Rounding) -> Exceeded | None:
+    """The leaf that is farthest beyond what is allowed, in the first stage that has one.
+
+    Of the layers it is the first one; where they agree forward and the loss parts, the backward one
+    is told beside it.
+    """
+    found = []
     for stage in STAGES:
         times = {
             path: distance[of, path] / max(allowed[of, path], 1e-300)
             for of, path in distance
             if of == stage
         }
-        worst = max(times, key=times.__getitem__, default=None)
+        worst = first_or_worst(stage, times, 1.0)
         if worst is not None and times[worst] > 1:
-            return Exceeded(stage, worst, times[worst])
-    return None
+            found.append(_exceeded(stage, worst, times[worst], distance, allowed, scale))
+    if not found:
+        return None
+    of_layers = [exceeded.layer for exceeded in found if exceeded.layer is not None]
+    return found[0]._replace(layer=of_layers[0] if of_layers else None)
+
+
+def _exceeded(
+    stage: str, leaf: str, times: float, distance: Rounding, allowed: Rounding, scale: Rounding
+) -> Exceeded:
+    if stage not in OF_LAYERS:
+        return Exceeded(stage, leaf, times)
+    direction: Direction = "forward" if stage == "layers" else "backward"
+    whole = scale[stage, leaf] or 1.0
+    off, bound = (of[stage, leaf] / whole for of in (distance, allowed))
+    return Exceeded(OF_LAYERS[stage], "", times, Parting(leaf, direction, off, bound))
 
 
 def _concluded(
@@ -222,7 +248,7 @@ def _concluded(
     """The verdict on the updates that were made."""
     updates, at = len(expected), len(ours) - 1
     if exceeded is None and (often := persistent(measured)) is not None:
-        exceeded, at = Exceeded(*often[:3]), often[3]
+        exceeded, at = _often(measured, *often[:3]), often[3]
     known: dict[str, Any] = {
         "null_directions": null_directions(measured),
         "settled": tuple(measured.settled),
@@ -233,8 +259,9 @@ def _concluded(
         told = steps.leaf, steps.times_allowed, steps.cause
         return Proof("parted", updates, steps.parted_at + 1, "parameters", *told, **known)
     if exceeded is not None:
-        cause = gradient_cause(ours, expected, at, exceeded.stage) or "unknown"
-        return Proof("parted", updates, at + 1, *exceeded, cause, **known)
+        *told, layer = exceeded
+        cause = model_cause(ours, expected, at, exceeded.stage, layer) or "unknown"
+        return Proof("parted", updates, at + 1, *told, cause, layer=layer, **known)
     resolution = {**of_passes(measured), **steps.resolution}
     reasons = [
         *steps.reasons,
@@ -247,6 +274,15 @@ def _concluded(
     ]
     verdict: Literal["unproven", "equivalent"] = "unproven" if reasons else "equivalent"
     return Proof(verdict, updates, resolution=resolution, reasons=tuple(reasons), **known)
+
+
+def _often(measured: Measured, stage: str, leaf: str, times: float) -> Exceeded:
+    """What differs by a little in most of the updates, in the median of them."""
+    if stage not in OF_LAYERS:
+        return Exceeded(stage, leaf, times)
+    off, bound = measured.typical(stage, leaf)
+    direction: Direction = "forward" if stage == "layers" else "backward"
+    return Exceeded(OF_LAYERS[stage], "", times, Parting(leaf, direction, off, bound))
 
 
 class Steps(NamedTuple):

@@ -1,18 +1,24 @@
 """What one update's forward and backward pass gave, and how far two of them are apart."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 from ml_dtypes import finfo
 
-from jaxgd.equivalence.recordings.batch import in_order, row_order
+from jaxgd.equivalence.diagnosis.first_layer import first_of
+from jaxgd.equivalence.recordings.batch import along_rows, in_order, row_order
+from jaxgd.equivalence.recordings.layers import layers_of
 from jaxgd.equivalence.recordings.pytree import Leaves, describe, in_memory, leaves_of, listed
 from jaxgd.equivalence.recordings.update import Update, gradient_of
 
 # In the order in which they follow from each other.
-STAGES: Final = ("forward", "loss", "gradient", "buffers")
+STAGES: Final = ("layers", "forward", "loss", "layers backward", "gradient", "buffers")
+
+# The stages that are told layer by layer, and what each is a part of.
+OF_LAYERS: Final = MappingProxyType({"layers": "forward", "layers backward": "gradient"})
 
 Observation = Mapping[str, Leaves]  # by stage, those that were recorded
 
@@ -25,16 +31,35 @@ def observe(update: Update) -> Observation:
         "gradient": gradient_of(update),
         "buffers": update.updated_buffers,
     }
-    return {
+    observed = {
         name: leaves_of(in_memory(tree), name) for name, tree in trees.items() if tree is not None
     }
+    layers = [*layers_of(update.activations)]
+    for stage, part in (("layers", "output"), ("layers backward", "gradient")):
+        first = {name: first_of(getattr(record, part)) for name, record in layers}
+        leaves = {name: leaf for name, leaf in first.items() if leaf is not None}
+        if leaves:
+            observed[stage] = leaves if stage == "layers" else dict(reversed(leaves.items()))
+    return observed
 
 
 def by_rows(observed: Observation, update: Update) -> Observation:
-    """The observation with its outputs in the order of the update's sorted rows."""
-    if "forward" not in observed or update.batch is None:
+    """The observation with its outputs and layers in the order of the update's sorted rows."""
+    if update.batch is None:
         return observed
-    return {**observed, "forward": in_order(observed["forward"], row_order(update.batch))}
+    return in_rows_order(observed, row_order(update.batch))
+
+
+def in_rows_order(observed: Observation, order: Int[np.ndarray, " rows"]) -> Observation:
+    """The observation with its outputs and layers in that order of the rows."""
+    ordered = dict(observed)
+    if "forward" in observed:
+        ordered["forward"] = in_order(observed["forward"], order)
+    for stage in OF_LAYERS:
+        if stage in observed:
+            leaves = observed[stage].items()
+            ordered[stage] = {path: along_rows(leaf, order) for path, leaf in leaves}
+    return ordered
 
 
 def apart(actual: Observation, expected: Observation) -> dict[tuple[str, str], float]:
@@ -45,6 +70,16 @@ def apart(actual: Observation, expected: Observation) -> dict[tuple[str, str], f
         if stage in actual and stage in expected
         for path, leaf in _matched(stage, actual[stage], expected[stage]).items()
     }
+
+
+def layers_in_common(actual: Observation, expected: Observation) -> Observation:
+    """The expected observation without the layers that the actual side has not recorded."""
+    kept = dict(expected)
+    for stage in OF_LAYERS:
+        if stage in expected:
+            ours = actual.get(stage, {})
+            kept[stage] = {path: leaf for path, leaf in expected[stage].items() if path in ours}
+    return kept
 
 
 def scales(observed: Observation) -> dict[tuple[str, str], float]:
@@ -66,6 +101,7 @@ def epsilons(actual: Observation, expected: Observation) -> dict[tuple[str, str]
         for stage, leaves in expected.items()
         if stage in actual
         for path, leaf in leaves.items()
+        if path in actual[stage]
     }
 
 
@@ -76,7 +112,10 @@ def _eps(leaf: np.ndarray) -> float:
 def largest_difference(
     actual: Shaped[np.ndarray, "..."], expected: Shaped[np.ndarray, "..."]
 ) -> float:
-    """The largest |actual - expected|; infinite where one is NaN, 0 where both are the same."""
+    """The largest |actual - expected|; infinite where one is NaN or the shapes differ, 0 where both
+    are the same."""
+    if actual.shape != expected.shape:
+        return float("inf")
     with np.errstate(invalid="ignore", over="ignore"):
         left, right = actual.astype(np.float64), expected.astype(np.float64)
         difference = np.abs(left - right)
@@ -86,6 +125,8 @@ def largest_difference(
 
 def _matched(stage: str, actual: Leaves, expected: Leaves) -> Leaves:
     """The expected leaves, once it is known that the actual ones are the same in name and shape."""
+    if stage in OF_LAYERS:  # which need not have the same shapes to be told
+        return {path: leaf for path, leaf in expected.items() if path in actual}
     if actual.keys() != expected.keys():
         lonely = listed(actual.keys() ^ expected.keys())
         raise ValueError(

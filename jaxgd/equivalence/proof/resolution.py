@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from jaxgd.equivalence.proof.observation import STAGES, Observation
+from jaxgd.equivalence.proof.observation import OF_LAYERS, STAGES, Observation
 from jaxgd.equivalence.proof.twins import Rounding
 from jaxgd.equivalence.rule.following import Fit
 
@@ -26,6 +26,7 @@ class Measured:
     def __init__(self) -> None:
         self.hidden: dict[str, list[float]] = defaultdict(list)  # by stage, one for each update
         self.used: dict[tuple[str, str], list[float]] = defaultdict(list)  # by what is allowed
+        self.bounds: dict[tuple[str, str], list[float]] = defaultdict(list)  # of layers, / scale
         self.noise: dict[str, list[float]] = defaultdict(list)  # by gradient, rounding / scale
         self.settled: list[int] = []
         self.lost = False
@@ -47,10 +48,12 @@ class Measured:
             self.settled.append(self.updates)
         for leaf, size in distance.items():
             self.used[leaf].append(_fraction(size, allowed[leaf]))
+            if leaf[0] in OF_LAYERS:
+                self.bounds[leaf].append(_fraction(allowed[leaf], scale[leaf]))
         for stage in STAGES:
             leaves = observed.get(stage, {})
             judged = [path for path in leaves if (stage, path) in allowed and leaves[path].size]
-            if not judged:
+            if not judged or stage in OF_LAYERS:  # they tell where, and resolve what the stages do
                 continue
             fractions = [_fraction(allowed[stage, p], scale[stage, p]) for p in judged]
             self.hidden[stage].append(_weighted_median(fractions, [leaves[p].size for p in judged]))
@@ -58,6 +61,11 @@ class Measured:
         for path in observed["gradient"]:
             leaf = ("gradient", path)
             self.noise[path].append(_fraction(rounded.get(leaf, 0.0), scale[leaf]))
+
+    def typical(self, stage: str, layer: str) -> tuple[float, float]:
+        """A layer's deviation in the median update, and the part of its bound that it may use."""
+        used, bounds = (np.array(of[stage, layer]) for of in (self.used, self.bounds))
+        return float(np.median(used * bounds)), _TYPICAL * float(np.median(bounds))
 
 
 def of_passes(measured: Measured) -> dict[str, float]:
@@ -76,11 +84,18 @@ def persistent(measured: Measured) -> tuple[str, str, float, int] | None:
     medians = {leaf: float(np.median(used)) for leaf, used in measured.used.items()}
     for stage in STAGES:
         of_stage = {path: used for (of, path), used in medians.items() if of == stage}
-        worst = max(of_stage, key=of_stage.__getitem__, default=None)
+        worst = first_or_worst(stage, of_stage, _TYPICAL)
         if worst is not None and of_stage[worst] > _TYPICAL:
             first = np.flatnonzero(np.array(measured.used[stage, worst]) > _TYPICAL)[0]
             return stage, worst, of_stage[worst] / _TYPICAL, int(first)
     return None
+
+
+def first_or_worst(stage: str, used: Mapping[str, float], beyond: float) -> str | None:
+    """Of the layers the first that is beyond; of the leaves of another stage the farthest."""
+    if stage in OF_LAYERS:
+        return next((name for name, size in used.items() if size > beyond), None)
+    return max(used, key=used.__getitem__, default=None)
 
 
 def of_steps(fits: Mapping[str, Fit]) -> float:

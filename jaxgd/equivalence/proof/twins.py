@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from ml_dtypes import finfo
 
-from jaxgd.equivalence.proof.observation import Observation, apart, observe
+from jaxgd.equivalence.proof.observation import Observation, apart, in_rows_order, observe
 from jaxgd.equivalence.proof.replay import Step, stepped
-from jaxgd.equivalence.recordings.batch import batch_leaves, in_order
+from jaxgd.equivalence.recordings.batch import batch_leaves
 from jaxgd.equivalence.recordings.pytree import as_numpy, like, with_leaves
 from jaxgd.equivalence.recordings.update import Update
 
@@ -60,6 +60,4 @@ def _twin(
         params=with_leaves(update.params, moved), batch=with_leaves(update.batch, permuted)
     )
     observed = observe(stepped(reference, beside)._replace(params=beside.params))
-    if order is None or "forward" not in observed:
-        return observed
-    return {**observed, "forward": in_order(observed["forward"], np.argsort(order))}
+    return observed if order is None else in_rows_order(observed, np.argsort(order))

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from jaxgd.equivalence.diagnosis.first_layer import Parting
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -15,6 +17,7 @@ class Proof:
 
     update: the first update in which a stage parts, counted from 1; 0 is the start.
     times_allowed: by how much it parts: the difference, by what rounding may do.
+    layer: where activations were recorded, the first layer that parts.
     cause: the known difference that explains it, or "unknown".
     resolution: by stage, the fraction of its scale (of the parameters: of the way) that could hide
         in at least half of the numbers, at the median update.
@@ -36,6 +39,7 @@ class Proof:
     settled: tuple[int, ...] = ()
     not_recorded: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    layer: Parting | None = None
 
     def __str__(self) -> str:
         heading = {"parted": self._parted, "unproven": self._unproven, "equivalent": self._same}
@@ -67,7 +71,8 @@ class Proof:
         lines = [f"The trainings part {where}.", f"Stage: {self.stage}{of}."]
         if self.times_allowed:
             lines[-1] = f"Stage: {self.stage}{of}, {self.times_allowed:.2g} x what rounding may do."
-        return [*lines, f"Cause: {self.cause}."]
+        where_in_model = [str(self.layer)] if self.layer is not None else []
+        return [*lines, *where_in_model, f"Cause: {self.cause}."]
 
     def _unproven(self) -> list[str]:
         return [f"Nothing parts in {self.updates} updates, but that proves nothing.", *self.reasons]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from ml_dtypes import finfo
 
 from jaxgd.equivalence.recordings.pytree import Leaves, leaves_of
@@ -105,6 +105,14 @@ def in_order(leaves: Leaves, order: Int[np.ndarray, " rows"]) -> Leaves:
         path: leaf[order] if leaf.ndim and len(leaf) == len(order) else leaf
         for path, leaf in leaves.items()
     }
+
+
+def along_rows(
+    array: Shaped[np.ndarray, "..."], order: Int[np.ndarray, " rows"]
+) -> Shaped[np.ndarray, "..."]:
+    """The array with its rows in that order, along the first axis that is as long, if one is."""
+    axis = next((a for a, length in enumerate(array.shape) if length == len(order)), None)
+    return array if axis is None else np.take(array, order, axis)
 
 
 def in_coarser_precision(

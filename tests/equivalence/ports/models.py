@@ -8,12 +8,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from jaxgd.interop.activations import tap
 from tests.equivalence.ports.porting import Port
 
 
 def linear(p, name, x):
     y = x @ p[f"{name}.weight"].T
-    return y + p[f"{name}.bias"] if f"{name}.bias" in p else y
+    return tap(name, y + p[f"{name}.bias"] if f"{name}.bias" in p else y, x)
+
+
+def tapped(name, function, x):
+    return tap(name, function(x), x)
 
 
 def regression(rng, rows=16, features=12, outputs=2):
@@ -38,7 +43,7 @@ def tokens(rng, rows=12, length=9, vocabulary=17):
 
 def mlp_apply(p, buffers, x, activation=jax.nn.relu, swapped=False):
     for layer in (0, 2):
-        x = activation(linear(p, str(layer), x))
+        x = tapped(str(layer + 1), activation, linear(p, str(layer), x))
     return linear(p, "4", x), buffers
 
 
@@ -60,8 +65,10 @@ def autoencoder():
 
 def autoencoder_apply(p, buffers, x, approximate=False, sigmoid=jax.nn.sigmoid):
     gelu = partial(jax.nn.gelu, approximate=approximate)
-    code = jnp.tanh(linear(p, "2", gelu(linear(p, "0", x))))
-    return sigmoid(linear(p, "6", gelu(linear(p, "4", code)))), buffers
+    hidden = tapped("1", gelu, linear(p, "0", x))
+    code = tapped("3", jnp.tanh, linear(p, "2", hidden))
+    hidden = tapped("5", gelu, linear(p, "4", code))
+    return tapped("7", sigmoid, linear(p, "6", hidden)), buffers
 
 
 def compressible(rng):
@@ -77,7 +84,7 @@ def convolved(p, name, x, padding=1, stride=1):
         x, p[f"{name}.weight"], (stride, stride), [(padding, padding)] * 2,
         dimension_numbers=("NCHW", "OIHW", "NCHW"),
     )  # fmt: skip
-    return y + p[f"{name}.bias"][:, None, None]
+    return tap(name, y + p[f"{name}.bias"][:, None, None], x)
 
 
 def max_pooled(x, shift=0):
@@ -102,8 +109,10 @@ def cnn():
 
 
 def cnn_apply(p, buffers, x, slope=0.1, shift=0, count=4.0, channels_last=False):
-    x = max_pooled(jax.nn.relu(convolved(p, "0", x)), shift)
-    x = average_pooled(jax.nn.leaky_relu(convolved(p, "3", x), slope), count)
+    x = tapped("1", jax.nn.relu, convolved(p, "0", x))
+    x = tapped("2", partial(max_pooled, shift=shift), x)
+    x = tapped("4", partial(jax.nn.leaky_relu, negative_slope=slope), convolved(p, "3", x))
+    x = tapped("5", partial(average_pooled, count=count), x)
     x = x.transpose(0, 2, 3, 1) if channels_last else x
     return linear(p, "7", x.reshape(len(x), -1)), buffers
 
@@ -118,7 +127,7 @@ def batch_norm(p, buffers, name, x, eps=1e-5, momentum=0.1, biased=True, biased_
     kept = var if biased_buffer else var * n / (n - 1)
     shaped = lambda a: a[:, None, None]  # noqa: E731
     y = (x - shaped(mean)) / jnp.sqrt(shaped(used) + eps)
-    y = y * shaped(p[f"{name}.weight"]) + shaped(p[f"{name}.bias"])
+    y = tap(name, y * shaped(p[f"{name}.weight"]) + shaped(p[f"{name}.bias"]), x)
     after = {
         f"{name}.running_mean": (1 - momentum) * buffers[f"{name}.running_mean"] + momentum * mean,
         f"{name}.running_var": (1 - momentum) * buffers[f"{name}.running_var"] + momentum * kept,
@@ -137,9 +146,9 @@ def cnn_with_batch_norm():
 
 def cnn_with_batch_norm_apply(p, buffers, x, **norm):
     x, first = batch_norm(p, buffers, "1", convolved(p, "0", x), **norm)
-    x = max_pooled(jax.nn.relu(x))
+    x = tapped("3", max_pooled, tapped("2", jax.nn.relu, x))
     x, second = batch_norm(p, buffers, "5", convolved(p, "4", x), **norm)
-    x = max_pooled(jax.nn.relu(x))
+    x = tapped("7", max_pooled, tapped("6", jax.nn.relu, x))
     return linear(p, "9", x.reshape(len(x), -1)), first | second
 
 
@@ -171,7 +180,7 @@ class Transformer(nn.Module):
 def layer_norm(p, name, x, eps=1e-5):
     centred = x - x.mean(axis=-1, keepdims=True)
     scaled = centred / jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + eps)
-    return scaled * p[f"{name}.weight"] + p[f"{name}.bias"]
+    return tap(name, scaled * p[f"{name}.weight"] + p[f"{name}.bias"], x)
 
 
 def attention(p, name, x, scale=None, interleaved=False):
@@ -184,13 +193,13 @@ def attention(p, name, x, scale=None, interleaved=False):
     scale = 1 / np.sqrt(WIDTH // HEADS) if scale is None else scale
     weights = jax.nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k) * scale, axis=-1)
     mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(x.shape)
-    return linear(p, f"{name}.out_proj", mixed)
+    return tap(name, linear(p, f"{name}.out_proj", mixed), x)
 
 
 def transformer_apply(
     p, buffers, x, eps=1e-5, approximate=False, scale=None, interleaved=False, norm_first=True
 ):
-    h = p["embedding.weight"][x] + p["position"]
+    h = tap("embedding", p["embedding.weight"][x], x) + p["position"]
     for i in range(2):
         name = f"layers.{i}"
         attend = partial(attention, p, f"{name}.self_attn", scale=scale, interleaved=interleaved)
@@ -224,7 +233,8 @@ class LastOfLSTM(nn.Module):
 
 def lstm_apply(p, buffers, x, gates="ifgo", one_bias=False, forget=0.0, first=False):
     bias = p["lstm.bias_ih_l0"] + (0 if one_bias else p["lstm.bias_hh_l0"])
-    inputs = p["embedding.weight"][x] @ p["lstm.weight_ih_l0"].T + bias
+    embedded = tap("embedding", p["embedding.weight"][x], x)
+    inputs = embedded @ p["lstm.weight_ih_l0"].T + bias
 
     def cell(carry, entering):
         h, c = carry
@@ -236,7 +246,8 @@ def lstm_apply(p, buffers, x, gates="ifgo", one_bias=False, forget=0.0, first=Fa
 
     zeros = jnp.zeros((len(x), 12), inputs.dtype)
     _, hs = jax.lax.scan(cell, (zeros, zeros), inputs.swapaxes(0, 1))
-    return linear(p, "out", hs[0 if first else -1]), buffers
+    hs = tap("lstm", hs.swapaxes(0, 1), embedded)
+    return linear(p, "out", hs[:, 0 if first else -1]), buffers
 
 
 # Bag of embeddings, with a padding token
@@ -255,11 +266,11 @@ class Bag(nn.Module):
 
 def bag_apply(p, buffers, x, groups=2, eps=1e-5, mean=True):
     h = p["bag.weight"][x]
-    h = h.mean(axis=1) if mean else h.sum(axis=1)
+    h = tap("bag", h.mean(axis=1) if mean else h.sum(axis=1), x)
     grouped = h.reshape(len(h), groups, -1)
     centred = grouped - grouped.mean(axis=-1, keepdims=True)
     scaled = centred / jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + eps)
-    h = scaled.reshape(h.shape) * p["norm.weight"] + p["norm.bias"]
+    h = tap("norm", scaled.reshape(h.shape) * p["norm.weight"] + p["norm.bias"], h)
     return linear(p, "out", jax.nn.silu(h)), buffers
 
 

@@ -12,6 +12,8 @@ import torch
 from torch.func import functional_call
 
 from jaxgd.equivalence import Proof, Recipe, Update, prove
+from jaxgd.interop.activations import value_and_gradients
+from jaxgd.interop.torch import capture
 
 UPDATES = 12
 
@@ -74,9 +76,10 @@ def torch_pass(port, seed, dtype):
         p = {name: torch.tensor(v, requires_grad=True) for name, v in params.items()}
         after = {name: torch.tensor(v) for name, v in (buffers or {}).items()}
         inputs, targets = map(torch.tensor, batch)
-        outputs = functional_call(module, {**p, **after}, (inputs,))
-        loss = torch_loss(port, outputs, targets)
-        gradient = torch.autograd.grad(loss, list(p.values()))
+        with capture(module) as layers:
+            outputs = functional_call(module, {**p, **after}, (inputs,))
+            loss = torch_loss(port, outputs, targets)
+            gradient = torch.autograd.grad(loss, list(p.values()))
         return Update(
             params,
             {name: g.numpy() for name, g in zip(p, gradient, strict=True)},
@@ -86,6 +89,7 @@ def torch_pass(port, seed, dtype):
             loss.item(),
             buffers=buffers,
             updated_buffers={name: v.numpy() for name, v in after.items()} or None,
+            activations=layers,
         )
 
     return run
@@ -129,7 +133,7 @@ def jax_pass(port, faults=()):
             loss = reduce((outputs - targets) ** 2)
         return loss, (outputs, after)
 
-    return jax.jit(jax.value_and_grad(objective, has_aux=True))
+    return jax.jit(value_and_gradients(objective, has_aux=True))
 
 
 _OF_THE_OPTIMIZER = {"rate": 1.0, "beta2": 0.999, "adam_eps": 1e-8, "nesterov": False, "decay": 0.0}
@@ -142,14 +146,17 @@ def jax_step(port, dtype, **faults):
     state: dict[str, Any] = {}
 
     def step(params, batch, buffers=None):
-        (loss, (outputs, after)), gradient = compute(params, buffers or {}, *batch)
+        (loss, (outputs, after)), gradient, layers = compute(params, buffers or {}, *batch)
         gradient = {name: np.asarray(g) for name, g in gradient.items()}
         updated = {
             name: (p + _moved(port, state.setdefault(name, [0, 0.0, 0.0]), gradient[name], p, own))
             for name, p in params.items()
         }
         updated = {name: p.astype(dtype) for name, p in updated.items()}
-        return Update(params, gradient, updated, None, outputs, loss, updated_buffers=after or None)
+        return Update(
+            params, gradient, updated, None, outputs, loss,
+            updated_buffers=after or None, activations=layers,
+        )  # fmt: skip
 
     return step
 
