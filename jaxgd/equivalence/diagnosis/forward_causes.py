@@ -9,8 +9,8 @@ from ml_dtypes import finfo
 
 from jaxgd.equivalence.diagnosis.first_layer import Pair, first_of, layer_pairs
 from jaxgd.equivalence.diagnosis.forms.form import EVIDENCE, Layer, factor_of, short
-from jaxgd.equivalence.diagnosis.forms.recognition import layer_cause
-from jaxgd.equivalence.recordings.pytree import Leaves, leaves_of
+from jaxgd.equivalence.diagnosis.forms.recognition import layer_cause, recognised
+from jaxgd.equivalence.recordings.pytree import leaves_of
 from jaxgd.equivalence.recordings.update import Update
 
 Array = Shaped[np.ndarray, "..."]
@@ -42,7 +42,7 @@ def forward_cause(actual: Update, expected: Update, parting: str) -> str | None:
             return f"in '{pair.name}', {cause}"
         if pair.name == parting:
             break
-    return between_layers(before, [*layer_pairs(actual, expected)], actual) if before else None
+    return between_layers(before, [*layer_pairs(actual, expected)]) if before else None
 
 
 def parameters_of(name: str, update: Update) -> dict[str, Array]:
@@ -76,25 +76,25 @@ def _of_layer(pair: Pair, actual: Update, expected: Update) -> str | None:
 _Glue = Callable[[Array], Array]
 _OF_ANOTHER: Mapping[str, _Glue] = MappingProxyType(
     {
-        "the output": lambda y: y,
-        "the output, flattened,": lambda y: y.reshape(len(y), -1),
-        "the output, flattened with the second axis last,": lambda y: np.moveaxis(y, 1, -1).reshape(
+        "the output of {}": lambda y: y,
+        "{} flattened": lambda y: y.reshape(len(y), -1),
+        "{} flattened with its second axis last": lambda y: np.moveaxis(y, 1, -1).reshape(
             len(y), -1
         ),
-        "the output, flattened with the last axis second,": lambda y: np.moveaxis(y, -1, 1).reshape(
+        "{} flattened with its last axis second": lambda y: np.moveaxis(y, -1, 1).reshape(
             len(y), -1
         ),
-        "the output with its last two axes exchanged": lambda y: y.swapaxes(-1, -2),
-        "the first of the second axis of the output": lambda y: y[:, 0],
-        "the last of the second axis of the output": lambda y: y[:, -1],
-        "the mean over the second axis of the output": lambda y: y.mean(1),
-        "the sum over the second axis of the output": lambda y: y.sum(1),
-        "the largest over the second axis of the output": lambda y: y.max(1),
+        "{} with its last two axes exchanged": lambda y: y.swapaxes(-1, -2),
+        "the first of {} along the second axis": lambda y: y[:, 0],
+        "the last of {} along the second axis": lambda y: y[:, -1],
+        "the mean of {} over the second axis": lambda y: y.mean(1),
+        "the sum of {} over the second axis": lambda y: y.sum(1),
+        "the largest of {} over the second axis": lambda y: y.max(1),
     }
 )
 
 
-def between_layers(before: list[Pair], pairs: list[Pair], actual: Update) -> str | None:
+def between_layers(before: list[Pair], pairs: list[Pair]) -> str | None:
     """Why the last layer of `before` is given another input; None if that is unknown.
 
     It is told only if exactly one thing that was recorded of another layer explains the input.
@@ -103,9 +103,10 @@ def between_layers(before: list[Pair], pairs: list[Pair], actual: Update) -> str
     wanted, given = first_of(last.expected.inputs), first_of(last.actual.inputs)
     if wanted is None or given is None or _same(given, wanted):
         return None
-    told = {*_another_order(last, pairs, given, wanted, actual)}
+    told = {*_another_order(last, pairs, given, wanted)}
     told = told or {*_taken_otherwise(before[:-1], given, wanted)}
     told = told or {*_added(before[:-1], given, wanted)}
+    told = told or {*_unrecorded(last, before[:-1])}
     if not told and given.shape == wanted.shape and given.size >= EVIDENCE:
         factor = factor_of(*(a.astype(np.float64) for a in (given, wanted)))
         if factor is not None and short(factor) != "1" and _same(given, factor * wanted):
@@ -113,11 +114,8 @@ def between_layers(before: list[Pair], pairs: list[Pair], actual: Update) -> str
     return f"in '{last.name}', {told.pop()}" if len(told) == 1 else None
 
 
-def _another_order(
-    last: Pair, pairs: list[Pair], given: Array, wanted: Array, actual: Update
-) -> Iterator[str]:
-    """Layers that come in another order, or are left out."""
-    del actual
+def _another_order(last: Pair, pairs: list[Pair], given: Array, wanted: Array) -> Iterator[str]:
+    """Two layers that come in the other order."""
     for other in pairs:
         if other.name == last.name:
             continue
@@ -138,13 +136,33 @@ def _taken_otherwise(before: list[Pair], given: Array, wanted: Array) -> Iterato
         output = first_of(other.expected.output)
         if output is None or output.ndim < 2:
             continue
-        made = {told: glue(output) for told, glue in _OF_ANOTHER.items()}
+        of = f"'{other.name}'"
+        made = {told.format(of): glue(output) for told, glue in _OF_ANOTHER.items()}
         theirs = [told for told, array in made.items() if _same(wanted, array)]
         ours = [told for told, array in made.items() if _same(given, array)]
         if ours and theirs:
-            yield f"it is given {ours[0]} of '{other.name}', not {theirs[0]}"
+            yield f"it is given {ours[0]}, not {theirs[0]}"
         elif ours:
-            yield f"it is given {ours[0]} of '{other.name}'"
+            yield f"it is given {ours[0]}"
+
+
+def _unrecorded(last: Pair, before: list[Pair]) -> Iterator[str]:
+    """A function between two layers that is no layer of its own: its input is the nearest output."""
+    made = [[first_of(side.inputs)] for side in (last.expected, last.actual)]
+    for other in reversed(before):
+        for of, side in zip(made, (other.expected, other.actual), strict=True):
+            of[1:] = [first_of(side.output)]
+        (theirs, entered), (ours, given) = made
+        if theirs is None or ours is None or entered is None or given is None:
+            continue
+        eps = max(_eps(theirs), _eps(ours))
+        wide = [a.astype(np.float64) for a in (entered, theirs, given, ours)]
+        pair = Layer(wide[0], {}, wide[1]), Layer(wide[2], {}, wide[3])
+        if recognised(pair[0], eps) is not None:
+            cause = layer_cause(*pair, eps)
+            if cause is not None:
+                yield f"what it is given of '{other.name}': {cause}"
+            return
 
 
 def _added(before: list[Pair], given: Array, wanted: Array) -> Iterator[str]:

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from ml_dtypes import finfo
 
 from jaxgd.equivalence.comparison.leaf_by_leaf import compare
 from jaxgd.equivalence.recordings.batch import row_count, same_rows
-from jaxgd.equivalence.recordings.pytree import leaves_of
+from jaxgd.equivalence.recordings.pytree import Leaves, leaves_of
 from jaxgd.equivalence.recordings.update import Recording, Update, gradient_of, stage
 
 Batches = Sequence[Any]
@@ -16,6 +17,9 @@ Batches = Sequence[Any]
 # A factor fits any one number; it takes some more, and it must explain nearly all that differs.
 _EVIDENCE = 8
 _LEFT = 0.1
+
+# A gradient so many roundings of the largest one is rounding itself.
+_NULL = 32.0
 
 
 def batch_cause(actual: Recording, expected: Recording, at: int) -> str | None:
@@ -125,9 +129,24 @@ def _reductions(recording: Recording, at: int) -> Iterator[tuple[str, float]]:
         yield "averaged over the batch and the outputs, not summed", 1 / (rows * width)
 
 
+def _rounding_alone(leaves: Leaves) -> set[str]:
+    """The leaves that are rounding of the largest: a bias before a normalization."""
+    sizes = {path: float(np.abs(leaf).max(initial=0.0)) for path, leaf in leaves.items()}
+    least = _NULL * max((_eps(leaf.dtype) for leaf in leaves.values()), default=0.0)
+    return {path for path, size in sizes.items() if size < least * max(sizes.values())}
+
+
+def _eps(dtype: np.dtype) -> float:
+    return 0.0 if dtype.kind in "biu" else float(finfo(dtype).eps)
+
+
 def _same(actual: Any, expected: Any, factor: float, before: Update | None = None) -> bool:
     """Whether actual = factor * expected, plus the gradient before if given, to rounding."""
     left, right = (leaves_of(tree, "tree") for tree in (actual, expected))
+    for path in _rounding_alone(left) & _rounding_alone(right):
+        del left[path], right[path]
+    if not right:
+        return False
     right = {path: np.asarray(leaf) * leaf.dtype.type(factor) for path, leaf in right.items()}
     if before is not None:
         earlier = gradient_of(before)

@@ -43,29 +43,59 @@ def layer_cause(expected: Layer, ours: Layer, eps: float) -> str | None:
 
     expected, ours: in float64, of numbers that were computed with a machine epsilon of `eps`.
     """
-    actual = ours.output
-    if max(ours.x.size, expected.output.size, actual.size) > _LARGEST or not actual.size:
+    if max(ours.x.size, expected.output.size, ours.output.size) > _LARGEST or not ours.output.size:
         return None
     form = recognised(expected, eps)
     if form is None:
         return _of_any_layer(expected, ours, eps)
-    noise = max(rms(expected.output - form(expected)), eps * rms(expected.output) / 2)
+    actual = ours.output
+    noise = _noise(form, expected, eps) * max(1.0, rms(actual) / (rms(expected.output) or 1.0))
     honest = form(ours)
     if actual.shape == honest.shape and rms(actual - honest) <= _CLEARLY * noise:
         return None
-    layer = ours._replace(output=expected.output)
-    left: dict[str, float] = {}
-    for told, predicted in form.changes(layer, actual):
-        if predicted.shape == actual.shape:
-            left[told] = min(rms(actual - predicted), left.get(told, np.inf))
-            if _gives(predicted, actual, eps) and left[told] <= _OTHER_ROUNDING * noise:
-                left.setdefault("", 0.0)  # at least one fits
-    if "" not in left:
+    found = _alone(form, expected, ours, noise, eps)
+    if found == "":
         return _of_any_layer(expected._replace(output=honest), ours, eps)
-    del left[""]
+    return found
+
+
+def _noise(form: Form, layer: Layer, eps: float) -> float:
+    """What rounding does to the layer, by the reference itself."""
+    return max(rms(layer.output - form(layer)), eps * rms(layer.output) / 2)
+
+
+def _alone(form: Form, expected: Layer, ours: Layer, noise: float, eps: float) -> str | None:
+    """The one difference that gives our output; None if several do, and "" if none does.
+
+    A difference may round more than the formula as it is: by as much as its own output moves with
+    an input that is moved by a rounding.
+    """
+    signs = np.random.default_rng(0).integers(-1, 2, ours.x.shape)
+    moved = ours._replace(x=ours.x * (1 + eps * signs)) if not _whole(ours.x) else ours
+    layer, beside = (side._replace(output=expected.output) for side in (ours, moved))
+    left: dict[str, float] = {}
+    rounding: dict[str, float] = {}
+    fitting = set()
+    both = zip(form.changes(layer, ours.output), form.changes(beside, ours.output), strict=False)
+    for (told, predicted), (other, rounded) in both:
+        if predicted.shape != ours.output.shape:
+            continue
+        same = told == other and predicted.shape == rounded.shape
+        own = max(noise, rms(predicted - rounded) if same else 0.0)
+        misfit = rms(ours.output - predicted)
+        if misfit < left.get(told, np.inf):
+            left[told], rounding[told] = misfit, own
+        if misfit <= _OTHER_ROUNDING * own and _gives(predicted, ours.output, eps * own / noise):
+            fitting.add(told)
+    if not fitting:
+        return ""
     first, *others = sorted(left, key=left.__getitem__)
-    alone = all(left[other] >= _CLEARLY * max(left[first], noise) for other in others)
-    return first if alone else None
+    least = _CLEARLY * max(left[first], noise)
+    return first if first in fitting and all(left[other] >= least for other in others) else None
+
+
+def _whole(array: Array) -> bool:
+    return bool(np.array_equal(array, np.rint(array)))
 
 
 @np.errstate(all="ignore")
