@@ -88,9 +88,16 @@ def parting_layer(
 
 
 def shapes_differ(name: str, direction: Direction, ours: Array, theirs: Array) -> Parting | None:
-    """The parting of a layer whose shapes are not the same."""
+    """The parting of a layer whose shapes are not the same; ValueError if only the axes' order is
+    another."""
     if ours.shape == theirs.shape:
         return None
+    if sorted(ours.shape) == sorted(theirs.shape):
+        raise ValueError(
+            f"A layer has one layout on both sides; '{name}' is {describe(ours)} in actual and "
+            f"{describe(theirs)} in expected. Turn it as it is recorded, as "
+            "jaxgd.interop.activations.channels_second does, or leave it out."
+        )
     told = f"{describe(ours)}, not {describe(theirs)}"
     return Parting(name, direction, float("inf"), 0.0, told)
 

@@ -17,6 +17,7 @@ from jaxgd.equivalence.proof.observation import (
     apart,
     by_rows,
     epsilons,
+    first_shapes,
     largest_difference,
     layers_in_common,
     observe,
@@ -176,6 +177,7 @@ def _examined(
             return Exceeded("batch", "", 0.0)
         if not _in_the_same_order(ours.batch, theirs.batch):
             actual, target = by_rows(actual, ours), by_rows(target, theirs)
+    shaped = first_shapes(actual, target)
     distance, scale = apart(actual, target), scales(target)
     floor = {leaf: _ROUNDINGS * eps * scale[leaf] for leaf, eps in epsilons(actual, target).items()}
     seen = layers_in_common(actual, observe(theirs))
@@ -187,6 +189,8 @@ def _examined(
         rounded = {leaf: max(size, closer.get(leaf, 0.0)) for leaf, size in rounded.items()}
         allowed = _allowed(multiple, rounded, floor)
         if (still := _first_exceeded(distance, allowed, scale)) is not None:
+            if shaped is not None and still.layer is not None and still.layer.layer == shaped.layer:
+                return still._replace(layer=shaped)
             return still
     measured.add(distance, rounded, allowed, scale, target, settled=exceeded is not None)
     return None

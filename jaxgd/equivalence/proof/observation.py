@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 from ml_dtypes import finfo
 
-from jaxgd.equivalence.diagnosis.first_layer import first_of
+from jaxgd.equivalence.diagnosis.first_layer import Parting, first_of, shapes_differ
 from jaxgd.equivalence.recordings.batch import along_rows, in_order, row_order
 from jaxgd.equivalence.recordings.layers import layers_of
 from jaxgd.equivalence.recordings.pytree import Leaves, describe, in_memory, leaves_of, listed
@@ -103,6 +103,13 @@ def epsilons(actual: Observation, expected: Observation) -> dict[tuple[str, str]
         for path, leaf in leaves.items()
         if path in actual[stage]
     }
+
+
+def first_shapes(actual: Observation, expected: Observation) -> Parting | None:
+    """The first layer whose shape is another on the two sides."""
+    pairs = ((name, leaf) for name, leaf in expected.get("layers", {}).items())
+    found = (shapes_differ(name, "forward", actual["layers"][name], leaf) for name, leaf in pairs)
+    return next((parting for parting in found if parting is not None), None)
 
 
 def _eps(leaf: np.ndarray) -> float:

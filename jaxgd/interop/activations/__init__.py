@@ -7,10 +7,17 @@ from jaxgd.interop.activations.of_equinox import equinox_layers
 from jaxgd.interop.activations.of_haiku import haiku_layers
 from jaxgd.interop.activations.of_linen import linen_layers
 from jaxgd.interop.activations.of_nnx import nnx_layers
-from jaxgd.interop.activations.taps import capture, over_rows, tap, value_and_gradients
+from jaxgd.interop.activations.taps import (
+    capture,
+    channels_second,
+    over_rows,
+    tap,
+    value_and_gradients,
+)
 
 __all__ = [
     "capture",
+    "channels_second",
     "equinox_layers",
     "haiku_layers",
     "linen_layers",

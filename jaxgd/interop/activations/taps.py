@@ -118,6 +118,22 @@ def over_rows(
     return run
 
 
+def channels_second(layers: Layers, *names: str) -> Layers:
+    """The layers with the last axis of those named second, as torch has a convolution's channels.
+
+    Of each array with three axes or more: its output, inputs and gradient. No names: all layers.
+    """
+
+    def turned(leaf: Any) -> Any:
+        return jnp.moveaxis(leaf, -1, 1) if jnp.ndim(leaf) > 2 else leaf
+
+    wanted = names or tuple(layers)
+    return OrderedDict(
+        (name, jax.tree.map(turned, layer) if name in wanted else layer)
+        for name, layer in layers.items()
+    )
+
+
 def once(name: str, taken: Mapping[str, Any]) -> str:
     """The name, numbered if a layer of that name has run already."""
     again = 2

@@ -8,7 +8,7 @@ from typing import Any
 
 @contextmanager
 def capture(module: Any, *, names: Mapping[str, str] | None = None) -> Iterator[OrderedDict]:
-    """Within it, what the submodules do is written into the dict that it gives: `Update.activations`.
+    """Within it, what the submodules do is written into the dict that it gives.
 
         with capture(model) as layers:
             loss = criterion(model(x), y)
@@ -16,7 +16,7 @@ def capture(module: Any, *, names: Mapping[str, str] | None = None) -> Iterator[
 
         layers[name] = {"output": y, "inputs": (x, …), "gradient": d loss / d y}
 
-    The names are those of `module.named_modules()`, in the order in which the modules end; one that
+    The dict is what `Update.activations` holds. The names are those of `module.named_modules()`, in the order in which the modules end; one that
     runs again is `name#2`. The tensors are copies. What is called as a function of torch, not as a
     module, has no hook: the caller's own tap is `layers[name] = {"output": …}`.
 
@@ -57,7 +57,7 @@ def _hooked(module: Any, name: str, layers: OrderedDict) -> list[Any]:
 
 
 def _differentiated(output: Any, layer: dict[str, Any]) -> None:
-    """Has the gradient written beside the output once it is known; of a tuple, its first tensor's."""
+    """Has the gradient written beside the output once it is known; of a tuple, the first's."""
     first = next(_tensors(output), None)
     if first is None or not first.requires_grad:
         return
@@ -82,7 +82,7 @@ def _tensors(tree: Any) -> Iterator[Any]:
 
 
 def _copied(tree: Any) -> Any:
-    """The same containers with copies of the tensors; what holds none (a flag, None) is left out."""
+    """The same containers with copies of the tensors; flags and None are left out."""
     if hasattr(tree, "detach"):
         return tree.detach().clone()
     if isinstance(tree, Mapping):

@@ -26,6 +26,7 @@ _ROUNDINGS = 32.0
 # in the root of the mean square; every other formula must be so many times as far off as that.
 _OTHER_ROUNDING = 4.0
 _CLEARLY = 3.0
+_MOVED = 2.0
 
 # The recognition takes some passes over the layer in float64.
 _LARGEST = 2**24
@@ -68,9 +69,9 @@ def _alone(form: Form, expected: Layer, ours: Layer, noise: float, eps: float) -
     """The one difference that gives our output; None if several do, and "" if none does.
 
     A difference may round more than the formula as it is: by as much as its own output moves with
-    an input that is moved by a rounding.
+    an input that is moved by some roundings.
     """
-    signs = np.random.default_rng(0).integers(-1, 2, ours.x.shape)
+    signs = np.random.default_rng(0).choice([-_MOVED, _MOVED], ours.x.shape)
     moved = ours._replace(x=ours.x * (1 + eps * signs)) if not _whole(ours.x) else ours
     layer, beside = (side._replace(output=expected.output) for side in (ours, moved))
     left: dict[str, float] = {}
