@@ -147,7 +147,7 @@ def _taken_otherwise(before: list[Pair], given: Array, wanted: Array) -> Iterato
 
 
 def _unrecorded(last: Pair, before: list[Pair]) -> Iterator[str]:
-    """A function between two layers that is no layer of its own: its input is the nearest output."""
+    """A function between two layers that is no layer of its own, of the nearest output before."""
     made = [[first_of(side.inputs)] for side in (last.expected, last.actual)]
     for other in reversed(before):
         for of, side in zip(made, (other.expected, other.actual), strict=True):

@@ -40,8 +40,8 @@ def stage(recording: Recording, name: str) -> list[Any] | None:
 def read_update(update: Update) -> Update:
     """The update with each stage's leaves in NumPy, by path: read once, whatever asks for them.
 
-    A loss that is a plain number stays one: it has no precision of its own. Activations stay as they
-    are, to be read a layer at a time.
+    A loss that is a plain number stays one: it has no precision of its own. Activations stay as
+    they are, to be read a layer at a time.
     """
     stages = {
         name: leaves_of(tree, name)

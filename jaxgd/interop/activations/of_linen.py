@@ -9,8 +9,8 @@ from jaxgd.interop.activations.taps import tap
 def linen_layers(apply: Callable[..., Any]) -> Callable[..., Any]:
     """`model.apply`, or a function that calls it, with a tap after every module's `__call__`.
 
-    A module is named by its path, joined by dots ("Dense_0"), as its parameters are. Under `nn.scan`,
-    `nn.vmap` and `nn.remat` taps cannot get out: capture around them.
+    A module is named by its path, joined by dots ("Dense_0"), as its parameters are. Under
+    `nn.scan`, `nn.vmap` and `nn.remat` taps cannot get out: capture around them.
     """
 
     def tapped(*args: Any, **kwargs: Any) -> Any:

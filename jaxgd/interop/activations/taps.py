@@ -1,7 +1,7 @@
 """Taps in a JAX function: what goes through them is recorded, and differentiated by.
 
-A tap is the identity, but for functions that capture it. A gradient with respect to a layer's output
-is that with respect to zeros which the tap adds to it.
+A tap is the identity, but for functions that capture it. The gradient with respect to a layer's
+output is that with respect to zeros which the tap adds to it.
 """
 
 from collections import OrderedDict

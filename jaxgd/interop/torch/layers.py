@@ -16,9 +16,10 @@ def capture(module: Any, *, names: Mapping[str, str] | None = None) -> Iterator[
 
         layers[name] = {"output": y, "inputs": (x, …), "gradient": d loss / d y}
 
-    The dict is what `Update.activations` holds. The names are those of `module.named_modules()`, in the order in which the modules end; one that
-    runs again is `name#2`. The tensors are copies. What is called as a function of torch, not as a
-    module, has no hook: the caller's own tap is `layers[name] = {"output": …}`.
+    The dict is what `Update.activations` holds. The names are those of `module.named_modules()`, in
+    the order in which the modules end; one that runs again is `name#2`. The tensors are copies.
+    What is called as a function of torch, not as a module, has no hook; write what it gives into
+    the dict yourself: `layers[name] = {"output": …}`.
 
     names: for a module's name, the one to record it by; those not in it are left out. None: all.
 

@@ -68,8 +68,8 @@ class Convolution:
             yield f"the padding is {told}, not zeros", replace(self, mode=mode)
         for low in range(total + 1):
             if low != self.low:
-                told = f"padded by {low} and {total - low}, not by {self.low} and {self.high}"
-                yield told, replace(self, low=low, high=total - low)
+                other = replace(self, low=low, high=total - low)
+                yield f"padded by {other._used(layer)}, not by {self._used(layer)}", other
         for both in range(max(space) + 1):
             if (both, both) != (self.low, self.high):
                 told = f"padded by {both}, not by {self.low}"
@@ -85,6 +85,18 @@ class Convolution:
             yield "the kernel's inputs and outputs are exchanged", replace(self, swapped="channels")
         for name, bits in ROUNDED.items():
             yield name, replace(self, bits=bits)
+
+    def _used(self, layer: Layer) -> str:
+        """The padding in front, and what the windows reach of that behind."""
+        x, kernel = layer.x, layer.params["weight"]
+        sides = x.shape[1:-1] if self.channels_last else x.shape[2:]
+        spans = kernel.shape[:-2] if self.channels_last else kernel.shape[2:]
+        reaches = [self.dilation * (k - 1) + 1 for k in spans]
+        behind = 0
+        for side, reach in zip(sides, reaches, strict=True):
+            unused = (side + self.low + self.high - reach) % self.stride
+            behind = max(behind, self.high - unused)
+        return f"{self.low} and {behind}"
 
     def _as_mistaken(self, kernel: Array) -> Array:
         if self.flipped:

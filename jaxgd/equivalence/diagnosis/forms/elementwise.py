@@ -98,10 +98,9 @@ class Leaky:
         """Another slope, or another function."""
         yield from _other_functions(self.name, layer)
         slope = _slope(layer.x, actual)
-        if slope is not None and slope not in (0.0, 1.0):
-            if short(slope) != short(self.slope):
-                told = f"the negative slope is {short(slope)}, not {short(self.slope)}"
-                yield told, Leaky(slope)(layer)
+        if slope not in (None, 0.0, 1.0) and short(slope) != short(self.slope):
+            told = f"the negative slope is {short(slope)}, not {short(self.slope)}"
+            yield told, Leaky(slope)(layer)
 
 
 @dataclass(frozen=True)

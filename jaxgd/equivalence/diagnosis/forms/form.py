@@ -5,7 +5,7 @@ the known differences between its implementations, each with the output that it 
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -24,6 +24,7 @@ class Layer(NamedTuple):
     output: Array
 
 
+@runtime_checkable
 class Form(Protocol):
     """One formula."""
 
@@ -31,7 +32,7 @@ class Form(Protocol):
         """The output."""
 
     def changes(self, layer: Layer, actual: Array) -> Iterator[tuple[str, Array]]:
-        """The known differences, and the outputs that they would give; `actual` has values fitted."""
+        """The known differences, and the outputs they would give; values are fitted to `actual`."""
 
 
 def factor_of(part: Array, whole: Array) -> float | None:

@@ -39,13 +39,13 @@ class Pool:
 
     def changes(self, layer: Layer, actual: Array) -> Iterator[tuple[str, Array]]:  # noqa: ARG002
         """What is counted, the kind, the window, the padding, where the windows begin."""
-        for told, changed in self._changed(layer):
+        for told, changed in self._changed():
             try:
                 yield told, changed(layer)
             except ValueError:  # no window fits
                 continue
 
-    def _changed(self, layer: Layer) -> Iterator[tuple[str, "Pool"]]:
+    def _changed(self) -> Iterator[tuple[str, "Pool"]]:
         if self.kind == "mean" and self.low + self.high:
             yield (
                 "the pool's mean leaves out the padding (count_include_pad)"

@@ -1,0 +1,63 @@
+"""What is told of one layer: each planted fault by its name, and nothing of what is honest."""
+
+import copy
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from jaxgd.equivalence import Update
+from jaxgd.equivalence.diagnosis.forward_causes import forward_cause
+from jaxgd.interop.torch import capture
+from tests.equivalence.layer_faults import FAULTS, Of, begun, given
+
+BOTH = (torch.float32, torch.float64)
+
+
+def recorded(layer, x, params):
+    """The update of a model that is this one layer."""
+    inner = layer.function if isinstance(layer, Of) and layer.layer is not None else None
+    model = nn.Sequential(OrderedDict(layer=layer)).train(layer.training)
+    with capture(model, names={"layer": "layer"}) as layers:
+        model(x)
+    del inner
+    return Update(params, {}, None, activations=layers)
+
+
+def told(layer, changed, shape, dtype):
+    """The cause, by the layer's own numbers."""
+    layer = begun(layer, dtype)
+    x = given(shape, dtype)
+    named = {f"layer.{name}": p.detach().numpy() for name, p in layer.named_parameters()}
+    buffers = {f"layer.{name}": b.numpy().copy() for name, b in layer.named_buffers()} or None
+    other = changed(layer)
+    other.train(getattr(other, "training", True))
+    expected = recorded(layer, x, named)._replace(buffers=buffers)
+    actual = recorded(other, x, named)._replace(buffers=buffers)
+    return forward_cause(actual, expected, "layer") or "unknown"
+
+
+@pytest.mark.parametrize("dtype", BOTH, ids=str)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_a_layer_is_named(fault, dtype):
+    layer, changed, shape, cause = FAULTS[fault]
+    assert cause in told(layer, changed, shape, dtype)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_another_rounding_of_the_same_layer_is_not(fault):
+    """The layer computed in float64, and rounded: as far from torch's float32 as any other."""
+    layer, _, shape, _ = FAULTS[fault]
+
+    def finer(layer):
+        wide = copy.deepcopy(layer).double()
+
+        def run(_, x):
+            y = wide(x.double() if x.is_floating_point() else x)
+            return y[0].float() if isinstance(y, tuple) else y.float()
+
+        return Of(None, run)
+
+    assert told(layer, finer, shape, torch.float32) == "unknown"
