@@ -85,12 +85,15 @@ class TestRealPorts:
     def test_batch_norms_momentum_shows_in_the_buffers(self):
         found = proof_of_port(PORT["CNN + BatchNorm"], momentum=0.9)
         assert (found.verdict, found.update, found.stage) == ("parted", 1, "buffers")
+        assert "momentum 0.9, not 0.1" in found.cause
 
     def test_a_transformer_is_the_same_and_an_eps_of_its_norms_shows_in_its_outputs(self):
         """The gradients differ by less than their rounding: it is the forward pass that tells."""
         assert proof_of_port(PORT["transformer"]).verdict == "equivalent"
         found = proof_of_port(PORT["transformer"], eps=1e-6)
         assert (found.verdict, found.stage) == ("parted", "forward")
+        assert found.layer.layer == "layers.0.norm1"
+        assert found.cause == "in 'layers.0.norm1', the norm's eps is 1e-06, not 1e-05"
 
 
 def small(**changes):

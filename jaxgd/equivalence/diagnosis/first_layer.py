@@ -52,16 +52,20 @@ class Pair(NamedTuple):
 def layer_pairs(actual: Update, expected: Update) -> Iterator[Pair]:
     """The layers that both sides recorded, in the expected side's order, one at a time."""
     records = {str(name): record for name, record in (actual.activations or {}).items()}
-    orders = [None, None]
-    if actual.batch is not None and expected.batch is not None:
-        orders = [row_order(actual.batch), row_order(expected.batch)]
-        if np.array_equal(*orders):
-            orders = [None, None]
+    our_order, their_order = _orders(actual, expected)
     for name, theirs in layers_of(expected.activations):
         if name not in records:
             continue
         ((_, mine),) = layers_of({name: records[name]})
-        yield Pair(name, _in_order(mine, orders[0]), _in_order(theirs, orders[1]))
+        yield Pair(name, _in_order(mine, our_order), _in_order(theirs, their_order))
+
+
+def _orders(actual: Update, expected: Update) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The orders that bring the rows of both sides together; None if they are."""
+    if actual.batch is None or expected.batch is None:
+        return None, None
+    ours, theirs = row_order(actual.batch), row_order(expected.batch)
+    return (None, None) if np.array_equal(ours, theirs) else (ours, theirs)
 
 
 def first_of(leaves: Mapping[str, Array]) -> Array | None:

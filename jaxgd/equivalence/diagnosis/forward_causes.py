@@ -1,6 +1,6 @@
 """Why a layer's output parts: what the layer computes, or what it is given."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -34,15 +34,16 @@ def forward_cause(actual: Update, expected: Update, parting: str) -> str | None:
     Each layer up to it is judged by its own input and output: a small difference may lie in one
     before, and be within what is allowed there.
     """
-    before: list[Pair] = []
-    for pair in layer_pairs(actual, expected):
-        before.append(pair)
-        cause = _of_layer(pair, actual, expected)
-        if cause is not None:
-            return f"in '{pair.name}', {cause}"
-        if pair.name == parting:
-            break
-    return between_layers(before, [*layer_pairs(actual, expected)]) if before else None
+    pairs = [*layer_pairs(actual, expected)]
+    until = next((i for i, pair in enumerate(pairs) if pair.name == parting), len(pairs) - 1)
+    found = own_cause(pairs[: until + 1], actual, expected)
+    return found or (between_layers(pairs[: until + 1], pairs) if pairs else None)
+
+
+def own_cause(pairs: Iterable[Pair], actual: Update, expected: Update) -> str | None:
+    """The first layer that computes something else of its own input, if a known difference is it."""
+    causes = ((pair.name, _of_layer(pair, actual, expected)) for pair in pairs)
+    return next((f"in '{name}', {cause}" for name, cause in causes if cause is not None), None)
 
 
 def parameters_of(name: str, update: Update) -> dict[str, Array]:

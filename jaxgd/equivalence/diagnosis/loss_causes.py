@@ -36,20 +36,19 @@ def smoothing_cause(actual: Update, expected: Update) -> str | None:
     losses = [_number(update.loss) for update in (actual, expected)]
     eps = _eps_of(expected)
     near = _ROUNDINGS * eps * max(abs(plain), abs(uniform))
-    for ours, theirs, forgotten in ((*losses, False), (*losses[::-1], True)):
+    for forgotten in (False, True):
+        ours, theirs = losses[::-1] if forgotten else losses
         if abs(theirs - plain) > near or uniform == plain:
             continue
         size = (ours - plain) / (uniform - plain)
-        wanted = _by_gradient(actual, expected, logits, targets, eps)
         uncertain = 2 * near / abs(uniform - plain)
-        if wanted is not None:
-            wanted = -wanted if forgotten else wanted
-            if abs(wanted - size) <= max(uncertain, 1e-3 * abs(size)) and 0 < size < 1:
-                return _smoothed(wanted, forgotten)
-            return None
-        usual = [s for s in _USUAL_SMOOTHING if abs(s - size) <= max(uncertain, 1e-6)]
-        if len(usual) == 1 and uncertain < 0.1 * usual[0]:
-            return _smoothed(usual[0], forgotten)
+        by_gradient = _by_gradient(actual, expected, logits, targets, eps)
+        if by_gradient is None:
+            usual = [s for s in _USUAL_SMOOTHING if abs(s - size) <= max(uncertain, 1e-6)]
+            return _smoothed(usual[0], forgotten) if len(usual) == 1 else None
+        wanted = -by_gradient if forgotten else by_gradient
+        agrees = abs(wanted - size) <= max(uncertain, 1e-3 * abs(size))
+        return _smoothed(wanted, forgotten) if agrees and 0 < size < 1 else None
     return None
 
 

@@ -263,9 +263,9 @@ def _concluded(
         told = steps.leaf, steps.times_allowed, steps.cause
         return Proof("parted", updates, steps.parted_at + 1, "parameters", *told, **known)
     if exceeded is not None:
-        *told, layer = exceeded
-        cause = model_cause(ours, expected, at, exceeded.stage, layer) or "unknown"
-        return Proof("parted", updates, at + 1, *told, cause, layer=layer, **known)
+        stage, leaf, times, layer = exceeded
+        cause = model_cause(ours, expected, at, stage, layer) or "unknown"
+        return Proof("parted", updates, at + 1, stage, leaf, times, cause, layer=layer, **known)
     resolution = {**of_passes(measured), **steps.resolution}
     reasons = [
         *steps.reasons,

@@ -35,12 +35,12 @@ def nnx_layers(model: Any) -> Iterator[Any]:
         return run
 
     for kind, call in own.items():
-        kind.__call__ = tapped(call)
+        setattr(kind, "__call__", tapped(call))  # noqa: B010
     try:
         yield model
     finally:
         for kind, call in own.items():
             if defined[kind]:
-                kind.__call__ = call
+                setattr(kind, "__call__", call)  # noqa: B010
             else:
-                del kind.__call__
+                delattr(kind, "__call__")

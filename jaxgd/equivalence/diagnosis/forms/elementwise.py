@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxgd.equivalence.diagnosis.forms.form import EVIDENCE, Array, Form, Layer, factor_of, short
 
-_erf = np.frompyfunc(math.erf, 1, 1)
+_erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def _sigmoid(x: Array) -> Array:
@@ -17,7 +17,7 @@ def _sigmoid(x: Array) -> Array:
 
 
 def _gelu(x: Array) -> Array:
-    return 0.5 * x * (1 + _erf(x / math.sqrt(2)).astype(np.float64))
+    return 0.5 * x * (1 + _erf(x / math.sqrt(2)))
 
 
 def _tanh_gelu(x: Array) -> Array:

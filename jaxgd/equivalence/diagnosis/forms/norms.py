@@ -96,8 +96,7 @@ class Norm:
             )
             return x - mean, np.broadcast_to(variance, x.shape)
         moved, axes = self._grouped(layer)
-        mean = moved.mean(axis=axes, keepdims=True) if self.centred else 0.0
-        centred = moved - mean
+        centred = moved - moved.mean(axis=axes, keepdims=True) if self.centred else moved
         count = float(np.prod([moved.shape[axis] for axis in axes]))
         variance = (centred**2).sum(axis=axes, keepdims=True)
         variance = variance / (max(count - 1, 1) if self.unbiased else count)

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from jaxgd.equivalence.diagnosis.forms.form import Array, Form, Layer
 
 _LARGEST = 7  # windows
-_REDUCTIONS = {"mean": np.mean, "sum": np.sum, "largest": np.max}
+_REDUCTIONS = ("mean", "sum", "largest")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,14 @@ class Reduction:
 
     def __call__(self, layer: Layer) -> Array:
         """The output."""
-        return _REDUCTIONS[self.kind](layer.x, axis=self.axes).reshape(layer.output.shape)
+        x, axes = layer.x, self.axes
+        reduced = x.max(axes) if self.kind == "largest" else x.sum(axes)
+        return (reduced / self._count(x) if self.kind == "mean" else reduced).reshape(
+            layer.output.shape
+        )
+
+    def _count(self, x: Array) -> float:
+        return float(np.prod([x.shape[axis] for axis in self.axes]))
 
     def changes(self, layer: Layer, actual: Array) -> Iterator[tuple[str, Array]]:  # noqa: ARG002
         """Another one of them; of one axis, its first or last."""
