@@ -3,7 +3,6 @@
 import copy
 from collections import OrderedDict
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,11 +17,9 @@ BOTH = (torch.float32, torch.float64)
 
 def recorded(layer, x, params):
     """The update of a model that is this one layer."""
-    inner = layer.function if isinstance(layer, Of) and layer.layer is not None else None
     model = nn.Sequential(OrderedDict(layer=layer)).train(layer.training)
     with capture(model, names={"layer": "layer"}) as layers:
         model(x)
-    del inner
     return Update(params, {}, None, activations=layers)
 
 
@@ -33,7 +30,6 @@ def told(layer, changed, shape, dtype):
     named = {f"layer.{name}": p.detach().numpy() for name, p in layer.named_parameters()}
     buffers = {f"layer.{name}": b.numpy().copy() for name, b in layer.named_buffers()} or None
     other = changed(layer)
-    other.train(getattr(other, "training", True))
     expected = recorded(layer, x, named)._replace(buffers=buffers)
     actual = recorded(other, x, named)._replace(buffers=buffers)
     return forward_cause(actual, expected, "layer") or "unknown"

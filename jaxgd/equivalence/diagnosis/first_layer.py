@@ -1,6 +1,6 @@
 """The first layer in which two trainings part, forward or backward."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from ml_dtypes import finfo
 from jaxgd.equivalence.comparison.tolerance import FixedTolerance
 from jaxgd.equivalence.recordings.batch import along_rows, row_order
 from jaxgd.equivalence.recordings.layers import LayerRecord, layers_of
-from jaxgd.equivalence.recordings.pytree import describe
+from jaxgd.equivalence.recordings.pytree import Leaves, describe
 from jaxgd.equivalence.recordings.update import Update
 
 Array = Shaped[np.ndarray, "..."]
@@ -68,7 +68,7 @@ def _orders(actual: Update, expected: Update) -> tuple[np.ndarray | None, np.nda
     return (None, None) if np.array_equal(ours, theirs) else (ours, theirs)
 
 
-def first_of(leaves: Mapping[str, Array]) -> Array | None:
+def first_of(leaves: Leaves) -> Array | None:
     """The leaf that stands for a layer: its first."""
     return next((np.asarray(leaf) for leaf in leaves.values()), None)
 

@@ -41,7 +41,7 @@ def forward_cause(actual: Update, expected: Update, parting: str) -> str | None:
 
 
 def own_cause(pairs: Iterable[Pair], actual: Update, expected: Update) -> str | None:
-    """The first layer that computes something else of its own input, if a known difference is it."""
+    """What the first layer computes otherwise of its own input; None if that is unknown."""
     causes = ((pair.name, _of_layer(pair, actual, expected)) for pair in pairs)
     return next((f"in '{name}', {cause}" for name, cause in causes if cause is not None), None)
 

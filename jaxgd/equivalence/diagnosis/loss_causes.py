@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Shaped
 from ml_dtypes import finfo
 
-from jaxgd.equivalence.diagnosis.first_layer import Pair, first_of, layer_pairs
+from jaxgd.equivalence.diagnosis.first_layer import first_of, layer_pairs
 from jaxgd.equivalence.diagnosis.forms.form import factor_of, rms, short
 from jaxgd.equivalence.recordings.batch import batch_leaves
+from jaxgd.equivalence.recordings.layers import LayerRecord, layers_of
 from jaxgd.equivalence.recordings.pytree import leaves_of
 from jaxgd.equivalence.recordings.update import Update, gradient_of
 
@@ -82,7 +83,7 @@ def flow_cause(actual: Update, expected: Update) -> str | None:
     row = _padded_row(path, ours[path], theirs[path], eps, largest)
     if row is not None:
         return row
-    told = {*_through_layers(path, ours[path], theirs[path], actual, expected, eps)}
+    told = {*_through_layers(path, ours[path], theirs[path], expected, eps)}
     return told.pop() if len(told) == 1 else None
 
 
@@ -100,21 +101,21 @@ def _padded_row(path: str, ours: Array, theirs: Array, eps: float, largest: floa
 
 
 def _through_layers(
-    path: str, ours: Array, theirs: Array, actual: Update, expected: Update, eps: float
+    path: str, ours: Array, theirs: Array, expected: Update, eps: float
 ) -> Iterator[str]:
     if ours.ndim != 2:
         return
-    for pair in layer_pairs(actual, expected):
-        for part in _parts(pair, ours.shape):
+    for name, record in layers_of(expected.activations):
+        for part in _parts(record, ours.shape):
             if rms(theirs - part - ours) <= _ROUNDINGS * eps * rms(theirs):
-                yield f"'{path}' gets no gradient through '{pair.name}': it is not tied"
+                yield f"'{path}' gets no gradient through '{name}': it is not tied"
             elif rms(theirs + part - ours) <= _ROUNDINGS * eps * rms(ours):
-                yield f"'{path}' gets a gradient through '{pair.name}', too: it is tied"
+                yield f"'{path}' gets a gradient through '{name}', too: it is tied"
 
 
-def _parts(pair: Pair, shape: tuple[int, ...]) -> Iterator[Array]:
+def _parts(record: LayerRecord, shape: tuple[int, ...]) -> Iterator[Array]:
     """What a dense layer, or an embedding, gives to the gradient of a weight of that shape."""
-    x, dy = first_of(pair.expected.inputs), first_of(pair.expected.gradient)
+    x, dy = first_of(record.inputs), first_of(record.gradient)
     if x is None or dy is None or dy.ndim < 2:
         return
     by_output = dy.reshape(-1, dy.shape[-1]).astype(np.float64)

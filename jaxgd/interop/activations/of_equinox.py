@@ -10,9 +10,8 @@ def equinox_layers(model: Any) -> Any:
 
         equinox_layers(model)(x)    # inside the objective, whose parameters are the model's own
 
-    A layer is named by its path, joined by dots ("layers.0"); the model as a whole is none. One
-    of one example is mapped over the rows by `over_rows`, not by `jax.vmap`. What the model calls in
-    another way than as `self.layer(x)` keeps its type and has no tap.
+    A layer is named by its path, joined by dots ("layers.0"); the model as a whole is none. A
+    model of one example is mapped over the rows by `over_rows`, not by `jax.vmap`.
     """
     import equinox
     import jax

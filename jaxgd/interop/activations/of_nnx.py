@@ -15,7 +15,7 @@ def nnx_layers(model: Any) -> Iterator[Any]:
             outputs = model(x)
 
     A module is named by its path, joined by dots ("layers.0"), as its parameters are. The methods
-    of the modules' classes are replaced while it lasts, and put back; the model itself is not touched.
+    of the modules' classes are replaced while it lasts, and put back; the model is not touched.
     """
     from flax import nnx
 

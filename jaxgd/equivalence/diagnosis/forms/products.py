@@ -71,7 +71,7 @@ class Embedding:
             return rows.max(axis=1)
         return rows.mean(axis=1) if self.kind == "the mean" else rows.sum(axis=1)
 
-    def changes(self, layer: Layer, actual: Array) -> Iterator[tuple[str, Array]]:
+    def changes(self, layer: Layer, actual: Array) -> Iterator[tuple[str, Array]]:  # noqa: ARG002
         """Another reduction; a row that counts as zero, or is left out of the mean; a scale."""
         bags = ("the mean", "the sum", "the largest")
         for other in bags if self.kind in bags else ():
