@@ -286,3 +286,35 @@ def test_the_variance_of_running_statistics():
     told = [model_cause([a], [b], 0, "buffers", None) for a, b in (pair, pair[::-1])]
     assert told[0] == "the running variance is biased, divided by n"
     assert told[1] == "the running variance is unbiased, divided by n - 1"
+
+
+def language(reduce, ignored=-100):
+    """Next tokens of a tiny model: outputs [rows, tokens, classes], some tokens padding."""
+    torch.manual_seed(0)
+    rng, head = np.random.default_rng(0), torch.nn.Linear(6, 7)
+    x, y = torch.randn(4, 5, 6), torch.tensor(rng.integers(1, 7, (4, 5)))
+    y[:, -1] = ignored
+    outputs = head(x)
+    losses = torch.nn.functional.cross_entropy(
+        outputs.flatten(0, 1), y.flatten(), reduction="none", ignore_index=ignored
+    )
+    loss = reduce(losses.reshape(4, 5), y != ignored)
+    loss.backward()
+    params = dict(head.named_parameters())
+    gradient = {n: p.grad for n, p in params.items()}
+    return Update(params, gradient, params, (x, y), outputs, loss.item())
+
+
+@pytest.mark.parametrize(
+    ("reduce", "cause"),
+    [
+        (lambda losses, _: losses.mean(), "divided by all tokens, those of padding (-100) too"),
+        (lambda losses, kept: losses.sum() / kept.sum() * 5, "the tokens of a row, not averaged"),
+        (lambda losses, kept: losses.sum() / kept.sum() * 20, "the batch and the tokens, not aver"),
+        (lambda losses, kept: losses.sum() / kept.sum(), None),
+    ],
+)
+def test_what_the_loss_of_tokens_is_averaged_over(reduce, cause):
+    actual, expected = language(reduce), language(lambda losses, kept: losses.sum() / kept.sum())
+    told = model_cause([actual], [expected], 0, "loss", None)
+    assert told is None if cause is None else cause in told

@@ -8,7 +8,7 @@ import numpy as np
 from ml_dtypes import finfo
 
 from jaxgd.equivalence.comparison.leaf_by_leaf import compare
-from jaxgd.equivalence.recordings.batch import row_count, same_rows
+from jaxgd.equivalence.recordings.batch import batch_leaves, row_count, same_rows
 from jaxgd.equivalence.recordings.pytree import Leaves, leaves_of
 from jaxgd.equivalence.recordings.update import Recording, Update, gradient_of, stage
 
@@ -120,6 +120,7 @@ def _reductions(recording: Recording, at: int) -> Iterator[tuple[str, float]]:
     yield "summed over the batch, not averaged", float(rows)
     yield "averaged over the batch, not summed", 1 / rows
     outputs = recording[at].outputs
+    yield from _over_tokens(batches[at], outputs, rows)
     numbers = sum(leaf.size for leaf in leaves_of(outputs, "outputs").values())
     width = max(numbers // rows, 1)
     if width > 1:
@@ -127,6 +128,28 @@ def _reductions(recording: Recording, at: int) -> Iterator[tuple[str, float]]:
         yield "averaged over the outputs of a row, not summed", 1 / width
         yield "summed over the batch and the outputs, not averaged", float(rows * width)
         yield "averaged over the batch and the outputs, not summed", 1 / (rows * width)
+
+
+def _over_tokens(batch: Any, outputs: Any, rows: int) -> Iterator[tuple[str, float]]:
+    """The ways to reduce losses of tokens, where the outputs are [rows, tokens, classes]."""
+    shapes = [leaf.shape for leaf in leaves_of(outputs, "outputs").values()]
+    if [len(shape) for shape in shapes] != [3]:
+        return
+    tokens = shapes[0][1]
+    yield "summed over the tokens of a row, not averaged", float(tokens)
+    yield "averaged over the tokens of a row, not summed", 1 / tokens
+    yield "summed over the batch and the tokens, not averaged", float(rows * tokens)
+    yield "averaged over the batch and the tokens, not summed", 1 / (rows * tokens)
+    targets = [
+        leaf
+        for leaf in batch_leaves(batch).values()
+        if leaf.dtype.kind in "iu" and leaf.shape == shapes[0][:2]
+    ]
+    for ignored in (-100, 0):
+        kept = {float((leaf != ignored).mean()) for leaf in targets} - {0.0, 1.0}
+        for share in kept:
+            yield f"divided by all tokens, those of padding ({ignored}) too", share
+            yield f"divided by the tokens that are no padding ({ignored})", 1 / share
 
 
 def _rounding_alone(leaves: Leaves) -> set[str]:
