@@ -12,7 +12,7 @@ import torch
 from torch.func import functional_call
 
 from jaxgd.equivalence import Proof, Recipe, Update, prove
-from jaxgd.interop.activations import value_and_gradients
+from jaxgd.interop.activations import channels_second, value_and_gradients
 from jaxgd.interop.torch import capture
 
 UPDATES = 12
@@ -35,6 +35,8 @@ class Port:
     optimizer: str = "adam"
     lr: float = 1e-3
     faults: dict[str, dict[str, Any]] = field(default_factory=dict)
+    names: dict[str, str] | None = None  # the layers that `apply` taps -> torch's names
+    channels_last: tuple[str, ...] = ()  # those of them, by torch's names
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -133,7 +135,13 @@ def jax_pass(port, faults=()):
             loss = reduce((outputs - targets) ** 2)
         return loss, (outputs, after)
 
-    return jax.jit(value_and_gradients(objective, has_aux=True))
+    compute = value_and_gradients(objective, names=port.names, has_aux=True)
+
+    def turned(*args):
+        result, gradient, layers = compute(*args)
+        return result, gradient, channels_second(layers, *(port.channels_last or ("",)))
+
+    return jax.jit(turned)
 
 
 _OF_THE_OPTIMIZER = {"rate": 1.0, "beta2": 0.999, "adam_eps": 1e-8, "nesterov": False, "decay": 0.0}

@@ -74,7 +74,7 @@ class Attention:
         return part.reshape(shape)
 
 
-def attention(layer: Layer) -> Iterator[Form]:
+def attention_forms(layer: Layer) -> Iterator[Form]:
     """The forms of a layer with packed projections."""
     packed, x = layer.params.get("in_proj_weight"), layer.x
     if packed is None or x.ndim != 3 or layer.output.shape != x.shape:

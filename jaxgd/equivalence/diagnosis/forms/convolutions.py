@@ -108,7 +108,7 @@ class Convolution:
         return kernel
 
 
-def convolutions(layer: Layer) -> Iterator[Form]:
+def convolution_forms(layer: Layer) -> Iterator[Form]:
     """The forms of a layer with a kernel, as far as the shapes allow."""
     kernel, x, y = layer.params.get("weight"), layer.x, layer.output
     if kernel is None or not 3 <= kernel.ndim <= 5 or not kernel.ndim == x.ndim == y.ndim:

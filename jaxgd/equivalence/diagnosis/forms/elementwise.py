@@ -122,7 +122,7 @@ class Dropout:
         yield "nothing is dropped", layer.x
 
 
-def elementwise(layer: Layer) -> Iterator[Form]:
+def elementwise_forms(layer: Layer) -> Iterator[Form]:
     """The forms of a layer whose output has its input's shape, and which has no matrix."""
     x, y = layer.x, layer.output
     if x.shape != y.shape or x.ndim == 0 or any(p.ndim > 1 for p in layer.params.values()):

@@ -134,7 +134,7 @@ class Norm:
         return vector if self.over == "features" else _along(vector, x, self.channel)
 
 
-def norms(layer: Layer) -> Iterator[Form]:
+def norm_forms(layer: Layer) -> Iterator[Form]:
     """The forms of a layer whose output has its input's shape, its eps fitted to the output."""
     x, y = layer.x, layer.output
     if x.shape != y.shape or x.ndim < 2 or x.size < EVIDENCE:

@@ -116,7 +116,7 @@ class Reduction:
                 yield f"the {told} of the axis, not its {self.kind}", taken
 
 
-def pooling(layer: Layer) -> Iterator[Form]:
+def pooling_forms(layer: Layer) -> Iterator[Form]:
     """The forms of a layer without parameters whose output is smaller than its input."""
     x, y = layer.x, layer.output
     if layer.params or x.ndim < 2 or y.size >= x.size:

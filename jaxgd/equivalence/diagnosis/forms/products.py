@@ -94,7 +94,7 @@ class Embedding:
             yield f"the embedding is {told} the root of its width", factor * self(layer)
 
 
-def products(layer: Layer) -> Iterator[Form]:
+def product_forms(layer: Layer) -> Iterator[Form]:
     """The forms of a layer with one matrix."""
     weight = layer.params.get("weight")
     if weight is None or weight.ndim != 2 or layer.x.ndim == 0:

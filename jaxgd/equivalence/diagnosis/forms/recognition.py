@@ -6,18 +6,24 @@ from typing import Any
 import numpy as np
 from ml_dtypes import bfloat16
 
-from jaxgd.equivalence.diagnosis.forms.attention import attention
-from jaxgd.equivalence.diagnosis.forms.convolutions import convolutions
-from jaxgd.equivalence.diagnosis.forms.elementwise import elementwise
+from jaxgd.equivalence.diagnosis.forms.attention import attention_forms
+from jaxgd.equivalence.diagnosis.forms.convolutions import convolution_forms
+from jaxgd.equivalence.diagnosis.forms.elementwise import elementwise_forms
 from jaxgd.equivalence.diagnosis.forms.form import Array, Form, Layer, factor_of, rms, short
-from jaxgd.equivalence.diagnosis.forms.norms import norms
-from jaxgd.equivalence.diagnosis.forms.pooling import pooling
-from jaxgd.equivalence.diagnosis.forms.products import products
-from jaxgd.equivalence.diagnosis.forms.recurrent import recurrent
+from jaxgd.equivalence.diagnosis.forms.norms import norm_forms
+from jaxgd.equivalence.diagnosis.forms.pooling import pooling_forms
+from jaxgd.equivalence.diagnosis.forms.products import product_forms
+from jaxgd.equivalence.diagnosis.forms.recurrent import recurrent_forms
 
 FAMILIES: tuple[Callable[[Layer], Iterator[Form]], ...] = (
-    elementwise, products, norms, convolutions, pooling, recurrent, attention,
-)  # fmt: skip
+    elementwise_forms,
+    product_forms,
+    norm_forms,
+    convolution_forms,
+    pooling_forms,
+    recurrent_forms,
+    attention_forms,
+)
 
 # A form gives a recorded output if no number is farther off than so many roundings of the largest.
 _ROUNDINGS = 32.0

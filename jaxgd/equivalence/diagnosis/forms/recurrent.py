@@ -97,7 +97,7 @@ class Recurrent:
         return (1 - z) * new + z * h if self.update_keeps else z * new + (1 - z) * h, c
 
 
-def recurrent(layer: Layer) -> Iterator[Form]:
+def recurrent_forms(layer: Layer) -> Iterator[Form]:
     """The forms of a layer with weights from inputs to gates, and from its state to gates."""
     inputs, states = (layer.params.get(f"weight_{of}_l0") for of in ("ih", "hh"))
     if inputs is None or states is None or layer.x.ndim != 3:
