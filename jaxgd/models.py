@@ -13,10 +13,10 @@ from jaxgd.keys import Key
 
 
 class Linear(NamedTuple):
-    """Parameters of an affine map: weights w [d] and bias b [], or w [d, k] and b [k]."""
+    """Parameters of an affine map: weights w [d] and bias b [] (or none), or w [d, k] and b [k]."""
 
     w: Float[Array, "d *k"]
-    b: Float[Array, "*k"]
+    b: Float[Array, "*k"] | None
 
 
 def init_linear(
@@ -47,7 +47,7 @@ def init_linear(
 
 def linear(params: Linear, x: Float[Array, "d"]) -> Float[Array, "*k"]:
     """The affine prediction of one example: xᵀw + b."""
-    return jnp.dot(x, params.w) + params.b
+    return jnp.dot(x, params.w) + (0 if params.b is None else params.b)
 
 
 def logistic(params: Linear, x: Float[Array, "d"]) -> Float[Array, "*k"]:

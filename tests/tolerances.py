@@ -132,3 +132,7 @@ HYPERGRADIENT_OF_ROUNDED_RATE = 1e-4
 # The f32 gradient of a run of 512 updates, by five ways of differentiating it, which differ in the
 # order of a few sums: measured 4e-7 apart.
 RECOMPUTED_F32 = 1e-5
+
+# A layer of torch and the same of Flax, Equinox or Haiku with the same f64 parameters: sums in
+# another order; measured up to PLACEHOLDER of the output's largest entry.
+BRIDGED_F64 = 1e-12

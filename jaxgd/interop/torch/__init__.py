@@ -3,6 +3,7 @@
 Torch itself is imported only by the functions that need it, when they are called.
 """
 
+from jaxgd.interop.torch.bridges.crossing import Bridge, bridge
 from jaxgd.interop.torch.loader_order import OrderSampler, dataloader_order
 from jaxgd.interop.torch.optimizers.reading import from_torch
 from jaxgd.interop.torch.optimizers.writing import to_torch_state_dict
@@ -10,7 +11,9 @@ from jaxgd.interop.torch.params import params_from_torch, params_to_torch
 from jaxgd.interop.torch.schedulers import plateau_from_torch, to_torch_scheduler_state_dict
 
 __all__ = [
+    "Bridge",
     "OrderSampler",
+    "bridge",
     "dataloader_order",
     "from_torch",
     "params_from_torch",

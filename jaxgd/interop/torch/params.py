@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from jaxgd.interop.torch.bridges.torch_layers import read_layers
 from jaxgd.interop.torch.layout import bare, leaf_order, places
 from jaxgd.interop.torch.tensors import from_tensor, to_tensor
 from jaxgd.models import Linear
@@ -21,15 +22,18 @@ def params_from_torch(module: Any, *, linear: bool = True, squeeze: bool = False
         a module with attributes                             {"attribute": …}
 
     So a Sequential of linear layers is the params of `mlp`. Dots in torch's names become nesting;
-    where all names are indices, a tuple without the layers that have no parameters. A 2-d `weight`
-    [k, d] with a `bias` [k] is a linear layer, and its weight is transposed; anything else, and
-    every layer with `linear=False`, stays `{"weight": …, "bias": …}` in torch's layout. With
-    `squeeze`, layers with one output have w [d] and b [], as `init_linear(d)`.
+    where all names are indices, a tuple without the layers that have no parameters. The weight of
+    an nn.Linear is transposed, and b is None where it has no bias; any other layer, and every one
+    with `linear=False`, stays `{"weight": …, "bias": …}` in torch's layout. With `squeeze`, layers
+    with one output have w [d] and b [], as `init_linear(d)`.
+
+    A state_dict does not tell the types of layers, nor buffers from parameters: a 2-d `weight`
+    [k, d] with a `bias` [k] counts as an nn.Linear there, one without a bias does not, and buffers
+    are to be left out. Give the module where that is not so.
 
     The names are the module's own, also where torch.compile or DistributedDataParallel wraps it
-    ("_orig_mod.", "module."). A module's buffers, such as running means, are left out; a state_dict
-    does not tell them from parameters, so leave them out of it. A shared parameter comes once, by
-    its first name.
+    ("_orig_mod.", "module."). A module's buffers, such as running means, are left out. A shared
+    parameter comes once, by its first name, from a state_dict, too, if its tensors share memory.
 
     Raises ValueError for double parameters without JAX's 64-bit mode.
 
@@ -47,7 +51,7 @@ def params_from_torch(module: Any, *, linear: bool = True, squeeze: bool = False
         for part in prefix:
             node = node.setdefault(part, {})
         node[last] = leaf
-    return _layers(tree, linear, squeeze)
+    return _layers(tree, _linear_layers(module, named) if linear else set(), squeeze)
 
 
 def params_to_torch(params: PyTree, module: Any) -> dict[str, Any]:
@@ -78,23 +82,40 @@ def params_to_torch(params: PyTree, module: Any) -> dict[str, Any]:
                 f"{wanted.dtype}. Use module.to({tensor.dtype}) first."
             )
         tensors[name] = tensor
-    if not hasattr(module, "named_parameters"):
-        return tensors
-    first_name = {id(parameter): name for name, parameter in parameters.items()}
-    shared = module.named_parameters(remove_duplicate=False)
-    return module.state_dict() | {name: tensors[first_name[id(value)]] for name, value in shared}
+    shared = {name: tensors[first] for name, first in _first_names(module).items()}
+    return shared if isinstance(module, Mapping) else module.state_dict() | shared
 
 
 def _named_parameters(module: Any) -> dict[str, Any]:
-    """Torch's parameters by name, in torch's order."""
+    """Torch's parameters by name, in torch's order, each once."""
     if hasattr(module, "named_parameters"):
         return dict(module.named_parameters())
     if isinstance(module, Mapping) and all(hasattr(value, "shape") for value in module.values()):
-        return dict(module)
+        first = _first_names(module)
+        return {name: value for name, value in module.items() if first[name] == name}
     raise TypeError(
         f"module must be a torch.nn.Module or its state_dict(); got a {type(module).__name__}. "
         "For an optimizer use jaxgd.interop.torch.from_torch."
     )
+
+
+def _first_names(module: Any) -> dict[str, str]:
+    """Each name of a parameter -> the first one of the same parameter."""
+    if hasattr(module, "named_parameters"):
+        named = dict(module.named_parameters(remove_duplicate=False))
+        identity = {name: id(value) for name, value in named.items()}
+    else:
+        named = dict(module)
+        identity = {name: _memory(name, value) for name, value in named.items()}
+    first: dict[Any, str] = {}
+    return {name: first.setdefault(identity[name], name) for name in named}
+
+
+def _memory(name: str, tensor: Any) -> Any:
+    """Where a tensor's numbers lie, the same for two views of all of them; an array has its name."""
+    if not hasattr(tensor, "data_ptr") or tensor.numel() == 0:
+        return name
+    return tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
 
 
 def _leaf(name: str, tensor: Any) -> Float[Array, "..."]:
@@ -114,21 +135,49 @@ def _leaf(name: str, tensor: Any) -> Float[Array, "..."]:
     return leaf
 
 
-def _layers(node: Any, linear: bool, squeeze: bool) -> PyTree:
+def _linear_layers(module: Any, named: Mapping[str, Any]) -> set[str]:
+    """The names of the nn.Linear whose weight is not another layer's, too."""
+    if hasattr(module, "named_parameters"):
+        layers = read_layers(module, any_type=True)
+        weights = [
+            layer.tensors["weight"]
+            for layer in layers
+            if layer.kind == "linear" and "weight" in layer.tensors
+        ]
+        of_layers = bare([*weights, *dict(module.named_parameters())])[: len(weights)]
+    else:
+        of_layers = [
+            name
+            for name, weight in named.items()
+            if _ends_in_weight(name) and weight.ndim == 2 and _bias_of(name, named) == (len(weight),)
+        ]
+    return {name.rpartition(".")[0] for name in of_layers}
+
+
+def _ends_in_weight(name: str) -> bool:
+    return name.rpartition(".")[2] == "weight"
+
+
+def _bias_of(weight: str, named: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The shape of the bias beside a weight, where they are all that there is."""
+    layer = weight[: -len("weight")]
+    beside = {name for name in named if name.startswith(layer)}
+    return named[f"{layer}bias"].shape if beside == {weight, f"{layer}bias"} else None
+
+
+def _layers(node: Any, linear: set[str], squeeze: bool, name: str = "") -> PyTree:
     """The nested names with layers for weights and biases, and tuples for indices."""
     if not isinstance(node, dict):
         return node
-    if linear and _is_linear(node):
-        w, b = node["weight"].T, node["bias"]
-        return Linear(w[:, 0], b[0]) if squeeze and b.size == 1 else Linear(w, b)
-    children = {name: _layers(child, linear, squeeze) for name, child in node.items()}
-    if children and all(name.isdecimal() for name in children):
-        return tuple(children[name] for name in sorted(children, key=int))
+    if name in linear and "weight" in node:
+        w, b = node["weight"].T, node.get("bias")
+        if squeeze and w.shape[1] == 1:
+            return Linear(w[:, 0], None if b is None else b[0])
+        return Linear(w, b)
+    children = {
+        key: _layers(child, linear, squeeze, f"{name}.{key}" if name else key)
+        for key, child in node.items()
+    }
+    if children and all(key.isdecimal() for key in children):
+        return tuple(children[key] for key in sorted(children, key=int))
     return children
-
-
-def _is_linear(node: dict[str, Any]) -> bool:
-    """Whether the names are those of nn.Linear: weight [k, d] and bias [k]."""
-    if set(node) != {"weight", "bias"} or any(isinstance(child, dict) for child in node.values()):
-        return False
-    return node["weight"].ndim == 2 and node["bias"].shape == node["weight"].shape[:1]

@@ -90,6 +90,50 @@ def test_a_shared_parameter_is_one():
     np.testing.assert_array_equal(module.head.weight.detach(), params["words"]["weight"])
 
 
+def test_a_linear_layer_without_bias_is_turned_like_its_neighbours(dtype):
+    """Square, so that a weight not turned has the same shape."""
+    layers = torch.nn.Linear(3, 3, bias=False), torch.nn.Tanh(), torch.nn.Linear(3, 3)
+    module = torch.nn.Sequential(*layers).to(getattr(torch, dtype.name))
+    params = params_from_torch(module)
+    assert params[0].b is None
+    x = np.random.default_rng(0).normal(size=3).astype(dtype)
+    expected = module(torch.tensor(x)).detach().numpy()
+    error = np.max(np.abs(mlp(params, jnp.asarray(x)) - expected))
+    assert error <= tolerances.LOSS[dtype.name]
+    assert_same_state(params_to_torch(params, module), module.state_dict())
+    one = torch.nn.Linear(3, 1, bias=False)
+    squeezed = params_from_torch(one, squeeze=True)
+    assert squeezed.w.shape == (3,)
+    assert_same_state(params_to_torch(squeezed, one), one.state_dict())
+
+
+def test_a_module_of_ones_own_is_not_turned():
+    class Own(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.rand(2, 2))
+            self.bias = torch.nn.Parameter(torch.rand(2))
+
+    module = torch.nn.Sequential(Own(), torch.nn.Linear(2, 2))
+    params = params_from_torch(module)
+    np.testing.assert_array_equal(params[0]["weight"], module[0].weight.detach())
+    assert isinstance(params[1], Linear)
+    assert_same_state(params_to_torch(params, module), module.state_dict())
+
+
+def test_a_shared_parameter_is_one_in_a_state_dict_too():
+    module = Nested()
+    state = dict(module.named_parameters(remove_duplicate=False))
+    params = jax.tree.map(lambda leaf: leaf + 1, params_from_torch(state))
+    assert set(params) == {"words", "norm", "blocks"}
+    back = params_to_torch(params, state)
+    assert list(back) == list(state)
+    assert torch.equal(back["head.weight"], back["words.weight"])
+    assert torch.equal(back["head.weight"], module.head.weight + 1)
+    copies = {name: value.detach().numpy().copy() for name, value in state.items()}
+    assert "head" in params_from_torch(copies)  # NumPy's copies do not tell
+
+
 def test_torchs_layout_when_asked():
     module = network()
     params = params_from_torch(module, linear=False)
