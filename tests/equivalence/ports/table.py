@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 
+from tests.equivalence.ports.frameworks import FRAMEWORK_PORTS
 from tests.equivalence.ports.models import PORTS
 from tests.equivalence.ports.porting import proof
 
@@ -17,7 +18,7 @@ def table(seeds: int = SEEDS) -> str:
         "| null directions | faults found | missed |",
         "|---|--:|--:|--:|---|--:|---|",
     ]
-    for port in PORTS:
+    for port in [*PORTS, *FRAMEWORK_PORTS]:
         honest = {d: [proof(port, s, d) for s in range(seeds)] for d in (np.float32, np.float64)}
         counts = {d: Counter(p.verdict for p in proofs) for d, proofs in honest.items()}
         told = [

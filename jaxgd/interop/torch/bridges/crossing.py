@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +27,6 @@ from jaxgd.interop.torch.bridges.trees import filled, leaves_at, nested
 from jaxgd.interop.torch.layout import renumbered
 from jaxgd.interop.torch.tensors import from_tensor, to_tensor
 
-To = Literal["nnx", "linen", "equinox", "haiku", "pytree"]
-
 _WRAPPERS = {"OptimizedModule", "DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"}
 
 
@@ -43,7 +41,7 @@ class Placed(NamedTuple):
 class Bridge:
     """A torch module's parameters and buffers as another framework has them; see `bridge`."""
 
-    to: To
+    to: str
     placed: tuple[Placed, ...]
     state: Mapping[str, Any]  # torch's numbers by torch's names, parameters and buffers
     parameter_names: tuple[str, ...]  # each parameter once
@@ -162,7 +160,7 @@ class Bridge:
         return back
 
 
-def bridge(module: Any, to: To, names: Mapping[str, str] | None = None) -> Bridge:
+def bridge(module: Any, to: str, names: Mapping[str, str] | None = None) -> Bridge:
     """The parameters and buffers of a torch module as the layers of another framework have them.
 
         crossing = bridge(module, "linen", {"0": "Dense_0", "2": "Dense_1"})
@@ -191,8 +189,8 @@ def bridge(module: Any, to: To, names: Mapping[str, str] | None = None) -> Bridg
     A cell that has one bias where torch has two is given their sum: trained by itself, that one
     moves half as far as torch's two. `Bridge.of` trains torch's two.
     """
-    if to not in get_args(To):
-        raise ValueError(f"to must be one of {', '.join(get_args(To))}; got {to!r}.")
+    if to not in FRAMEWORKS:
+        raise ValueError(f"to must be one of {', '.join(FRAMEWORKS)}; got {to!r}. Use one of them.")
     if not hasattr(module, "named_modules") or type(module).__name__ in _WRAPPERS:
         raise TypeError(
             f"module must be a torch.nn.Module that nothing wraps; got a {type(module).__name__}. "
@@ -213,7 +211,7 @@ def bridge(module: Any, to: To, names: Mapping[str, str] | None = None) -> Bridg
     return crossing
 
 
-def _placed(module: Any, layers: list[Layer], to: To, names: Mapping[str, str]) -> list[Placed]:
+def _placed(module: Any, layers: list[Layer], to: str, names: Mapping[str, str]) -> list[Placed]:
     known = {name for name, _ in module.named_modules()} | {layer.name for layer in layers}
     if strange := names.keys() - known:
         raise ValueError(
