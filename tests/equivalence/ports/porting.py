@@ -126,7 +126,7 @@ def jax_pass(port, faults=()):
             wanted = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
             loss = -reduce((1 - smoothing) * wanted + smoothing * logits.mean(axis=-1))
         else:
-            loss = reduce((outputs - targets) ** 2)
+            loss = reduce(((outputs - targets) ** 2).reshape(len(outputs), -1).mean(axis=1))
         return loss, (outputs, after)
 
     return jax.jit(jax.value_and_grad(objective, has_aux=True))
