@@ -1,18 +1,17 @@
-"""A PyTorch training ported to JAX and optax, and shown to be the same training.
+"""A PyTorch training ported to JAX and optax, and proven to be the same training.
 
 An MLP, a shuffling DataLoader, clipping, Adam with weight decay, StepLR. First the rows are put in
-the same order, then both sides are recorded, compared and, where they part, diagnosed. The mistakes
-are those that such a port begins with: an order of one's own, a sum where torch takes the mean, and
-optax.adamw, whose weight decay is not torch.optim.Adam's. Clipping hides the sum for a while: the
-parameters part three updates later than the loss.
+the same order, then torch's side is recorded, and every update is made again in JAX from where
+torch began it. The mistakes are those that such a port begins with: an order of one's own, a sum where
+torch takes the mean, and optax.adamw, whose weight decay is not torch.optim.Adam's.
 
 Prints:
-    the port: The runs are the same, to rounding.
-    an order of one's own: The runs part at update 1 of 54.
+    the port: The same training, update by update: 54 updates.
+    an order of one's own: The trainings part in update 1 of 54.
       Stage: batch. Cause: the rows come in another order.
-    a summed loss: The runs part at update 4 of 54.
+    a summed loss: The trainings part in update 1 of 54.
       Stage: loss. Cause: summed over the batch, not averaged.
-    optax.adamw: The runs part at update 1 of 54.
+    optax.adamw: The trainings part in update 1 of 54.
       Stage: parameters. Cause: weight decay is decoupled, not coupled.
 """
 
@@ -23,7 +22,7 @@ import optax
 import torch
 from sklearn.datasets import load_breast_cancer
 
-from jaxgd.equivalence import Recipe, Update, compare, diagnose
+from jaxgd.equivalence import Recipe, Update, prove
 from jaxgd.interop.torch import dataloader_order
 from jaxgd.optim import clip_grad_norm
 from jaxgd.optim.schedules import step_lr
@@ -81,8 +80,8 @@ adam = optax.chain(clip, decay, optax.scale_by_adam(), descend)
 adamw = optax.chain(clip, optax.scale_by_adam(), decay, descend)
 
 
-def train_in_jax(order, optimizer=adam, reduce=jnp.mean):
-    """The recorded training on the rows in that order [epochs, rows]."""
+def in_jax(optimizer=adam, reduce=jnp.mean):
+    """One update of the port, which keeps its optimizer's state."""
 
     def objective(params, x, y):
         hidden = jnp.tanh(x @ params["0.weight"].T + params["0.bias"])
@@ -93,40 +92,53 @@ def train_in_jax(order, optimizer=adam, reduce=jnp.mean):
     def update(params, state, x, y):
         (loss, logits), gradient = jax.value_and_grad(objective, has_aux=True)(params, x, y)
         steps, state = optimizer.update(gradient, state, params)
-        updated = optax.apply_updates(params, steps)
-        return state, Update(params, gradient, updated, (x, y), logits, loss)
+        return state, gradient, optax.apply_updates(params, steps), logits, loss
 
-    params = {name: jnp.asarray(value.numpy()) for name, value in in_torch[0].params.items()}
-    state, recording = optimizer.init(params), []
-    for epoch in order:
-        for first in range(0, len(x), BATCH):
-            rows = epoch[first : first + BATCH]
-            state, done = update(params, state, x[rows], y[rows])
-            recording.append(done)
-            params = done.updated
-    return recording
+    state = optimizer.init(start)
 
+    def step(params, batch):
+        nonlocal state
+        params = {name: jnp.asarray(value.numpy()) for name, value in params.items()}
+        x, y = (part.numpy() for part in batch)
+        state, gradient, updated, logits, loss = update(params, state, x, y)
+        return Update(params, gradient, updated, None, logits, loss)
 
-# The proof.
+    return step
 
 
-def trajectory(recording):
-    return [recording[0].params, *(update.updated for update in recording)]
+# The proof: both sides make every update from where torch began it.
+
+start = {name: jnp.asarray(value.numpy()) for name, value in in_torch[0].params.items()}
+
+
+def reference(params, batch):
+    """Torch's own pass, by which its rounding is measured."""
+    leaves = {name: torch.as_tensor(value).requires_grad_() for name, value in params.items()}
+    x, y = map(torch.as_tensor, batch)
+    logits = torch.func.functional_call(model, leaves, (x,))
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, y)
+    gradient = dict(zip(leaves, torch.autograd.grad(loss, leaves.values()), strict=True))
+    return Update(None, gradient, None, None, logits.detach(), loss.item())
+
+
+def batches(order):
+    """What a loader gives that visits the rows in that order [epochs, rows]."""
+    starts = range(0, len(x), BATCH)
+    return [
+        (x[rows], y[rows]) for epoch in order for rows in (epoch[i : i + BATCH] for i in starts)
+    ]
 
 
 same_order = dataloader_order(SEED, len(x), EPOCHS)
 own_order = np.stack([np.random.default_rng(epoch).permutation(len(x)) for epoch in range(EPOCHS)])
 
-for title, in_jax in (
-    ("the port", train_in_jax(same_order)),
-    ("an order of one's own", train_in_jax(own_order)),
-    ("a summed loss", train_in_jax(same_order, reduce=jnp.sum)),
-    ("optax.adamw", train_in_jax(same_order, optimizer=adamw)),
+for title, order, step in (
+    ("the port", same_order, in_jax()),
+    ("an order of one's own", own_order, in_jax()),
+    ("a summed loss", same_order, in_jax(reduce=jnp.sum)),
+    ("optax.adamw", same_order, in_jax(optimizer=adamw)),
 ):
-    report = compare(trajectory(in_jax), trajectory(in_torch))  # print(report) tells more
-    if report.verdict == "equivalent":
-        print(f"{title}: The runs are the same, to rounding.")
-        continue
-    found = diagnose(in_jax, in_torch, recipe)  # and so does print(found)
-    print(f"{title}: The runs part at update {report.parted_at} of {report.entries - 1}.")
-    print(f"  Stage: {found.stage}. Cause: {found.cause}.")
+    proof = prove(step, in_torch, reference, recipe, start=start, batches=batches(order))
+    print(f"{title}: {str(proof).splitlines()[0]}")  # print(proof) tells more
+    if proof.verdict != "equivalent":
+        print(f"  Stage: {proof.stage}. Cause: {proof.cause}.")

@@ -112,7 +112,7 @@ def _first_names(module: Any) -> dict[str, str]:
 
 
 def _memory(name: str, tensor: Any) -> Any:
-    """Where a tensor's numbers lie, the same for two views of all of them; an array has its name."""
+    """Where a tensor's numbers lie, the same for two views; an array has its name."""
     if not hasattr(tensor, "data_ptr") or tensor.numel() == 0:
         return name
     return tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
@@ -149,7 +149,9 @@ def _linear_layers(module: Any, named: Mapping[str, Any]) -> set[str]:
         of_layers = [
             name
             for name, weight in named.items()
-            if _ends_in_weight(name) and weight.ndim == 2 and _bias_of(name, named) == (len(weight),)
+            if _ends_in_weight(name)
+            and weight.ndim == 2
+            and _bias_of(name, named) == (len(weight),)
         ]
     return {name.rpartition(".")[0] for name in of_layers}
 

@@ -27,7 +27,12 @@ from jaxgd.interop.torch.bridges.trees import filled, leaves_at, nested
 from jaxgd.interop.torch.layout import renumbered
 from jaxgd.interop.torch.tensors import from_tensor, to_tensor
 
-_WRAPPERS = {"OptimizedModule", "DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"}
+_WRAPPERS = {
+    "OptimizedModule",
+    "DataParallel",
+    "DistributedDataParallel",
+    "FullyShardedDataParallel",
+}
 
 
 class Placed(NamedTuple):
@@ -68,7 +73,7 @@ class Bridge:
                 f"state must have the module's names; got {sorted(strange)}. Use named_parameters "
                 "and named_buffers, or the state_dict, of the same module."
             )
-        given = {n: _array(n, v) for n, v in state.items() if n in self.state}
+        given = {n: _array(v) for n, v in state.items() if n in self.state}
         return replace(self, state={**self.state, **given})
 
     def into(self, tree: PyTree) -> PyTree:
@@ -203,7 +208,7 @@ def bridge(module: Any, to: str, names: Mapping[str, str] | None = None) -> Brid
     first = {id(p): name for name, p in parameters.items()}
     shared = module.named_parameters(remove_duplicate=False)
     ties = {name: first[id(p)] for name, p in shared if name not in parameters}
-    state = {n: _array(n, t) for n, t in module.state_dict().items() if n not in ties}
+    state = {n: _array(t) for n, t in module.state_dict().items() if n not in ties}
     for placed_layer in placed:
         layout_in(to, placed_layer.layer)
     crossing = Bridge(to, tuple(placed), state, tuple(parameters), ties)
@@ -243,7 +248,7 @@ def _in_a_pytree(layers: list[Layer]) -> list[Placed]:
     return placed
 
 
-def _array(name: str, value: Any) -> Any:
+def _array(value: Any) -> Any:
     """The numbers of a tensor or an array; JAX's stay JAX's."""
     return value if isinstance(value, jax.Array) else np.array(from_tensor(value))
 

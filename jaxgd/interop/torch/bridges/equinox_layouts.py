@@ -39,13 +39,13 @@ def _weights(at: Mapping[str, Positions]) -> dict[Path, Leaf]:
     return {(role,): Leaf(at[role]) for role in ("weight_ih", "weight_hh")}
 
 
-def lstm(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
+def lstm(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
     """Torch's gates, and the sum of its biases."""
     bias = {("bias",): Leaf(at["bias_ih"], at["bias_hh"])} if "bias_ih" in at else {}
     return _weights(at) | bias
 
 
-def gru(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
+def gru(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
     """Torch's gates; the state's bias of n, which is inside the reset gate's product, by itself."""
     if "bias_ih" not in at:
         return _weights(at)
@@ -54,7 +54,7 @@ def gru(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
     return _weights(at) | {("bias",): Leaf(at["bias_ih"], added), ("bias_n",): Leaf(new)}
 
 
-def attention(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
+def attention(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
     """One matrix [heads * of a head, in] each for queries, keys and values."""
     leaves = {}
     for i, (part, letter) in enumerate((("query", "q"), ("key", "k"), ("value", "v"))):

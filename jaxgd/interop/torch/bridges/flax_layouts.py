@@ -25,7 +25,7 @@ from jaxgd.interop.torch.bridges.turning import (
 def recurrent(gates: Mapping[str, str]) -> Layout:
     """A cell of one matrix a gate and side; the bias, the sum of torch's two, with the state's."""
 
-    def layout(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
+    def layout(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
         leaves = {}
         count = len(gates)
         for side, names in (("ih", gates.keys()), ("hh", gates.values())):
@@ -42,7 +42,7 @@ def recurrent(gates: Mapping[str, str]) -> Layout:
     return layout
 
 
-def linen_gru(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
+def linen_gru(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
     """Linen's GRUCell: r and z have their bias on the input's side, n has one on each."""
     sides = {"ih": ("ir", "iz", "in"), "hh": ("hr", "hz", "hn")}
     leaves = {

@@ -45,7 +45,7 @@ def _numbered(parts: Parts) -> Path:
     return path
 
 
-def own(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
+def own(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
     """Parameters and buffers of a module of the user's own: as torch has them."""
     return {tuple(role.split(".")): Leaf(p) for role, p in at.items()}
 

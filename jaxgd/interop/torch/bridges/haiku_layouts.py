@@ -52,7 +52,7 @@ def batch_norm(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
     return leaves
 
 
-def lstm(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
+def lstm(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
     """One matrix for input and state, gates i, g, f, o; 1 is added to f by the cell itself."""
 
     def gates(rows: Positions) -> Positions:
@@ -65,7 +65,7 @@ def lstm(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
     return {("linear", "w"): Leaf(w), ("linear", "b"): b}
 
 
-def attention(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
+def attention(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
     """Linear maps: query, key, value, and the last one."""
     leaves = {}
     for i, (part, letter) in enumerate((("query", "q"), ("key", "k"), ("value", "v"))):

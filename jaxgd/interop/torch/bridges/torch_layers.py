@@ -97,10 +97,8 @@ def _of_known_type(name: str, part: Any, type_name: str) -> Iterator[Layer]:
     axes = _AXES.get(type_name[-2:], 0)
     held = {n for n, _ in part.named_parameters()} | {n for n, _ in part.named_buffers()}
     held -= {_COUNTER}
-    if kind in ("lstm", "gru"):
-        suffixes = [f"_l{i}" for i in range(part.num_layers)]
-    else:
-        suffixes = [""]
+    stacked = getattr(part, "num_layers", 0) if kind in ("lstm", "gru") else 0
+    suffixes = [f"_l{i}" for i in range(stacked)] or [""]
     known = {f"{role}{suffix}" for role in roles for suffix in suffixes}
     if strange := held - known:
         raise ValueError(

@@ -14,8 +14,10 @@ Turn = Callable[[Positions], Positions]
 def moved(**leaves: tuple[str, Turn]) -> Layout:
     """The layout that names each tensor anew and turns it: torch's name=(leaf's, turn)."""
 
-    def layout(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
-        return {tuple(leaves[role][0].split(".")): Leaf(leaves[role][1](p)) for role, p in at.items()}
+    def layout(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
+        return {
+            tuple(leaves[role][0].split(".")): Leaf(leaves[role][1](p)) for role, p in at.items()
+        }
 
     return layout
 

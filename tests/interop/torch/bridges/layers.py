@@ -7,7 +7,6 @@ import flax.linen as linen
 import haiku as hk
 import jax
 import jax.numpy as jnp
-import numpy as np
 import torch
 from flax import nnx
 from torch import nn
@@ -120,7 +119,9 @@ def nnx_layers():
         "linear without bias": on_nnx(nnx.Linear(D, K, use_bias=False, **options)),
         **{
             f"conv{n}d": on_nnx(
-                nnx.Conv(D, K, (3,) * n, padding=PAD[n], feature_group_count=2, **options), last, first
+                nnx.Conv(D, K, (3,) * n, padding=PAD[n], feature_group_count=2, **options),
+                last,
+                first,
             )
             for n in CONV
         },
@@ -244,9 +245,7 @@ def equinox_layers():
     return {
         "linear": on_equinox(eqx.nn.Linear(D, K, **options)),
         "linear without bias": on_equinox(eqx.nn.Linear(D, K, use_bias=False, **options)),
-        **{
-            f"conv{n}d": on_equinox(conv(n, D, K, 3, padding=1, groups=2, **options)) for n in CONV
-        },
+        **{f"conv{n}d": on_equinox(conv(n, D, K, 3, padding=1, groups=2, **options)) for n in CONV},
         **{
             f"conv{n}d transposed": on_equinox(transposed(n, D, K, 3, 2, 1, **options))
             for n in CONV
@@ -344,4 +343,3 @@ REFUSED = {
 
 def names_of(to, name):
     return {"": "layer"} if to == "haiku" else NAMES.get((to, name))
-
