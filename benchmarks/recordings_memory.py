@@ -5,8 +5,8 @@ Each row is a comparison in a process of its own: the bytes of both recordings a
 them, the largest resident memory of that process, and what it had before it read anything.
 
 A hundred million parameters times two hundred updates are 320 GB for both sides in float32. Where
-the disk does not hold that, the rows keep to what it holds, many updates of a smaller model and few of
-a large one; a row that is linked has two updates written, and the others given their files by
+the disk does not hold that, the rows keep to what it holds, many updates of a smaller model and few
+of a large one; a row that is linked has two updates written, and the others given their files by
 hard links: as many bytes are read, of a run that goes to and fro.
 """
 

@@ -2,8 +2,8 @@
 
 An MLP, a shuffling DataLoader, clipping, Adam with weight decay, StepLR. First the rows are put in
 the same order, then torch's side is recorded, and every update is made again in JAX from where
-torch began it. The mistakes are those that such a port begins with: an order of one's own, a sum where
-torch takes the mean, and optax.adamw, whose weight decay is not torch.optim.Adam's.
+torch began it. The mistakes are those that such a port begins with: an order of one's own, a sum
+where torch takes the mean, and optax.adamw, whose weight decay is not torch.optim.Adam's.
 
 Prints:
     the port: The same training, update by update: 54 updates.

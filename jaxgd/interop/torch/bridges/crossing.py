@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxgd.interop.torch.bridges.frameworks import FRAMEWORKS, layout_in, path_in
-from jaxgd.interop.torch.bridges.positions import (
+from jaxgd.interop.torch.bridges.correspondence import (
     Leaf,
     Path,
     Positions,

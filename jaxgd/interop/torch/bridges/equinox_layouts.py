@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxgd.interop.torch.bridges.positions import NONE, Leaf, Path, Positions, constant
+from jaxgd.interop.torch.bridges.correspondence import NONE, Leaf, Path, Positions, constant
 from jaxgd.interop.torch.bridges.torch_layers import Layer
 from jaxgd.interop.torch.bridges.turning import Layout, flipped, moved, same, with_axes
 

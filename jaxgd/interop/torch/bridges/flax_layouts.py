@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxgd.interop.torch.bridges.positions import Leaf, Path, Positions
+from jaxgd.interop.torch.bridges.correspondence import Leaf, Path, Positions
 from jaxgd.interop.torch.bridges.torch_layers import Layer
 from jaxgd.interop.torch.bridges.turning import (
     Layout,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxgd.interop.torch.bridges.positions import Path
+from jaxgd.interop.torch.bridges.correspondence import Path
 from jaxgd.models import Linear
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from jaxgd.interop.torch.bridges.positions import Leaf, Path, Positions
+from jaxgd.interop.torch.bridges.correspondence import Leaf, Path, Positions
 from jaxgd.interop.torch.bridges.torch_layers import Layer
 
 Layout = Callable[[Mapping[str, Positions], Layer], dict[Path, Leaf]]
