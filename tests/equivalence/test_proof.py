@@ -20,11 +20,12 @@ from tests.equivalence.networks import (
     torch_pass,
     torch_training,
 )
+from tests.equivalence.ports.frameworks import FRAMEWORK_PORTS
 from tests.equivalence.ports.models import PORTS
 from tests.equivalence.ports.porting import proof as proof_of_port
 
 ACTIVATIONS = ("relu", "tanh", "leaky")
-PORT = {port.name: port for port in PORTS}
+PORT = {port.name: port for port in [*PORTS, *FRAMEWORK_PORTS]}
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -91,6 +92,12 @@ class TestRealPorts:
         assert proof_of_port(PORT["transformer"]).verdict == "equivalent"
         found = proof_of_port(PORT["transformer"], eps=1e-6)
         assert (found.verdict, found.stage) == ("parted", "forward")
+
+    def test_a_port_over_a_bridge_is_proven_under_torchs_names(self):
+        port = PORT["MLP, Equinox"]
+        assert proof_of_port(port).verdict == "equivalent"
+        found = proof_of_port(port, **port.faults["GELU"])
+        assert (found.verdict, found.update, found.stage) == ("parted", 1, "forward")
 
 
 def small(**changes):

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxgd.interop.torch.bridges.frameworks import FRAMEWORKS, layout_in, path_in
 from jaxgd.interop.torch.bridges.correspondence import (
     Leaf,
     Path,
@@ -22,6 +21,7 @@ from jaxgd.interop.torch.bridges.correspondence import (
     roles_of,
     values_back,
 )
+from jaxgd.interop.torch.bridges.frameworks import FRAMEWORKS, layout_in, path_in
 from jaxgd.interop.torch.bridges.torch_layers import OWN, Layer, read_layers
 from jaxgd.interop.torch.bridges.trees import filled, leaves_at, nested
 from jaxgd.interop.torch.layout import renumbered

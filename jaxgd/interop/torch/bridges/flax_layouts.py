@@ -26,7 +26,7 @@ def recurrent(gates: Mapping[str, str]) -> Layout:
     """A cell of one matrix a gate and side; the bias, the sum of torch's two, with the state's."""
 
     def layout(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
-        leaves = {}
+        leaves: dict[Path, Leaf] = {}
         count = len(gates)
         for side, names in (("ih", gates.keys()), ("hh", gates.values())):
             weights = np.split(at[f"weight_{side}"], count)
@@ -61,7 +61,7 @@ def linen_gru(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
 
 def attention(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
     """Kernels [in, heads, of a head], and [heads, of a head, out]."""
-    leaves = {}
+    leaves: dict[Path, Leaf] = {}
     for i, (part, letter) in enumerate((("query", "q"), ("key", "k"), ("value", "v"))):
         packed = at.get("in_proj_weight")
         weight = at[f"{letter}_proj_weight"] if packed is None else np.split(packed, 3)[i]

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from jaxgd.interop.torch.bridges.correspondence import Leaf, Path, Positions
 from jaxgd.interop.torch.bridges.equinox_layouts import EQUINOX
 from jaxgd.interop.torch.bridges.flax_layouts import LINEN, NNX
 from jaxgd.interop.torch.bridges.haiku_layouts import HAIKU
-from jaxgd.interop.torch.bridges.correspondence import Leaf, Path, Positions
 from jaxgd.interop.torch.bridges.torch_layers import OWN, Layer
 from jaxgd.interop.torch.bridges.turning import Layout, moved, same, transposed
 

@@ -43,8 +43,8 @@ def batch_norm(at: Mapping[str, Positions], layer: Layer) -> dict[Path, Leaf]:
             f"of axes; got BatchNorm1d at {layer.name!r}. Move this layer by hand."
         )
     turn = in_front(layer.axes + 1)
-    names = {"weight": ("scale",), "bias": ("offset",)}
-    leaves = {names[role]: Leaf(turn(at[role])) for role in names if role in at}
+    names: dict[str, Path] = {"weight": ("scale",), "bias": ("offset",)}
+    leaves: dict[Path, Leaf] = {names[role]: Leaf(turn(at[role])) for role in names if role in at}
     for role, average in (("running_mean", "mean_ema"), ("running_var", "var_ema")):
         if role in at:
             leaves |= {("~", average, kept): Leaf(turn(at[role])) for kept in ("hidden", "average")}
@@ -67,7 +67,7 @@ def lstm(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
 
 def attention(at: Mapping[str, Positions], _layer: Layer) -> dict[Path, Leaf]:
     """Linear maps: query, key, value, and the last one."""
-    leaves = {}
+    leaves: dict[Path, Leaf] = {}
     for i, (part, letter) in enumerate((("query", "q"), ("key", "k"), ("value", "v"))):
         packed = at.get("in_proj_weight")
         weight = at[f"{letter}_proj_weight"] if packed is None else np.split(packed, 3)[i]
