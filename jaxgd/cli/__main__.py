@@ -2,12 +2,12 @@
 
 import os
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGINT
 
 from jaxgd.cli.interrupts import signals_heard
 from jaxgd.cli.wording import in_options
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Whatever goes wrong is one line on standard error, with `--debug` a traceback.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
+    is_process, argv = argv is None, sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in argv
     argv = [word for word in argv if word != "--debug"]
     with signals_heard() as signals, _warnings_in_one_line():
@@ -41,13 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt as error:
             told = str(error) or "interrupted"
             told += _going_on(argv) if _is_saved(error, argv) else ""
-            status = _fail(told, 128 + getattr(error, "number", SIGINT))
+            status = _fail(told, 128 + getattr(error, "number", signal.SIGINT))
         except BrokenPipeError:
             status = _unread()
         except Exception as error:
             if debug:
                 raise
             status = _fail(_in_one_line(error, argv[0] if argv else ""))
+    if is_process and status > 128:  # it is on its way out: another signal has nothing to say
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return status if signals.number is None else 128 + signals.number
 
 
