@@ -37,6 +37,19 @@ CAUSES = {
     "gates i, o, g, f": "the gates are in the order i, o, g, f",
     "one bias": "the inputs' bias alone, not both biases",
     "forget bias 1": "the forget gate has a bias of 1 more",
+    # what Flax, Equinox and Haiku have otherwise
+    "NNX's own running variance": "the running variance is biased",
+    "torch's momentum": "momentum 0.9, not 0.1",
+    "Flax's LayerNorm eps": "the norm's eps is 1e-06, not 1e-05",
+    "Flax's GroupNorm eps": "the norm's eps is 1e-06, not 1e-05",
+    "Flax's GELU": "GELU by tanh, not exact GELU",
+    "exact GELU": "exact GELU, not GELU by tanh",
+    "GELU": "GELU by tanh, not SiLU",
+    "Haiku's forget bias": "the forget gate has a bias of 1 more",
+    "torch's gates": "the gates are in the order",
+    "four groups": "normalized over 4 groups of channels, not over 2",
+    "kernel not turned": "the kernel is flipped",
+    "SAME": "padded by",
 }
 
 

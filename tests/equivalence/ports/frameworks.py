@@ -16,6 +16,13 @@ import torch
 from flax import nnx
 from torch import nn
 
+from jaxgd.interop.activations import (
+    equinox_layers,
+    linen_layers,
+    nnx_layers,
+    over_rows,
+    tap,
+)
 from jaxgd.interop.torch import bridge
 from tests.equivalence.ports.models import (
     HEADS,
@@ -77,7 +84,8 @@ def cnn_in_nnx(p, buffers, x, norm=BatchNorm, momentum=0.9, eps=1e-5, turned=Tru
     )  # fmt: skip
     here = crossed(cnn_with_batch_norm, "nnx", p, buffers)
     nnx.update(model, here.into(nnx.state(model)))
-    y = model(last(x))
+    with nnx_layers(model):
+        y = model(last(x))
     after = here.named_buffers(nnx.state(model, nnx.BatchStat))
     counts = {name: b + 1 for name, b in buffers.items() if name.endswith("tracked")}
     return y, after | counts
@@ -121,7 +129,7 @@ class TransformerInLinen(linen.Module):
 
 def transformer_in_linen(p, buffers, x, **options):
     here = crossed(Transformer, "linen", p, buffers)
-    return TransformerInLinen(**options).apply({"params": here.params}, x), buffers
+    return linen_layers(TransformerInLinen(**options).apply)({"params": here.params}, x), buffers
 
 
 # A language model whose head is its embedding, in Linen: the logits of the next token
@@ -170,7 +178,7 @@ class GPTInLinen(linen.Module):
 
 def gpt_in_linen(p, buffers, x, **options):
     here = crossed(GPT, "linen", p, buffers)
-    return GPTInLinen(**options).apply({"params": here.params}, x), buffers
+    return linen_layers(GPTInLinen(**options).apply)({"params": here.params}, x), buffers
 
 
 def next_tokens(rng):
@@ -207,9 +215,11 @@ class GRUInEquinox(eqx.Module):
             h = self.gru(row, h)
             return h, h
 
-        rows = jax.vmap(self.embedding)(x)
+        rows = tap("embedding", jax.vmap(self.embedding)(x), x)
         _, hs = jax.lax.scan(step, jnp.zeros(12, rows.dtype), rows, reverse=backwards)
-        return self.out({"last": hs[0 if backwards else -1], "mean": hs.mean(axis=0)}[state])
+        hs = tap("gru", hs, rows)
+        taken = {"last": hs[0 if backwards else -1], "mean": hs.mean(axis=0)}[state]
+        return tap("out", self.out(taken), taken)
 
 
 def gru_in_equinox(p, buffers, x, inner_bias=True, **options):
@@ -217,7 +227,7 @@ def gru_in_equinox(p, buffers, x, inner_bias=True, **options):
     if not inner_bias:
         model = eqx.tree_at(lambda m: m.gru.bias_n, model, replace_fn=jax.lax.stop_gradient)
         model = eqx.tree_at(lambda m: m.gru.bias_n, model, replace_fn=jnp.zeros_like)
-    return jax.vmap(lambda one: model(one, **options))(x), buffers
+    return over_rows(lambda one: model(one, **options))(x), buffers
 
 
 # MLP in Equinox
@@ -232,7 +242,8 @@ def silu_mlp():
 def mlp_in_equinox(p, buffers, x, activation=jax.nn.silu, final=lambda y: y):
     model = eqx.nn.MLP(12, 2, 24, 2, activation=activation, final_activation=final, key=KEY)
     paths = {"0": "layers.0", "2": "layers.1", "4": "layers.2"}
-    return jax.vmap(crossed(silu_mlp, "equinox", p, buffers, **paths).into(model))(x), buffers
+    model = crossed(silu_mlp, "equinox", p, buffers, **paths).into(model)
+    return over_rows(equinox_layers(model))(x), buffers
 
 
 # LSTM in Haiku
@@ -240,10 +251,13 @@ def mlp_in_equinox(p, buffers, x, activation=jax.nn.silu, final=lambda y: y):
 
 def lstm_in_haiku(p, buffers, x, forget=0.0, torchs_gates=False, first_state=False):
     def forward(x):
-        rows, core = hk.Embed(17, 8, name="embedding")(x), hk.LSTM(12, name="lstm")
+        rows = tap("embedding", hk.Embed(17, 8, name="embedding")(x), x)
+        core = hk.LSTM(12, name="lstm")
         start = jax.tree.map(lambda h: h.astype(rows.dtype), core.initial_state(len(x)))
         hs, _ = hk.dynamic_unroll(core, rows, start, time_major=False)
-        return hk.Linear(4, name="out")(hs[:, 0 if first_state else -1])
+        hs = tap("lstm", hs, rows)
+        taken = hs[:, 0 if first_state else -1]
+        return tap("out", hk.Linear(4, name="out")(taken), taken)
 
     params = dict(crossed(LastOfLSTM, "haiku", p, buffers).params)
     cell = params["lstm/linear"]
@@ -276,7 +290,9 @@ def autoencoder_in_nnx(p, buffers, x, eps=1e-5, groups=2, padding=1, turned=True
     nnx.update(model, here.into(nnx.state(model)))
     if not turned:
         model.layers[3].kernel[...] = model.layers[3].kernel[...][::-1, ::-1]
-    return first(model(last(x))), buffers
+    with nnx_layers(model):
+        y = model(last(x))
+    return first(y), buffers
 
 
 def shapes_to_restore(rng):
@@ -284,16 +300,25 @@ def shapes_to_restore(rng):
     return x, np.tanh(x)
 
 
+OF_ENCODER = {"embedding": "embedding", "out": "out"} | {
+    f"layers_{i}.{part}": f"layers.{i}.{part}"
+    for i in range(2)
+    for part in ("norm1", "self_attn", "norm2", "linear1", "linear2")
+}
+
 FRAMEWORK_PORTS = [
     Port("CNN + BatchNorm, NNX", cnn_with_batch_norm, cnn_in_nnx, images, classes=True,
+         names={f"layers.{i}": i for i in "01459"}, channels_last=("0", "1", "4", "5"),
          faults={"NNX's own running variance": {"norm": nnx.BatchNorm},
                  "torch's momentum": {"momentum": 0.1}, "norm eps 1e-3": {"eps": 1e-3},
                  "channels last": {"turned": False}, **OPTIMIZER, **SUMMED, **SMOOTHED}),
     Port("transformer, Linen", Transformer, transformer_in_linen, tokens, classes=True,
+         names=OF_ENCODER,
          faults={"Flax's LayerNorm eps": {"eps": 1e-6}, "Flax's GELU": {"approximate": True},
                  "norm last": {"norm_first": False}, "no positions": {"positions": False},
                  "first token": {"mean": False}, **OPTIMIZER, **SUMMED, **SMOOTHED}),
     Port("GPT, tied head, Linen", GPT, gpt_in_linen, next_tokens, classes=True,
+         names={name: name for name in ("wte", "ln_1", "attn", "ln_2", "fc", "proj", "ln_f")},
          faults={"Flax's LayerNorm eps": {"eps": 1e-6}, "exact GELU": {"approximate": False},
                  "not causal": {"causal": False}, "head without gradient": {"tied": False},
                  "no final norm": {"final_norm": False}, "embedding × √d": {"scaled": True},
@@ -303,12 +328,14 @@ FRAMEWORK_PORTS = [
                  "mean of states": {"state": "mean"}, "backwards": {"backwards": True},
                  **OPTIMIZER, **SUMMED, **SMOOTHED}),
     Port("MLP, Equinox", silu_mlp, mlp_in_equinox, regression, lr=0.01,
+         names={"layers.0": "0", "layers.1": "2", "layers.2": "4"},
          faults={"GELU": {"activation": jax.nn.gelu}, "tanh at the end": {"final": jnp.tanh},
                  **OPTIMIZER, **SUMMED}),
     Port("LSTM, Haiku", LastOfLSTM, lstm_in_haiku, tokens, classes=True, lr=0.01,
          faults={"Haiku's forget bias": {"forget": 1.0}, "torch's gates": {"torchs_gates": True},
                  "first state": {"first_state": True}, **OPTIMIZER, **SUMMED, **SMOOTHED}),
     Port("conv autoencoder, NNX", convolutional_autoencoder, autoencoder_in_nnx, shapes_to_restore,
+         names={"layers.0": "0", "layers.1": "1", "layers.3": "3"}, channels_last=("0", "1", "3"),
          faults={"Flax's GroupNorm eps": {"eps": 1e-6}, "four groups": {"groups": 4},
                  "SAME": {"padding": "SAME"}, "kernel not turned": {"turned": False},
                  **OPTIMIZER, **SUMMED}),
