@@ -26,7 +26,15 @@ from in_torch import (
 )
 
 from jaxgd.equivalence import Recorder
+from jaxgd.interop.activations import linen_layers, value_and_gradients
 from jaxgd.interop.torch import bridge
+
+# What Flax names so, torch names otherwise.
+LAYERS = {
+    f"layers_{i}.{name}": f"layers.{i}.{name}"
+    for i in range(2)
+    for name in ("norm1", "self_attn", "norm2", "linear1", "linear2")
+} | {name: name for name in ("embedding", "norm", "out")}
 
 
 class Layer(nn.Module):
@@ -61,17 +69,19 @@ def train(folder, faults):
     else:  # torch adds the decay to the gradient
         optimizer = optax.chain(optax.add_decayed_weights(WEIGHT_DECAY), optax.adam(LR))
 
+    apply = linen_layers(model.apply)
+
     def objective(params, tokens, target):
-        logits = model.apply({"params": params}, tokens)
+        logits = apply({"params": params}, tokens)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, target)
         return losses.mean(), logits
 
     @jax.jit
     def update(params, state, tokens, target):
-        gradient_of = jax.value_and_grad(objective, has_aux=True)
-        (loss, logits), gradient = gradient_of(params, tokens, target)
+        compute = value_and_gradients(objective, names=LAYERS, has_aux=True)
+        (loss, logits), gradient, layers = compute(params, tokens, target)
         steps, state = optimizer.update(gradient, state, params)
-        return optax.apply_updates(params, steps), state, gradient, logits, loss
+        return optax.apply_updates(params, steps), state, gradient, layers, logits, loss
 
     crossing = bridge(make(), "linen")  # torch's model as it begins
     params = crossing.params
@@ -79,10 +89,10 @@ def train(folder, faults):
     recorder.start(crossing.named(params))
     state = optimizer.init(params)
     for tokens, target in batches():
-        params, state, gradient, logits, loss = update(params, state, tokens, target)
+        params, state, gradient, layers, logits, loss = update(params, state, tokens, target)
         recorder.update(
             crossing.named_gradient(gradient), crossing.named(params),
-            batch=(tokens, target), outputs=logits, loss=float(loss),
+            batch=(tokens, target), activations=layers, outputs=logits, loss=float(loss),
         )  # fmt: skip
     print(f"{UPDATES} updates in Flax: the loss is {loss:.4f} at the end.")
 

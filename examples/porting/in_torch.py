@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from jaxgd.equivalence import Recorder  # one file that needs NumPy alone: it may be copied
+from jaxgd.interop.torch import capture
 
 SEED, UPDATES, BATCH, LENGTH, VOCABULARY, WIDTH, HEADS = 0, 20, 32, 8, 11, 32, 4
 LR, WEIGHT_DECAY = 1e-3, 1e-2
@@ -57,13 +58,17 @@ def train(folder):
     recorder.start(dict(model.named_parameters()))
     for tokens, target in batches():
         optimizer.zero_grad()
-        logits = model(torch.tensor(tokens))
-        loss = nn.functional.cross_entropy(logits, torch.tensor(target))
-        loss.backward()
+        with capture(model) as layers:
+            logits = model(torch.tensor(tokens))
+            loss = nn.functional.cross_entropy(logits, torch.tensor(target))
+            loss.backward()
         gradient = {name: p.grad.clone() for name, p in model.named_parameters()}
         optimizer.step()
         updated = dict(model.named_parameters())
-        recorder.update(gradient, updated, batch=(tokens, target), outputs=logits, loss=loss.item())
+        recorder.update(
+            gradient, updated,
+            batch=(tokens, target), activations=layers, outputs=logits, loss=loss.item(),
+        )  # fmt: skip
     print(f"{UPDATES} updates in torch: the loss is {loss.item():.4f} at the end.")
 
 

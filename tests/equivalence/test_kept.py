@@ -1,5 +1,6 @@
 """What a recording keeps, what can no longer be seen in that, and the configuration check."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -124,6 +125,17 @@ def test_the_configurations_are_compared_before_anything_is_run(tmp_path, capsys
     ]
 
 
+def test_flags_are_those_of_the_framework_whose_parameters_are_recorded(tmp_path):
+    """Both are loaded in both processes: a bridge needs them."""
+    sides = {"torch": torch.ones(2, dtype=torch.float64), "jax": jnp.ones(2, jnp.float32)}
+    for name, params in sides.items():
+        Recorder(tmp_path / name).start({"w": params})
+    torchs, jaxs = (DiskRecording(tmp_path / name).configuration for name in sides)
+    assert "torch default dtype" in torchs and "jax x64" not in torchs and "jax" not in torchs
+    assert "jax x64" in jaxs and "torch default dtype" not in jaxs and "torch" not in jaxs
+    assert (torchs["params dtype"], jaxs["params dtype"]) == ("float64", "float32")
+
+
 TORCH_SIDE = {"torch default dtype": "torch.float64", "torch matmul precision": "highest"}
 
 
@@ -134,6 +146,16 @@ TORCH_SIDE = {"torch default dtype": "torch.float64", "torch matmul precision": 
         ({"python": "3.11"}, {"python": "3.13"}, [("python", "nothing by itself")]),
         ({"jax x64": False}, TORCH_SIDE, [("default dtype", "another training")]),
         ({"jax x64": True}, TORCH_SIDE, []),
+        (
+            {"jax x64": False, "params dtype": "float64"},
+            TORCH_SIDE | {"params dtype": "float64"},
+            [],
+        ),
+        (
+            {"params dtype": "float32"},
+            {"params dtype": "float64"},
+            [("params dtype", "another training")],
+        ),
         (
             {"jax x64": True, "jax backend": "gpu", "jax matmul precision": "None"},
             TORCH_SIDE,
@@ -171,7 +193,7 @@ def test_errors_are_one_line(tmp_path, capsys):
     assert error.count("\n") == 1
     (tmp_path / "b" / "manifest.json").write_text("{")
     assert main(["diff", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
-    assert "is no JSON" in capsys.readouterr().err
+    assert "is damaged or truncated" in capsys.readouterr().err
 
 
 def test_the_page_opens_offline_and_shows_both_sides(tmp_path, capsys):

@@ -51,6 +51,9 @@ _NAMES = {
     "uint16": "U16", "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
 
+# By a training's framework, those that have no say in it.
+_OTHERS = {"torch": ("jax", "optax", "flax", "equinox", "haiku"), "jax": ("torch",), "": ()}
+
 _PARTS = {"output", "inputs", "gradient"}  # of a layer
 
 
@@ -76,7 +79,10 @@ class Recorder:
             raise ValueError(f"every must be at least 1; got {every}. Use 1 for all updates.")
         self._folder, self._every, self._keep = Path(folder), every, keep
         noted = {} if optimizer is None else _optimizer(optimizer)
-        self._configuration = {**_machine(), **noted, **configuration}
+        machine = _machine()
+        if hasattr(optimizer, "param_groups"):
+            machine = _without(_OTHERS["torch"], machine)
+        self._configuration = {**machine, **noted, **configuration}
         self._seen = 0
         self._before: dict[str, Any] = {}
         self._last = ""  # the digest of the file written last
@@ -93,8 +99,12 @@ class Recorder:
         self._write_manifest()
 
     def start(self, params: Any, buffers: Any = None) -> None:
-        """Writes what the first update begins with."""
+        """Writes what the first update begins with, and notes whose and of what dtype that is."""
+        others = _OTHERS[next((_framework(leaf) for _, leaf in _leaves(params, ())), "")]
+        self._configuration = _without(others, self._configuration)
         self._before = {"params": _kept(params), "buffers": _kept(buffers)}
+        kinds = {kept.content[0] for kept in self._before["params"].values()}
+        self._configuration["params dtype"] = ", ".join(sorted(map(_dtype, kinds)))
         self._entries = {path: kept.entries for path, kept in self._before["params"].items()}
         self._write("start.safetensors", self._before)
         self._write_manifest()
@@ -196,6 +206,17 @@ def _machine() -> dict[str, Any]:
     return found
 
 
+def _framework(leaf: Any) -> str:
+    if hasattr(leaf, "detach"):
+        return "torch"
+    return "jax" if type(leaf).__module__.startswith("jax") else ""
+
+
+def _without(frameworks: tuple[str, ...], configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without versions and flags of frameworks that are loaded by chance."""
+    return {name: v for name, v in configuration.items() if name.split()[0] not in frameworks}
+
+
 def digest(header: Mapping[str, Any], content: Iterable[bytes]) -> str:
     """SHA-256 of a JSON header, however it is spaced, and of the bytes after it."""
     found = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
@@ -273,8 +294,12 @@ def _array(kind: str, content: bytes) -> np.ndarray:
     """The flat numbers of a leaf's bytes; bfloat16 is the upper half of a float32."""
     if kind == "BF16":
         return (np.frombuffer(content, np.uint16).astype(np.uint32) << 16).view(np.float32)
-    name = next(name for name, of_file in _NAMES.items() if of_file == kind)
-    return np.frombuffer(content, name)
+    return np.frombuffer(content, _dtype(kind))
+
+
+def _dtype(kind: str) -> str:
+    """The name of the dtype that a file calls so."""
+    return next(name for name, of_file in _NAMES.items() if of_file == kind)
 
 
 def _bytes_of(leaf: Any) -> tuple[str, list[int], bytes]:
