@@ -131,8 +131,10 @@ def test_flags_are_those_of_the_framework_whose_parameters_are_recorded(tmp_path
     for name, params in sides.items():
         Recorder(tmp_path / name).start({"w": params})
     torchs, jaxs = (DiskRecording(tmp_path / name).configuration for name in sides)
-    assert "torch default dtype" in torchs and "jax x64" not in torchs and "jax" not in torchs
-    assert "jax x64" in jaxs and "torch default dtype" not in jaxs and "torch" not in jaxs
+    assert {"torch", "torch default dtype"} <= torchs.keys()
+    assert {"jax", "jax x64"} <= jaxs.keys()
+    assert torchs.keys().isdisjoint({"jax", "jax x64"})
+    assert jaxs.keys().isdisjoint({"torch", "torch default dtype"})
     assert (torchs["params dtype"], jaxs["params dtype"]) == ("float64", "float32")
 
 
