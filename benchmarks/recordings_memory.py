@@ -4,10 +4,8 @@ A recording of N parameters and T updates holds N numbers of gradient and N of p
 Each row is a comparison in a process of its own: the bytes of both recordings as `jaxgd diff` reads
 them, the largest resident memory of that process, and what it had before it read anything.
 
-A hundred million parameters times two hundred updates are 320 GB for both sides in float32. Where
-the disk does not hold that, the rows keep to what it holds, many updates of a smaller model and few
-of a large one; a row that is linked has two updates written, and the others given their files by
-hard links: as many bytes are read, of a run that goes to and fro.
+A hundred million parameters times two hundred updates are 320 GB for both sides in float32: the rows
+keep to what a disk holds, many updates of a smaller model and few of a large one.
 """
 
 import shutil
@@ -21,9 +19,8 @@ import numpy as np
 from jaxgd.equivalence import DiskRecording, Recorder
 from jaxgd.equivalence.diagnosis.of_recordings import difference
 
-# Parameters, updates, and whether all but two updates are links.
-ROWS = ((1_000_000, 20, False), (1_000_000, 200, False), (100_000_000, 2, False),
-        (100_000_000, 200, True))  # fmt: skip
+# Parameters and updates.
+ROWS = ((1_000_000, 20), (1_000_000, 200), (100_000_000, 2))
 LEAVES, RATE = 16, 0.5
 
 
@@ -33,31 +30,20 @@ def tree(generator: np.random.Generator, size: int) -> dict[str, np.ndarray]:
     return {f"layer{i}": part for i, part in enumerate(np.split(numbers, LEAVES))}
 
 
-def write(folder: Path, parameters: int, updates: int, *, linked: bool, jitter: bool) -> None:
+def write(folder: Path, parameters: int, updates: int, *, jitter: bool) -> None:
     """Gradient descent there and back: every second gradient undoes the one before."""
     generator = np.random.default_rng(0)
     params = tree(generator, parameters)
     gradient = tree(generator, parameters)
     recorder = Recorder(folder, recipe={"rule": "sgd", "lr": RATE})
     recorder.start(params)
-    for t in range(2 if linked else updates):
+    for t in range(updates):
         sign = np.float32(1 if t % 2 == 0 else -1)
         stepped = {n: params[n] - np.float32(RATE) * sign * g for n, g in gradient.items()}
         if jitter and t == 0:  # the last digit of one number in a million
             stepped["layer0"][::1_000_000] = np.nextafter(stepped["layer0"][::1_000_000], 0)
         recorder.update({n: sign * g for n, g in gradient.items()}, stepped, loss=1.0)
         params = stepped
-    if linked:
-        link(folder, updates)
-
-
-def link(folder: Path, updates: int) -> None:
-    """The two updates' files again and again, and a manifest that says so."""
-    for t in range(2, updates):
-        (folder / f"{t:05d}.safetensors").hardlink_to(folder / f"{t % 2:05d}.safetensors")
-    manifest = folder / "manifest.json"
-    told = manifest.read_text().replace('"updates": 2,', f'"updates": {updates},')
-    manifest.write_text(told)
 
 
 def resident() -> int:
@@ -78,16 +64,15 @@ def main(folder: Path, rows: int = len(ROWS)) -> None:
     """Prints the first rows of the table."""
     print("| parameters | updates | GB read | memory before | largest | s | found |")
     print("|--:|--:|--:|--:|--:|--:|---|")
-    for parameters, updates, linked in ROWS[:rows]:
+    for parameters, updates in ROWS[:rows]:
         for name in ("a", "b"):
-            write(folder / name, parameters, updates, linked=linked, jitter=name == "a")
+            write(folder / name, parameters, updates, jitter=name == "a")
         command = [sys.executable, "-m", "benchmarks.recordings_memory", str(folder), "compare"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         before, after, seconds, told = done.stdout.strip().split("\t")
         size = 2 * 4 * parameters * (2 * updates + 1) / 1e9
-        shown = f"{updates}, linked" if linked else updates
         print(
-            f"| {parameters:,} | {shown} | {size:.1f} | {int(before) / 1e6:.0f} MB "
+            f"| {parameters:,} | {updates} | {size:.1f} | {int(before) / 1e6:.0f} MB "
             f"| {int(after) / 1e6:.0f} MB | {seconds} | {told} |",
             flush=True,
         )
