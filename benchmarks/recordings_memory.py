@@ -4,8 +4,8 @@ A recording of N parameters and T updates holds N numbers of gradient and N of p
 Each row is a comparison in a process of its own: the bytes of both recordings as `jaxgd diff` reads
 them, the largest resident memory of that process, and what it had before it read anything.
 
-A hundred million parameters times two hundred updates are 320 GB for both sides in float32: the rows
-keep to what a disk holds, many updates of a smaller model and few of a large one.
+A hundred million parameters times two hundred updates are 320 GB for both sides in float32. The
+rows keep to what a disk holds: many updates of a smaller model, and few of a large one.
 """
 
 import shutil
