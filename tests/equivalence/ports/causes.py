@@ -50,6 +50,10 @@ CAUSES = {
     "four groups": "normalized over 4 groups of channels, not over 2",
     "kernel not turned": "the kernel is flipped",
     "SAME": "padded by",
+    "no positions": "it is given the output of 'embedding'",
+    "not causal": "no causal mask",
+    "head without gradient": "'wte.weight' gets no gradient through 'head'",
+    "mean of states": "it is given the mean of 'gru' over the second axis",
 }
 
 
