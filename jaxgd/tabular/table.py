@@ -104,11 +104,12 @@ def _warn_rounded(name: str, source: object) -> None:
 
 
 def _is_number(text: Any) -> bool:
+    """Whether a cell is a number in a table, too: 1_000 is one in Python alone."""
     try:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in str(text)
 
 
 def listed(names: Mapping[str, object], most: int = 8) -> str:
@@ -189,7 +190,7 @@ def _read_parquet(path: Path) -> dict[str, np.ndarray]:
     pl = _extra("polars")
     try:
         frame = pl.read_parquet(path)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = _first_sentence(error)
         raise ValueError(f"{path} is not a readable Parquet table: {reason}.") from None
     return _columns(frame, path)
@@ -243,7 +244,7 @@ def _ragged_line(path: Path, separator: str) -> str | None:
     return None
 
 
-def _first_sentence(error: Exception) -> str:
+def _first_sentence(error: BaseException) -> str:
     return str(error).strip().split("\n")[0].rstrip(".")
 
 

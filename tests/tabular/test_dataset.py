@@ -1,6 +1,7 @@
 """Tables from files: what is read, what is found out, and what is refused in which words."""
 
 import datetime
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -178,6 +179,18 @@ def test_a_short_line_reads_as_a_missing_value(written):
 def test_infinite_values_are_refused():
     with pytest.raises(ValueError, match=r"column 'a' of the table has 1 infinite value, .* row 3"):
         table(a=[0.0, 1.0, np.inf]).numbers("a")
+
+
+def test_a_parquet_file_at_which_polars_panics_is_refused():
+    """Found by `python -m tests.tabular.fuzz parquet`."""
+    with pytest.raises(ValueError, match="is not a readable Parquet table"):
+        read_table(Path(__file__).parent / "files" / "panics.parquet")
+
+
+def test_what_is_a_number_in_python_alone_is_text(tmp_path):
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n3,1_000\n")
+    with pytest.raises(ValueError, match=r"holds text, first '1_000' in row 2"):
+        read_table(tmp_path / "table.csv").matrix(("a", "b"))
 
 
 def test_a_text_feature_names_the_remedy():
