@@ -15,7 +15,8 @@ def equinox_layers(model: Any) -> Any:
 
     A tapped `StatefulLayer` is one, so that `Sequential` gives it the state; a state is neither
     recorded as an input nor as an output. There is no tap inside a `MultiheadAttention`, which maps
-    its projections over the steps itself: as in torch, whose hooks do not see `out_proj` run.
+    its projections over the steps itself: as in torch, whose hooks do not see `out_proj` run. Taps
+    cannot get out of what other layers map: capture no `MLP` whose activation is a module.
     """
     import equinox
     import jax
