@@ -12,6 +12,11 @@ def equinox_layers(model: Any) -> Any:
 
     A layer is named by its path, joined by dots ("layers.0"); the model as a whole is none. A
     model of one example is mapped over the rows by `over_rows`, not by `jax.vmap`.
+
+    A tapped `StatefulLayer` is one, so that `Sequential` gives it the state; a state is neither
+    recorded as an input nor as an output. There is no tap inside a `MultiheadAttention`, which maps
+    its projections over the steps itself: as in torch, whose hooks do not see `out_proj` run. Taps
+    cannot get out of what other layers map: capture no `MLP` whose activation is a module.
     """
     import equinox
     import jax
@@ -21,20 +26,33 @@ def equinox_layers(model: Any) -> Any:
         name: str = equinox.field(static=True)
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            return tap(self.name, self.layer(*args, **kwargs), *args)
+            result = self.layer(*args, **kwargs)
+            inputs = [arg for arg in args if not isinstance(arg, equinox.nn.State)]
+            match result:
+                case (output, equinox.nn.State() as state):
+                    return tap(self.name, output, *inputs), state
+            return tap(self.name, result, *inputs)
 
         def __getattr__(self, field: str) -> Any:
             return getattr(object.__getattribute__(self, "layer"), field)
+
+    class TappedStateful(Tapped, equinox.nn.StatefulLayer):
+        def is_stateful(self) -> bool:
+            return bool(self.layer.is_stateful())
 
     def is_layer(node: Any) -> bool:
         return isinstance(node, equinox.Module) and callable(node) and node is not model
 
     def below(module: Any, prefix: str) -> Any:
+        if isinstance(module, equinox.nn.MultiheadAttention):
+            return module
+
         def replaced(path: Any, node: Any) -> Any:
             if not (is_layer(node) and node is not module):
                 return node
             name = ".".join([*([prefix] if prefix else []), *map(_key, path)])
-            return Tapped(below(node, name), name)
+            stateful = isinstance(node, equinox.nn.StatefulLayer)
+            return (TappedStateful if stateful else Tapped)(below(node, name), name)
 
         return jax.tree_util.tree_map_with_path(
             replaced, module, is_leaf=lambda node: node is not module and is_layer(node)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxgd.interop.activations.taps import tap
+from jaxgd.interop.activations.taps import tapped_call
 
 
 def haiku_layers(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -17,11 +17,12 @@ def haiku_layers(function: Callable[..., Any]) -> Callable[..., Any]:
     def tapped(*args: Any, **kwargs: Any) -> Any:
         import haiku
 
+        running: set[str] = set()
+
         def intercept(call: Any, given: Any, options: Any, context: Any) -> Any:
-            output = call(*given, **options)
             if context.method_name != "__call__":
-                return output
-            return tap(context.module.module_name, output, *given)
+                return call(*given, **options)
+            return tapped_call(context.module.module_name, running, call, *given, **options)
 
         with haiku.intercept_methods(intercept):
             return function(*args, **kwargs)

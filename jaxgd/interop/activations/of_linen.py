@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxgd.interop.activations.taps import tap
+from jaxgd.interop.activations.taps import tapped_call
 
 
 def linen_layers(apply: Callable[..., Any]) -> Callable[..., Any]:
@@ -16,11 +16,12 @@ def linen_layers(apply: Callable[..., Any]) -> Callable[..., Any]:
     def tapped(*args: Any, **kwargs: Any) -> Any:
         from flax import linen
 
+        running: set[str] = set()
+
         def intercept(call: Any, given: Any, options: Any, context: Any) -> Any:
-            output = call(*given, **options)
             if context.method_name != "__call__" or not context.module.path:
-                return output
-            return tap(".".join(context.module.path), output, *given)
+                return call(*given, **options)
+            return tapped_call(".".join(context.module.path), running, call, *given, **options)
 
         with linen.intercept_methods(intercept):
             return apply(*args, **kwargs)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from jaxgd.interop.activations.taps import tap
+from jaxgd.interop.activations.taps import tapped_call
 
 
 @contextmanager
@@ -25,12 +26,14 @@ def nnx_layers(model: Any) -> Iterator[Any]:
         if path and callable(module)
     }
     own = {type(m): type(m).__call__ for _, m in nnx.iter_modules(model) if callable(m)}
+    running: set[str] = set()
     defined = {kind: "__call__" in vars(kind) for kind in own}
 
     def tapped(call: Any) -> Any:
         def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-            output = call(self, *args, **kwargs)
-            return tap(names[id(self)], output, *args) if id(self) in names else output
+            if id(self) not in names:
+                return call(self, *args, **kwargs)
+            return tapped_call(names[id(self)], running, partial(call, self), *args, **kwargs)
 
         return run
 

@@ -5,7 +5,7 @@ output is that with respect to zeros which the tap adds to it.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -18,16 +18,28 @@ Layers = OrderedDict[str, Any]
 
 
 class _Taps:
-    """The layers recorded so far, and what is added to their outputs."""
+    """The layers recorded so far, and what is added to their outputs.
 
-    def __init__(self, added: Mapping[str, Any], names: Mapping[str, str] | None) -> None:
+    No layer is recorded by a name that is taken elsewhere, by layers that another records.
+    """
+
+    def __init__(
+        self,
+        added: Mapping[str, Any],
+        names: Mapping[str, str] | None,
+        elsewhere: frozenset[str] = frozenset(),
+    ) -> None:
         self.layers: Layers = OrderedDict()
-        self.added, self.names = added, names
+        self.added, self.names, self.elsewhere = added, names, elsewhere
+
+    @property
+    def taken(self) -> frozenset[str]:
+        return self.elsewhere.union(self.layers)
 
     def take(self, name: str, output: Any, inputs: tuple[Any, ...]) -> Any:
         if self.names is not None and name not in self.names:
             return output
-        unique = once(self.names[name] if self.names else name, self.layers)
+        unique = once(self.names[name] if self.names else name, self.taken)
         if unique in self.added:
             output = jax.tree.map(_plus, output, self.added[unique])
         given = tuple(filter(_is_numeric, inputs))
@@ -46,6 +58,23 @@ def tap(name: str, output: Any, *inputs: Any) -> Any:
     """
     taps = _taps.get()
     return output if taps is None else taps.take(name, output, inputs)
+
+
+def tapped_call(
+    name: str, running: set[str], call: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """What layer `name` gives in this call, tapped once.
+
+    While it runs, its name is in `running`, and calls of the same layer are parts of this one: a
+    subclass's of `super().__call__`. Torch's hooks see that call no more than a tap does.
+    """
+    if name in running:
+        return call(*args, **kwargs)
+    running.add(name)
+    try:
+        return tap(name, call(*args, **kwargs), *args)
+    finally:
+        running.remove(name)
 
 
 def capture(
@@ -92,27 +121,29 @@ def value_and_gradients(
 
 
 def over_rows(
-    function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0
+    function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = None
 ) -> Callable[..., Any]:
-    """jax.vmap of a function that taps: what it taps of a row is recorded of all, rows in front."""
+    """jax.vmap of a function that taps: what it taps of a row is recorded of all, rows in front.
+
+    Called again, it goes on counting: its layers are `name#2`, as without rows.
+    """
 
     def run(*args: Any) -> Any:
         taps = _taps.get()
         if taps is None:
-            return jax.vmap(function, in_axes, out_axes)(*args)
+            return jax.vmap(function, in_axes, out_axes, axis_name)(*args)
         axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
 
         def row(added: Any, *row_args: Any) -> Any:
-            return _captured(function, added, taps.names, row_args, {})
+            return _captured(function, added, taps.names, row_args, {}, taps.taken)
 
         def mapped(added: Any) -> Any:
-            return jax.vmap(row, (0, *axes), (out_axes, 0))(added, *args)
+            return jax.vmap(row, (0, *axes), (out_axes, 0), axis_name)(added, *args)
 
         found = jax.eval_shape(lambda: mapped({}))[1]
         shared = OrderedDict((name, taps.added[name]) for name in found if name in taps.added)
         result, layers = mapped(shared)
-        for name, layer in layers.items():
-            taps.layers[once(name, taps.layers)] = layer
+        taps.layers.update(layers)
         return result
 
     return run
@@ -134,7 +165,7 @@ def channels_second(layers: Layers, *names: str) -> Layers:
     )
 
 
-def once(name: str, taken: Mapping[str, Any]) -> str:
+def once(name: str, taken: Container[str]) -> str:
     """The name, numbered if a layer of that name has run already."""
     again = 2
     unique = name
@@ -159,8 +190,9 @@ def _captured(
     names: Mapping[str, str] | None,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
+    elsewhere: frozenset[str] = frozenset(),
 ) -> tuple[Any, Layers]:
-    with taking(_Taps(added, names)) as taps:
+    with taking(_Taps(added, names, elsewhere)) as taps:
         return function(*args, **kwargs), taps.layers
 
 

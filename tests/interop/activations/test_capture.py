@@ -197,3 +197,139 @@ def test_channels_are_turned_as_torch_has_them():
     turned = channels_second(layers, "conv")
     assert turned["conv"]["output"].shape == turned["conv"]["inputs"][0].shape == (2, 3, 5, 6)
     assert channels_second(layers, "other")["conv"]["output"].shape == (2, 5, 6, 3)
+
+
+@pytest.mark.parametrize("rows", [3, 5])
+def test_rows_that_are_mapped_again_are_counted_on(rows):
+    """Names and gradients are those of the same function without rows, whatever the batches."""
+
+    def net(p, x):
+        return tap("d", jnp.tanh(tap("d", x @ p, x)) @ p)
+
+    def objective(net):
+        return lambda p, a, b: (2 * net(p, a)).sum() + (5 * net(p, b)).sum()
+
+    given = jnp.ones((2, 2)), jnp.asarray(X[:3, :2]), jnp.asarray(X[1 : 1 + rows, 2:])
+    expected = jax.jit(value_and_gradients(objective(net)))(*given)
+    actual = jax.jit(value_and_gradients(objective(over_rows(net, (None, 0)))))(*given)
+    assert list(actual[2]) == ["d", "d#2", "d#3", "d#4"]
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for ours, theirs in zip(*map(jax.tree.leaves, (actual, expected)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def subclassed_in_torch(x):
+    class Dense(torch.nn.Linear):
+        def forward(self, x):
+            return torch.relu(super().forward(x))
+
+    model = torch.nn.Sequential(OrderedDict(a=Dense(2, 2), b=torch.nn.Linear(2, 2)))
+    with from_torch.capture(model) as layers:
+        model(torch.tensor(x))
+    return {name: layer["output"].numpy() for name, layer in layers.items()}
+
+
+def subclassed_in_nnx(x):
+    class Dense(nnx.Linear):
+        def __call__(self, x):
+            return jnp.maximum(super().__call__(x), 0)
+
+    class Model(nnx.Module):
+        def __init__(self):
+            self.a, self.b = (kind(2, 2, rngs=nnx.Rngs(0)) for kind in (Dense, nnx.Linear))
+
+        def __call__(self, x):
+            return self.b(self.a(x))
+
+    with nnx_layers(Model()) as model:
+        return capture(model)(x)
+
+
+def subclassed_in_linen(x):
+    class Dense(linen.Dense):
+        @linen.compact
+        def __call__(self, x):
+            return jnp.maximum(super().__call__(x), 0)
+
+    class Model(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            return linen.Dense(2, name="b")(Dense(2, name="a")(x))
+
+    model = Model()
+    return capture(linen_layers(model.apply))(model.init(jax.random.key(0), x), x)
+
+
+def subclassed_in_haiku(x):
+    class Dense(hk.Linear):
+        def __call__(self, x):
+            return jnp.maximum(super().__call__(x), 0)
+
+    model = hk.without_apply_rng(
+        hk.transform(haiku_layers(lambda x: hk.Linear(2, name="b")(Dense(2, name="a")(x))))
+    )
+    return capture(model.apply)(model.init(jax.random.key(0), x), x)
+
+
+@pytest.mark.parametrize("run", [subclassed_in_nnx, subclassed_in_linen, subclassed_in_haiku])
+def test_a_layer_that_calls_its_base_class_is_one_as_in_torch(run):
+    x = np.concatenate([X[:, :2], -X[:, :2]])
+    result, layers = run(x)
+    torchs = subclassed_in_torch(x)
+    assert list(layers) == list(torchs) == ["a", "b"]
+    assert np.min(layers["a"]["output"]) == np.min(torchs["a"]) == 0
+    np.testing.assert_array_equal(layers["b"]["inputs"][0], layers["a"]["output"])
+    np.testing.assert_array_equal(layers["b"]["output"], result)
+
+
+def test_a_stateful_layer_of_equinox_is_given_its_state_and_told_without():
+    def model():
+        first = eqx.nn.Linear(4, 5, key=jax.random.key(0))
+        return eqx.nn.Sequential(
+            [first, eqx.nn.Sequential([eqx.nn.BatchNorm(5, "rows", mode="batch")])]
+        )
+
+    network, state = eqx.nn.make_with_state(model)()
+    axes = {"in_axes": (0, None), "out_axes": (0, None), "axis_name": "rows"}
+
+    def objective(layer, x):
+        changed = eqx.tree_at(lambda m: m.layers[0], network, layer)
+        y, after = over_rows(equinox_layers(changed), **axes)(x, state)
+        return ((y - x[:, :1]) ** 2).mean(), (y, after)
+
+    dense = network.layers[0]
+    expected = jax.jit(lambda x: jax.vmap(equinox_layers(network), **axes)(x, state))(X)
+    (_, actual), _, layers = jax.jit(value_and_gradients(objective, has_aux=True))(dense, X)
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5, atol=1e-6)
+
+    torchs = torch.nn.Sequential(
+        torch.nn.Linear(4, 5), torch.nn.Sequential(torch.nn.BatchNorm1d(5))
+    )
+    weight, bias = (torch.tensor(np.array(leaf)) for leaf in (dense.weight, dense.bias))
+    torchs[0].load_state_dict({"weight": weight, "bias": bias})
+    with from_torch.capture(torchs) as told:
+        ((torchs(torch.tensor(X)) - torch.tensor(X[:, :1])) ** 2).mean().backward()
+    assert list(layers) == ["layers.0", "layers.1.layers.0", "layers.1"]
+    for ours, theirs in zip(layers.values(), told.values(), strict=True):
+        assert len(ours["inputs"]) == 1
+        for part in ("output", "gradient"):
+            np.testing.assert_allclose(ours[part], theirs[part], rtol=1e-4, atol=1e-6)
+
+
+def test_attention_of_equinox_is_one_layer_as_in_torch():
+    class Block(eqx.Module):
+        attention: eqx.nn.MultiheadAttention
+
+        def __call__(self, x):
+            return self.attention(x, x, x)
+
+    block, x = Block(eqx.nn.MultiheadAttention(2, 4, key=jax.random.key(0))), X.reshape(2, 3, 4)
+    y, layers = jax.jit(capture(over_rows(equinox_layers(block))))(x)
+    torchs = torch.nn.ModuleDict({"attention": torch.nn.MultiheadAttention(4, 2, batch_first=True)})
+    with from_torch.capture(torchs) as told:
+        torchs["attention"](*[torch.tensor(x)] * 3)
+    assert list(layers) == list(told) == ["attention"]
+    np.testing.assert_array_equal(layers["attention"]["output"], y)
+    np.testing.assert_allclose(y, jax.jit(jax.vmap(block))(x), rtol=1e-5, atol=1e-6)
+    assert equinox_layers(block.attention) is block.attention

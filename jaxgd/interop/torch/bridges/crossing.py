@@ -181,7 +181,8 @@ def bridge(module: Any, to: str, names: Mapping[str, str] | None = None) -> Brid
     `names` gives paths in the framework (with slashes in Haiku's) to torch's names of modules, and
     to what is in them. Without, "net.fc" is net.fc; the layers of an nn.Sequential stand in
     `layers` (nnx, equinox) or are `layers_0`, … (linen, haiku), and those of a list are blocks.0
-    or blocks_0. A recurrent layer is the `cell` of an RNN in Flax; several are a list.
+    or blocks_0. A recurrent layer is the `cell` of an RNN in Flax, whose path is the cell's where
+    `names` gives the layer's own; several are a list.
 
     A shared parameter comes once, by its first name: call the same layer again
     (`Embed.attend`). Hyperparameters do not cross: what differs by default stands on top of
@@ -190,9 +191,11 @@ def bridge(module: Any, to: str, names: Mapping[str, str] | None = None) -> Brid
     Raises ValueError for a layer of another type, and for one that a framework computes otherwise:
     Haiku's and NNX's GRU, grouped transposed convolutions, bidirectional LSTMs, …
 
-    Departs from torch: nothing; values and dtypes are kept, and the way back gives the same bits.
-    A cell that has one bias where torch has two is given their sum: trained by itself, that one
-    moves half as far as torch's two. `Bridge.of` trains torch's two.
+    Departs from torch: in what is trained afterwards, not in numbers: values and dtypes are kept,
+    and the way back gives the same bits. An Embedding's padding_idx does not cross: its row does,
+    and is trained in the port, where torch gives it no gradient. A cell that has one bias where
+    torch has two is given their sum: trained by itself, that one moves half as far as torch's two.
+    `Bridge.of` trains torch's two.
     """
     if to not in FRAMEWORKS:
         raise ValueError(f"to must be one of {', '.join(FRAMEWORKS)}; got {to!r}. Use one of them.")

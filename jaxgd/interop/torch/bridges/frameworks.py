@@ -80,16 +80,18 @@ def layout_in(framework: str, layer: Layer) -> Layout:
 
 
 def path_in(framework: str, module: Any, layer: Layer, names: Mapping[str, str]) -> Path:
-    """The path of a layer: the user's where one is given for it or for what it is in."""
+    """The path of a layer: the user's where one is given for it or for what it is in.
+
+    An RNN's layer stands in its cell, but for one whose own path is given, which is the cell's.
+    """
     kind, parts = FRAMEWORKS[framework], _parts(module, layer.name)
+    cell = kind.cell if layer.kind in ("lstm", "gru") else ()
     for length in range(len(parts), -1, -1):
         head = ".".join(part for part, _ in parts[:length])
         if head in names:
             given = tuple(part for part in names[head].split(kind.separator) if part)
-            below = kind.path(parts[length:]) if length < len(parts) else ()
-            return given + below
-    path = kind.path(parts)
-    return path + kind.cell if layer.kind in ("lstm", "gru") else path
+            return given if length == len(parts) else given + kind.path(parts[length:]) + cell
+    return kind.path(parts) + cell
 
 
 def _parts(module: Any, name: str) -> Parts:

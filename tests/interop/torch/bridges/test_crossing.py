@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from flax import linen
 from torch import nn
 
 from jaxgd.interop.torch import bridge, params_from_torch
@@ -119,6 +120,35 @@ def test_several_recurrent_layers_are_a_list():
     crossing = bridge(nn.LSTM(3, 2, num_layers=2), "equinox", {"0": "first", "1": "second"})
     assert crossing.params.keys() == {"first", "second"}
     assert crossing.params["second"]["weight_ih"].shape == (8, 2)
+
+
+def test_a_recurrent_layer_below_a_name_stands_in_its_cell():
+    module = nn.Sequential(nn.Sequential(nn.LSTM(3, 2)))
+    paths = {
+        None: ("layers_0", "layers_0", "cell"),
+        "0": ("encoder", "layers_0", "cell"),
+        "0.0": ("encoder",),
+    }
+    for name, path in paths.items():
+        assert bridge(module, "linen", name and {name: "encoder"}).placed[0].path == path
+    assert bridge(module, "haiku", {"0": "encoder"}).placed[0].path == ("encoder", "layers_0")
+
+
+def test_the_row_of_padding_is_carried_and_trained():
+    """padding_idx does not cross: torch gives that row no gradient, another framework does."""
+    module = nn.Embedding(5, 3, padding_idx=1)
+    with torch.no_grad():
+        module.weight[1] = 2.0
+    crossing = bridge(module, "linen")
+    words = np.array([0, 1, 1])
+    module(torch.tensor(words)).sum().backward()
+    given = jax.grad(
+        lambda p: linen.Embed(5, 3, dtype=jnp.float32).apply({"params": p}, words).sum()
+    )(crossing.params)
+    np.testing.assert_array_equal(crossing.params["embedding"][1], [2, 2, 2])
+    gradient = crossing.named_gradient(given)["weight"]
+    np.testing.assert_array_equal(np.asarray(gradient)[:, 0], [1, 2, 0, 0, 0])
+    np.testing.assert_array_equal(module.weight.grad[:, 0], [1, 0, 0, 0, 0])
 
 
 class Derived(nn.Linear):
