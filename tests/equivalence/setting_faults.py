@@ -1,4 +1,7 @@
-"""Faults in how an optimizer is set up: numbers, groups, clipping, schedules, rules."""
+"""Faults in how an optimizer is set up: numbers, groups, clipping, schedules, rules.
+
+Where float32 tells the same cause by the same hypothesis, the pair is one of float64 alone.
+"""
 
 from functools import partial
 
@@ -116,7 +119,7 @@ def groups():
          "frozen, in 'output.bias', 'output.weight'"),
     ):  # fmt: skip
         make = partial(in_torch, expected=expected, actual=actual)
-        yield from optimizer_pairs(name, recipe, make, cause)
+        yield from optimizer_pairs(name, recipe, make, cause, F64)
 
 
 def by_leaf(params):
@@ -160,27 +163,27 @@ def clips():
     whole = partial(both, shared={"clip": as_a_whole})
     yield from optimizer_pairs(
         "clipping leaf by leaf", clipped, partial(whole, clip=by_leaf),
-        "the gradient is clipped leaf by leaf",
+        "the gradient is clipped leaf by leaf", F64,
     )  # fmt: skip
     yield from optimizer_pairs(
         "clipping by value", clipped, partial(whole, clip=by_value),
-        "the gradient is clipped by value, not by norm",
+        "the gradient is clipped by value, not by norm", F64,
     )  # fmt: skip
     yield from optimizer_pairs(
         "clipping by norm for by value", Recipe("sgd", lr=0.05, momentum=0.9, max_value=0.1),
         partial(both, shared={"clip": by_value}, clip=as_a_whole),
-        "the gradient is clipped by norm, not by value",
+        "the gradient is clipped by norm, not by value", F64,
     )  # fmt: skip
     yield from optimizer_pairs(
         "clipping after the optimizer", Recipe("sgd", lr=0.05, momentum=0.9, max_norm=0.02),
         partial(both, shared={"max_norm": 0.02}, max_norm=None, after=steps_clipped),
-        "the steps are clipped, not the gradient",
+        "the steps are clipped, not the gradient", F64,
     )  # fmt: skip
     micro = {"micro_batches": 2}
     yield from optimizer_pairs(
         "clipping by micro-batch", clipped,
         partial(both, shared={**micro, "clip": as_a_whole}, clip=None, given=clipped_parts),
-        "the gradients of micro-batches are clipped, not their mean",
+        "the gradients of micro-batches are clipped, not their mean", F64,
     )  # fmt: skip
     adam = partial(ADAM, lr=0.02, weight_decay=0.01)
     summed = "the gradients of 2 micro-batches are added up, not averaged"
@@ -200,12 +203,12 @@ def clips():
     yield from optimizer_pairs(
         "momentum with L2 and accumulation, not divided", recipe,
         partial(in_torch, expected=decayed, actual=decayed, shared=micro, given=added),
-        summed,
+        summed, F64,
     )  # fmt: skip
     yield from optimizer_pairs(
         "momentum with L2, the gradient halved", recipe,
         partial(in_torch, expected=decayed, actual=decayed, clip=_halve),
-        "the gradient is 0.5 times as large after it was recorded",
+        "the gradient is 0.5 times as large after it was recorded", F64,
     )  # fmt: skip
 
 
@@ -231,14 +234,19 @@ def schedules():
     ):  # fmt: skip
         recipe = Recipe("sgd", lr=schedule, momentum=0.9, stepped_every=every)
         make = partial(in_torch, expected=MOMENTUM, actual=MOMENTUM, shared={"lr": rates}, lr=lr)
-        yield from optimizer_pairs(name, recipe, make, cause, update=2)
+        yield from optimizer_pairs(name, recipe, make, cause, F64, update=2)
     table = Recipe("sgd", lr=by_update, momentum=0.9)
     make = partial(
         in_torch, expected=MOMENTUM, actual=MOMENTUM, shared={"lr": by_update}, lr=by_epoch
     )
     name = "schedule by update, a table, stepped every epoch"
     yield from optimizer_pairs(
-        name, table, make, "the schedule is stepped every 3 updates, not in every update", update=2
+        name,
+        table,
+        make,
+        "the schedule is stepped every 3 updates, not in every update",
+        F64,
+        update=2,
     )
 
 

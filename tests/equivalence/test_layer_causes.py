@@ -8,10 +8,14 @@ import torch
 from torch import nn
 
 from jaxgd.equivalence import Update
+from jaxgd.equivalence.diagnosis.forms.attention import Attention
+from jaxgd.equivalence.diagnosis.forms.form import Layer
+from jaxgd.equivalence.diagnosis.forms.recognition import layer_cause, recognised
 from jaxgd.equivalence.diagnosis.forward_causes import forward_cause
 from jaxgd.interop.torch import capture
 from tests.equivalence.layer_faults import FAULTS, Of, begun, given
 
+EPS = 2.0**-52
 BOTH = (torch.float32, torch.float64)
 
 
@@ -57,3 +61,22 @@ def test_another_rounding_of_the_same_layer_is_not(fault):
         return Of(None, run)
 
     assert told(layer, finer, shape, torch.float32) == "unknown"
+
+
+def test_attention_is_told_from_a_few_rows():
+    """The scores of all rows, heads and places would take 8 · 64 · 64² numbers, 17 MB a form."""
+    attention = nn.MultiheadAttention(64, 4, bias=False, batch_first=True).double()
+    x = given((8, 64, 64), torch.float64)
+    with torch.no_grad():
+        expected, causal = (
+            attention(x, x, x, attn_mask=mask, need_weights=False)[0].numpy()
+            for mask in (None, nn.Transformer.generate_square_subsequent_mask(64).double())
+        )
+    params = {name: p.detach().numpy() for name, p in attention.named_parameters()}
+    reference = Layer(x.numpy(), params, expected)
+    assert recognised(reference, EPS) == Attention(4, batch_first=True)
+    rows = Attention(4, batch_first=True).some_rows(reference)
+    assert rows.x.shape == (4, 64, 64)
+    assert layer_cause(reference, reference._replace(output=causal), EPS) == "a causal mask"
+    turned = Layer(*(a.swapaxes(0, 1) if a is not params else a for a in reference))
+    assert recognised(turned, EPS) == Attention(4, batch_first=False)

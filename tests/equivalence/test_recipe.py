@@ -1,5 +1,6 @@
 """Recipes give the steps of real optimizers, to rounding, and not those of nearly the same."""
 
+import json
 from functools import cache, partial
 
 import numpy as np
@@ -87,6 +88,42 @@ def test_a_larger_rate_of_a_registered_rule_is_named():
     assert found == "the learning rate is 1.1 times as large"
 
 
+def test_lions_second_beta_may_be_adams():
+    steps = moves(jax_training(np.float64, optax.lion(0.002, b2=0.999, weight_decay=0.0)))
+    assert follows(Recipe("lion", 0.002, betas=(0.9, 0.999)), steps)
+    assert Recipe("lion", 0.002).betas == (0.9, 0.99)
+    _, tried = explain(Recipe("lion", 0.002), steps)  # the first beta at .5 takes the same signs
+    assert "the second beta is 0.999" in [e.name for e in tried if e.misfit <= 1]
+
+
+def test_a_recipe_comes_back_from_json():
+    """Whose lists cannot be hashed: the registry's program is kept by its options."""
+    given = {"rule": "nadam", "lr": 0.02, "options": {"betas": (0.9, 0.999), "weight_decay": 0.1},
+             "groups": {"*.bias": {"options": {"betas": (0.8, 0.9)}}}}  # fmt: skip
+    read = Recipe(**json.loads(json.dumps(given)))
+    assert read == Recipe(**given)
+    assert not follows(read, recorded("NAdam", np.float64))
+    assert Recipe("lion", 0.1, betas=[0.9, 0.5]).betas == (0.9, 0.5)
+
+
+def test_a_groups_options_are_added_to_the_recipes():
+    recipe = Recipe(
+        "nadam", 0.1, options={"weight_decay": 0.1, "eps": 1e-6},
+        groups={"*.bias": {"options": {"weight_decay": 0.0}}},
+    )  # fmt: skip
+    assert recipe.at("head.bias").options == {"weight_decay": 0.0, "eps": 1e-6}
+
+
+def test_a_group_may_have_another_rule_which_reads_its_own():
+    recipe = Recipe(
+        "adam", 0.02, betas=(0.8, 0.9), weight_decay=0.1,
+        groups={"*.weight": {"rule": "muon", "lr": 0.1}, "*.scale": {"rule": "lion"}},
+    )  # fmt: skip
+    assert recipe.at("head.weight") == Recipe("muon", 0.1)
+    assert recipe.at("head.scale") == Recipe("lion", 0.02, betas=(0.8, 0.9), weight_decay=0.1)
+    assert Recipe("adam", 0.02).of_rule("lion").betas == (0.9, 0.99)
+
+
 def matrix_run(**options):
     """torch.optim.Muon along gradients of a matrix that are given."""
     rng = np.random.default_rng(0)
@@ -138,6 +175,10 @@ def test_what_is_refused():
         Recipe("sgd", 0.1, options={"momentum": 0.9})
     with pytest.raises(ValueError, match=r"A group changes fields of the recipe; got rate for 'a'"):
         Recipe("sgd", 0.1, groups={"a": {"rate": 0.1}})
+    with pytest.raises(ValueError, match=r"nadam reads its own .* fields betas, weight_decay,"):
+        Recipe("nadam", 1e-3, weight_decay=0.1, betas=(0.5, 0.9))
+    with pytest.raises(ValueError, match=r"nadam reads its own .* the fields weight_decay, which"):
+        Recipe("nadam", 1e-3, groups={"*.bias": {"weight_decay": 0}})
     with pytest.raises(ValueError, match="stepped_every is a number of updates, at least 1; got 0"):
         Recipe("sgd", 0.1, stepped_every=0)
     with pytest.raises(ValueError, match=r"'head\.\*' fits none of hidden\.bias"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgd.equivalence.rule.recipe import Clipped, Recipe
+from jaxgd.equivalence.rule.recipe import OF_A_FORMULA, Clipped, Recipe
 
 Change = Callable[[Recipe], Recipe]
 
@@ -103,20 +103,15 @@ DIFFERENCES: Mapping[str, Change] = MappingProxyType(
     }
 )
 
-# What only some rules read, and what a rule of the registry does: its options are its own.
-_OF_A_FORMULA = {
-    "decoupled", "decay_times_rate", "weight_decay", "eps_at", "eps", "bias_correction", "amsgrad",
-    "largest_corrected", "momentum", "dampening", "first_dampened", "nesterov", "lr_in_buffer",
-    "initial_accumulator", "betas", "alpha",
-}  # fmt: skip
-
 
 def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     """The recipe with each of the differences that it does not have already."""
+    plain = replace(recipe, groups={}).of_rule("sgd")
     for name, change in DIFFERENCES.items():
+        if recipe.registered and changed(plain, change(plain)).intersection(OF_A_FORMULA):
+            continue
         variant = change(recipe)
-        fields_changed = changed(recipe, variant)
-        if fields_changed and not (recipe.registered and fields_changed & _OF_A_FORMULA):
+        if changed(recipe, variant):
             yield name, variant
     if "decoupled_weight_decay" in recipe.options or recipe.rule in _EITHER_DECAY:
         decoupled = not recipe.options.get("decoupled_weight_decay", False)
@@ -145,8 +140,8 @@ def other_rules(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     if recipe.rule != "adam" or recipe.amsgrad:
         return
     shared = {"betas": recipe.betas, "eps": recipe.eps, "weight_decay": recipe.weight_decay}
-    plain = Recipe("sgd", recipe.lr, stepped_every=recipe.stepped_every)
     kept: dict[str, Any] = {
+        "stepped_every": recipe.stepped_every,
         "max_norm": recipe.max_norm,
         "max_value": recipe.max_value,
         "clipped": recipe.clipped,
@@ -157,6 +152,6 @@ def other_rules(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             options["decoupled_weight_decay"] = recipe.decoupled
         elif recipe.decoupled and recipe.weight_decay:
             continue
-        yield f"the rule is {name}'s", replace(plain, rule=rule, options=options, **kept)
-    yield "the rule is schedule-free AdamW's", replace(recipe, rule="schedule_free_adamw")
-    yield "the rule is Lion's", replace(recipe, rule="lion", decoupled=True)
+        yield f"the rule is {name}'s", Recipe(rule, recipe.lr, options=options, **kept)
+    yield "the rule is schedule-free AdamW's", recipe.of_rule("schedule_free_adamw")
+    yield "the rule is Lion's", replace(recipe.of_rule("lion"), decoupled=True)

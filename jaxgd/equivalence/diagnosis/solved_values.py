@@ -4,7 +4,7 @@ A number fits by least squares on a sample of the entries; whether the hypothesi
 judged on all of them, as of any other.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -61,9 +61,9 @@ def _of_formula(recipe: Recipe) -> Iterator[Number]:
     rule = recipe.rule
     starts: tuple[float, ...]
     yield _field(recipe, "weight_decay", "weight decay is {}", (recipe.weight_decay, 1e-3, 0.1))
-    if rule in ("adam", "lion", "schedule_free_adamw"):
+    if rule in ("adam", "lion", "schedule_free_adamw") and recipe.betas is not None:
         for i, which in enumerate(("first", "second")):
-            yield _beta(recipe, i, f"the {which} beta is {{}}")
+            yield _beta(recipe, recipe.betas, i, f"the {which} beta is {{}}")
     if rule in ("sgd", "rmsprop"):
         yield _field(recipe, "momentum", "momentum is {}", (recipe.momentum, 0.5, 0.9), high=1.0)
         if recipe.momentum and not recipe.nesterov:
@@ -123,13 +123,13 @@ def _with(recipe: Recipe, name: str, value: Any) -> Recipe:
     return replace(recipe, **{name: value})
 
 
-def _beta(recipe: Recipe, i: int, told: str) -> Number:
+def _beta(recipe: Recipe, betas: Sequence[float], i: int, told: str) -> Number:
     def change(x: float) -> Recipe:
-        first, second = recipe.betas
+        first, second = betas
         return replace(recipe, betas=(x, second) if i == 0 else (first, x))
 
-    starts = tuple(sorted({recipe.betas[i], 0.5, 0.9, 0.99, 0.999}))
-    return Number(f"betas[{i}]", told, recipe.betas[i], change, starts, 0.0, 1.0)
+    starts = tuple(sorted({betas[i], 0.5, 0.9, 0.99, 0.999}))
+    return Number(f"betas[{i}]", told, betas[i], change, starts, 0.0, 1.0)
 
 
 def solved(recipe: Recipe, recorded: Moves, since: int) -> Iterator[tuple[Number, float]]:

@@ -92,7 +92,7 @@ def _fit(recipe: Recipe, leaf: LeafMoves, norms: Norms, since: int) -> Fit:
     misfit = np.maximum(
         ratio(strayed.error, allowed.error), ratio(strayed.step_error, allowed.step_error)
     )
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a leaf that stays where it is
         resolution = allowed.error[1:] / strayed.distance[1:]
     return Fit(misfit[1:], resolution, leaf.params.entries)
 

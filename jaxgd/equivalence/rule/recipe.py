@@ -13,6 +13,15 @@ from jaxgd.equivalence.rule.registered import check_registered
 
 Number = float | int
 Schedule = Callable[[int], float]
+_BETAS = {"lion": (0.9, 0.99)}  # of the other rules: Adam's
+
+# What a formula reads. A rule of the registry reads its own options in their place.
+OF_A_FORMULA = (
+    "momentum", "dampening", "nesterov", "betas", "alpha", "eps", "initial_accumulator", "amsgrad",
+    "weight_decay", "decoupled", "decay_times_rate", "eps_at", "bias_correction",
+    "largest_corrected", "first_dampened", "lr_in_buffer",
+)  # fmt: skip
+
 Clipped = Literal["as a whole", "by leaf", "by micro-batch", "after the optimizer"]
 
 
@@ -31,10 +40,12 @@ class Recipe:
     rule: sgd, adam, adagrad, rmsprop, lion or schedule_free_adamw, whose formulas stand here; or
         another name of `jaxgd.optim`'s registry (nadam, radam, muon, …), whose own rule is run in
         float64. Such a one takes torch's options, weight decay among them, in `options`.
+    betas: of adam, lion and schedule_free_adamw; None: (0.9, 0.99) for lion, else (0.9, 0.999).
     lr: a number, one for each update, or a function of how often the schedule has been stepped.
     stepped_every: after how many updates the schedule is stepped: those of an epoch, say.
     groups: what is otherwise for some parameters, by pattern of their path (the first that fits):
         `{"*.bias": {"weight_decay": 0.0}, "head.*": {"lr": 1e-4}, "embed.*": {"frozen": True}}`.
+        A group's `options` are added to the recipe's.
     """
 
     rule: str
@@ -42,7 +53,7 @@ class Recipe:
     momentum: Number = 0.0  # sgd and rmsprop
     dampening: Number = 0.0
     nesterov: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)  # adam, lion and schedule_free_adamw
+    betas: Sequence[float] | None = None
     alpha: Number = 0.99  # rmsprop
     eps: Number = 1e-8
     initial_accumulator: Number = 0.0  # adagrad and rmsprop
@@ -69,15 +80,19 @@ class Recipe:
     lr_in_buffer: bool = False  # whether the buffer adds up lr * g rather than g
 
     def __post_init__(self) -> None:
+        for name in ("betas", "options", "groups"):  # from JSON, they hold lists
+            object.__setattr__(self, name, _with_tuples(getattr(self, name)))
         if self.rule not in FORMULAS:
             check_registered(self.rule, self.options, tuple(FORMULAS))
+            own = {f.name: f.default for f in fields(self) if f.name in OF_A_FORMULA}
+            _refuse(self.rule, [name for name in own if getattr(self, name) != own[name]])
         elif self.options:
             raise ValueError(
                 f"options are those of a rule of the registry; got {dict(self.options)} for "
                 f"{self.rule}. Give them as fields of the recipe."
             )
-        if self.rule == "lion" and self.betas == (0.9, 0.999):
-            object.__setattr__(self, "betas", (0.9, 0.99))  # its own defaults
+        elif self.betas is None:
+            object.__setattr__(self, "betas", default_betas(self.rule))
         if not callable(self.lr) and np.ndim(self.lr):
             object.__setattr__(self, "lr", tuple(np.asarray(self.lr, np.float64).tolist()))
         if not (isinstance(self.stepped_every, int) and self.stepped_every >= 1):
@@ -92,6 +107,10 @@ class Recipe:
                     f"A group changes fields of the recipe; got {', '.join(sorted(unknown))} for "
                     f"'{pattern}'. Clipping is for all groups; others are {', '.join(known)}."
                 )
+            rule = changes.get("rule", self.rule)
+            if rule not in FORMULAS:
+                _refuse(rule, [name for name in changes if name in OF_A_FORMULA])
+            self._of_group(changes)
 
     @property
     def registered(self) -> bool:
@@ -107,8 +126,23 @@ class Recipe:
         """The recipe of one parameter."""
         for pattern, changes in self.groups.items():
             if fnmatchcase(path, pattern):
-                return replace(self, groups={}, **changes)
+                return self._of_group(changes)
         return replace(self, groups={}) if self.groups else self
+
+    def of_rule(self, rule: str) -> "Recipe":
+        """The same numbers under another rule, as far as both read them."""
+        if rule == self.rule:
+            return self
+        default = self.registered or self.betas == default_betas(self.rule)
+        changes: dict[str, Any] = {"betas": None} if default else {}
+        if rule not in FORMULAS:
+            changes = {f.name: f.default for f in fields(self) if f.name in OF_A_FORMULA}
+        return replace(self, rule=rule, options={}, **changes)
+
+    def _of_group(self, changes: Mapping[str, Any]) -> "Recipe":
+        same = replace(self, groups={}).of_rule(changes.get("rule", self.rule))
+        options = {**same.options, **changes.get("options", {})}
+        return replace(same, **{**changes, "options": options})
 
     def check_groups(self, paths: Sequence[str]) -> None:
         """ValueError unless each group's pattern is a parameter's."""
@@ -144,3 +178,24 @@ class Recipe:
         if table.ndim == 0 or at[-1] >= len(table):
             return None
         return replace(self, lr=tuple(table[at].tolist()), stepped_every=every)
+
+
+def default_betas(rule: str) -> tuple[float, float]:
+    """The betas of a formula's rule that is given none."""
+    return _BETAS.get(rule, (0.9, 0.999))
+
+
+def _refuse(rule: str, unread: Sequence[str]) -> None:
+    """ValueError if a rule of the registry is given fields that only a formula reads."""
+    if unread:
+        raise ValueError(
+            f"{rule} reads its own options; got the fields {', '.join(unread)}, which it would "
+            f"not read. Give what it takes as options: options={{'{unread[0]}': …}}."
+        )
+
+
+def _with_tuples(value: Any) -> Any:
+    """Lists as tuples, however deep."""
+    if isinstance(value, Mapping):
+        return {name: _with_tuples(inner) for name, inner in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value

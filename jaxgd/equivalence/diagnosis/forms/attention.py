@@ -8,6 +8,9 @@ import numpy as np
 
 from jaxgd.equivalence.diagnosis.forms.form import Array, Form, Layer
 
+# Scores of one form at a time, and rows of the batch: what one row shows, the others do.
+_MOST_SCORES, _ROWS = 2**24, 4
+
 
 @dataclass(frozen=True)
 class Attention:
@@ -32,24 +35,35 @@ class Attention:
             packed = packed + p["in_proj_bias"]
         parts = dict(zip(self.order, map(self._split, np.split(packed, 3, axis=-1)), strict=True))
         scale = float(width if self.of_all else width // self.heads) ** self.power
-        scores = np.einsum("bqhd,bkhd->bhqk", parts["q"], parts["k"]) * scale
+        q, k, v = (parts[name].swapaxes(1, 2) for name in "qkv")  # [b, h, l, d]
+        scores = (q * scale) @ k.swapaxes(2, 3)
         if self.causal:
-            scores = np.where(np.tri(scores.shape[-2], scores.shape[-1]) > 0, scores, -np.inf)
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        weights = weights / weights.sum(axis=-1, keepdims=True)
-        mixed = np.einsum("bhqk,bkhd->bqhd", weights, parts["v"]).reshape(x.shape)
+            scores += np.where(np.tri(*scores.shape[-2:]) > 0, 0.0, -np.inf)
+        scores -= scores.max(axis=-1, keepdims=True)
+        weights = np.exp(scores, out=scores)
+        weights /= weights.sum(axis=-1, keepdims=True)
+        mixed = (weights @ v).swapaxes(1, 2).reshape(x.shape)
         out = p["out_proj.weight"]
         y = mixed @ (out if self.transposed else out.T)
         if self.biases and "out_proj.bias" in p:
             y = y + p["out_proj.bias"]
         return y if self.batch_first else y.swapaxes(0, 1)
 
+    def some_rows(self, layer: Layer) -> Layer:
+        """A few rows of the batch, which know nothing of one another."""
+        axis = 0 if self.batch_first else 1
+        rows, length, width = layer.x.shape[axis], layer.x.shape[1 - axis], layer.x.shape[2]
+        kept = min(rows, _ROWS, max(1, _MOST_SCORES // (width * length**2 or 1)))
+        at = np.linspace(0, rows - 1, kept).astype(int)
+        x, output = (array.take(at, axis) for array in (layer.x, layer.output))
+        return layer._replace(x=x, output=output)
+
     def changes(self, layer: Layer, actual: Array) -> Iterator[tuple[str, Array]]:  # noqa: ARG002
         """The scale, the heads, the mask, the order of the projections, the biases."""
         yield "the scores are not scaled", replace(self, power=0.0)(layer)
         yield (
             "the scores are divided by a head's width, not its root",
-            replace(self, power=-1)(layer),
+            replace(self, power=-1.0)(layer),
         )
         if self.heads > 1:
             whole = replace(self, of_all=True)
@@ -57,7 +71,7 @@ class Attention:
             yield "the heads are interleaved", replace(self, interleaved=True)(layer)
         masked = "no causal mask" if self.causal else "a causal mask"
         yield masked, replace(self, causal=not self.causal)(layer)
-        for heads in _divisors(layer.x.shape[-1]):
+        for heads in _heads(layer.x, self.batch_first):
             if heads != self.heads:
                 yield f"{heads} heads, not {self.heads}", replace(self, heads=heads)(layer)
         for order in map("".join, permutations(self.order)):
@@ -81,11 +95,14 @@ def attention_forms(layer: Layer) -> Iterator[Form]:
         return
     if packed.shape != (3 * x.shape[-1], x.shape[-1]) or "out_proj.weight" not in layer.params:
         return
-    for heads in _divisors(x.shape[-1]):
-        for batch_first in (True, False):
+    for batch_first in (True, False):
+        for heads in _heads(x, batch_first):
             for causal in (False, True):
                 yield Attention(heads, batch_first, causal)
 
 
-def _divisors(width: int) -> list[int]:
-    return [heads for heads in range(1, width + 1) if width % heads == 0]
+def _heads(x: Array, batch_first: bool) -> list[int]:
+    """The divisors of the width for which one row's scores can be held."""
+    length, width = x.shape[1 if batch_first else 0], x.shape[2]
+    most = min(width, _MOST_SCORES // (length**2 or 1))
+    return [heads for heads in range(1, most + 1) if width % heads == 0]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from ml_dtypes import bfloat16
 
-from jaxgd.equivalence.diagnosis.forms.attention import attention_forms
+from jaxgd.equivalence.diagnosis.forms.attention import Attention, attention_forms
 from jaxgd.equivalence.diagnosis.forms.convolutions import convolution_forms
 from jaxgd.equivalence.diagnosis.forms.elementwise import elementwise_forms
 from jaxgd.equivalence.diagnosis.forms.form import Array, Form, Layer, factor_of, rms, short
@@ -56,6 +56,10 @@ def layer_cause(expected: Layer, ours: Layer, eps: float) -> str | None:
     if form is None:
         alike = ours.x.shape == expected.x.shape and _gives(ours.x, expected.x, eps)
         return _of_any_layer(expected, ours, eps) if alike else None
+    if isinstance(form, Attention):
+        if ours.x.shape != expected.x.shape or ours.output.shape != expected.output.shape:
+            return None
+        expected, ours = form.some_rows(expected), form.some_rows(ours)
     actual = ours.output
     noise = _noise(form, expected, eps) * max(1.0, rms(actual) / (rms(expected.output) or 1.0))
     honest = form(ours)
@@ -112,12 +116,13 @@ def recognised(layer: Layer, eps: float) -> Form | None:
     best, least = None, np.inf
     for family in FAMILIES:
         for form in family(layer):
+            seen = form.some_rows(layer) if isinstance(form, Attention) else layer
             try:
-                predicted = form(layer)
+                predicted = form(seen)
             except ValueError:  # its shapes do not go together
                 continue
-            if _gives(predicted, layer.output, eps) and rms(predicted - layer.output) < least:
-                best, least = form, rms(predicted - layer.output)
+            if _gives(predicted, seen.output, eps) and rms(predicted - seen.output) < least:
+                best, least = form, rms(predicted - seen.output)
     return best
 
 
