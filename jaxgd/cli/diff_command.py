@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from jaxgd.cli.settings import make_room, writable
 from jaxgd.equivalence.diagnosis.of_recordings import Difference, difference
 from jaxgd.equivalence.recordings.on_disk import DiskRecording
 from jaxgd.figures.side_by_side import divergence_page
+from jaxgd.storage.verified_file import write_atomically
 
 
 def diff(actual: Path, expected: Path, /, html: Path | None = None) -> None:
@@ -19,10 +21,12 @@ def diff(actual: Path, expected: Path, /, html: Path | None = None) -> None:
         html: Also write a page to this file: one that opens offline.
     """
     sides = DiskRecording(actual), DiskRecording(expected)
+    if html is not None:
+        make_room(writable(html))
     found = difference(*sides)
     print(found)
     if html is not None:
-        html.write_text(_page(found, *sides), encoding="utf-8")
+        write_atomically(html, _page(found, *sides).encode())
     if not found.same:
         raise SystemExit(1)
 

@@ -5,7 +5,7 @@ import operator
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -90,8 +90,12 @@ class Saver:
             self._begin_to_save(training, score)
 
     def save_if_new(self, training: Training) -> None:
-        """Write a checkpoint unless the last one is of this very position, and wait for it."""
-        self._wait()
+        """Write a checkpoint unless the last one is of this very position, and wait for it.
+
+        One that could not be written is tried once more.
+        """
+        with suppress(OSError):
+            self._wait()
         if training.updates_done != self._written or not self.checkpoints.paths():
             self._begin_to_save(training)
             self._wait()

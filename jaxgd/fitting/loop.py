@@ -102,7 +102,8 @@ def fit(
     "skip" goes on without the updates concerned (`jaxgd.optim.skip_nonfinite`), as long as any
     update of a segment is kept. With `patience`, so many epochs or a `Patience`, the run ends when
     the validation loss has not fallen for as long, and params are those of its lowest: the same
-    decisions as in `jaxgd.train_until`.
+    decisions as in `jaxgd.train_until`. A patience is gone on with from a checkpoint only: with
+    `state` and `start` it begins anew.
 
     Raises, before anything is compiled, ValueError or TypeError for data that are empty, ragged,
     not finite or not numbers, params that are not real and floating point, a loss that is not a
@@ -116,6 +117,8 @@ def fit(
     pause = check_every(every)
     if resume and checkpoint is None:
         raise ValueError("resume=True needs checkpoint=, the directory to go on from; got none.")
+    if keep_best is not False and checkpoint is None:
+        raise ValueError("keep_best needs checkpoint=, the directory to keep it in; got none.")
     check_on_divergence(on_divergence, epoch)
     if patience is not None:
         patience = check_patience(patience)

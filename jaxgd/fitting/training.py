@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -47,8 +46,11 @@ class Training:
     _compiled: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        if self.patience is not None and self.best is None:
-            self.best = nothing_yet(self.state.params)
+        if self.patience is not None and self.held_out is not None and self.best is None:
+            value = jax.eval_shape(
+                self.program.validate, self.state.params, self._held_out_rows(self.held_out, 0)
+            )
+            self.best = nothing_yet(self.state.params, value.dtype)
 
     def advance(self, epochs: int) -> Progressed:
         """Run the next segment, and after an epoch's last one the validation, and tell of it.
@@ -146,9 +148,12 @@ class Training:
         rows = self.rows.numbers(epoch, batch)
         return Diverged(what, self.fit(), position, culprit.leaf, rows)
 
+    def _held_out_rows(self, held_out: Rows, epoch: int) -> PyTree:
+        return held_out.of(epoch, slice(0, count_examples(held_out.data)))
+
     def _validate(self, held_out: Rows, epoch: int) -> float:
         """The loss of the validation rows after an epoch."""
-        rows = held_out.of(epoch, slice(0, count_examples(held_out.data)))
+        rows = self._held_out_rows(held_out, epoch)
         began = time.perf_counter()
         if _VALIDATION not in self._compiled:
             self._compiled.add(_VALIDATION)
@@ -157,7 +162,6 @@ class Training:
             began = time.perf_counter()
         value = self.program.validate(self.state.params, rows)
         if self.best is not None and self.patience is not None:
-            value = jnp.asarray(value, self.best.loss.dtype)
             self.best = _watch(self.best, self.state.params, value, self.patience)
         self.record.validation_loss.append(float(value))
         self.record.run_seconds += time.perf_counter() - began

@@ -18,13 +18,24 @@ class Background:
         return self
 
     def __exit__(self, kind: object, broken_off_by: BaseException | None, _: object) -> None:
-        """Wait until the work is through; what broke off the block is not hidden by its error."""
+        """Wait until the work is through; what broke off the block is not hidden by its error.
+
+        A ctrl-C meanwhile is raised after it: what the block holds is not let go before.
+        """
+        pressed: KeyboardInterrupt | None = None
+        while self._thread is not None and self._thread.is_alive():
+            try:
+                self._thread.join()
+            except KeyboardInterrupt as error:
+                pressed = error
         try:
             self.wait()
         except BaseException as error:
             if broken_off_by is None:
                 raise
             broken_off_by.add_note(f"and beside it: {error}")
+        if pressed is not None and broken_off_by is None:
+            raise pressed
 
     def start(self, work: Callable[[], object]) -> None:
         """Begin the work, once what was begun before is through."""

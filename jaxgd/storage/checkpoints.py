@@ -41,7 +41,7 @@ class Checkpoints:
         self.directory.mkdir(parents=True, exist_ok=True)
         sync(self.directory.parent)
         with (self.directory / ".lock").open("w") as lock, _locked(lock, self.directory):
-            for leftover in self.directory.glob(".checkpoint-*.part"):
+            for leftover in self.directory.glob(".checkpoint*.part"):
                 leftover.unlink()
             yield
 
