@@ -8,7 +8,8 @@ from jaxtyping import Shaped
 from ml_dtypes import finfo
 
 from jaxgd.equivalence.comparison.tolerance import FixedTolerance
-from jaxgd.equivalence.recordings.batch import along_rows, row_order
+from jaxgd.equivalence.recordings.batch import along_rows, to_order
+from jaxgd.equivalence.recordings.deviation import largest_difference
 from jaxgd.equivalence.recordings.layers import LayerRecord, layers_of
 from jaxgd.equivalence.recordings.pytree import Leaves, describe
 from jaxgd.equivalence.recordings.update import Update
@@ -52,20 +53,20 @@ class Pair(NamedTuple):
 def layer_pairs(actual: Update, expected: Update) -> Iterator[Pair]:
     """The layers that both sides recorded, in the expected side's order, one at a time."""
     records = {str(name): record for name, record in (actual.activations or {}).items()}
-    our_order, their_order = _orders(actual, expected)
+    order = _to_order(actual, expected)
     for name, theirs in layers_of(expected.activations):
         if name not in records:
             continue
         ((_, mine),) = layers_of({name: records[name]})
-        yield Pair(name, _in_order(mine, our_order), _in_order(theirs, their_order))
+        yield Pair(name, _in_order(mine, order, theirs), theirs)
 
 
-def _orders(actual: Update, expected: Update) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The orders that bring the rows of both sides together; None if they are."""
+def _to_order(actual: Update, expected: Update) -> np.ndarray | None:
+    """The order that brings the actual rows into the expected ones'; None if they are in it."""
     if actual.batch is None or expected.batch is None:
-        return None, None
-    ours, theirs = row_order(actual.batch), row_order(expected.batch)
-    return (None, None) if np.array_equal(ours, theirs) else (ours, theirs)
+        return None
+    order = to_order(actual.batch, expected.batch)
+    return None if np.array_equal(order, np.arange(len(order))) else order
 
 
 def first_of(leaves: Leaves) -> Array | None:
@@ -114,8 +115,7 @@ def _parting(pair: Pair, direction: Direction, tolerance: float | None) -> Parti
     if (shaped := shapes_differ(pair.name, direction, ours, theirs)) is not None:
         return shaped
     scale = float(np.abs(np.where(np.isfinite(theirs), theirs, 0)).max(initial=0.0))
-    difference = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
-    deviation = float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0)) / (scale or 1.0)
+    deviation = largest_difference(ours, theirs) / (scale or 1.0)
     bound = _bound(max((ours, theirs), key=lambda a: _eps(a.dtype)).dtype, tolerance)
     return Parting(pair.name, direction, deviation, bound) if deviation > bound else None
 
@@ -130,9 +130,15 @@ def _eps(dtype: np.dtype) -> float:
     return 0.0 if dtype.kind in "biu" else float(finfo(dtype).eps)
 
 
-def _in_order(record: LayerRecord, order: np.ndarray | None) -> LayerRecord:
+def _in_order(record: LayerRecord, order: np.ndarray | None, beside: LayerRecord) -> LayerRecord:
     if order is None:
         return record
-    return LayerRecord(
-        *({path: along_rows(np.asarray(x), order) for path, x in part.items()} for part in record)
+    parts = (
+        {path: along_rows(np.asarray(x), order, _array(others.get(path))) for path, x in p.items()}
+        for p, others in zip(record, beside, strict=True)
     )
+    return LayerRecord(*parts)
+
+
+def _array(leaf: Array | None) -> Array | None:
+    return None if leaf is None else np.asarray(leaf)

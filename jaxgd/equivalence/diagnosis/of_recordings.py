@@ -39,6 +39,8 @@ class Difference:
         """Whether nothing parts, and that proves something."""
         if self.diagnosis is None or self.report is None or self.diagnosis.update is not None:
             return False
+        if "buffers" in self.diagnosis.not_judged:
+            return False
         amplified = self.report.verdict == "parted"
         bits = self.keep == "digests" and self.report.parted_at is None
         return amplified or bits or self.report.verdict == "equivalent"
@@ -59,6 +61,7 @@ class Difference:
             yield f"The bits are the same: updates 0 to {self.report.entries - 1}."
         else:
             yield str(self.diagnosis) if told else str(self.report)
+            yield from () if told else self.diagnosis.left_out
 
     def _costs(self, report: Report) -> Iterator[str]:
         """What cannot be seen in what was kept."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from jaxgd.equivalence.diagnosis.model_causes import model_cause
 from jaxgd.equivalence.diagnosis.upstream_causes import batch_cause
 from jaxgd.equivalence.recordings.batch import in_coarser_precision, outputs_by_row, same_rows
 from jaxgd.equivalence.recordings.optimizer_view import moves
-from jaxgd.equivalence.recordings.pytree import Leaves
+from jaxgd.equivalence.recordings.pytree import Leaves, listed
 from jaxgd.equivalence.recordings.update import Recording, gradient_of, read_update, stage
 from jaxgd.equivalence.rule.following import follows
 from jaxgd.equivalence.rule.recipe import Recipe
@@ -28,13 +28,14 @@ Stage = Literal[
     "forward",
     "loss",
     "gradient",
+    "buffers",
     "optimizer state",
     "parameters",
     "unknown",
 ]
 UNKNOWN: Final = "unknown"
 
-_OF_THE_MODEL: tuple[Stage, ...] = ("forward", "loss", "gradient")
+_OF_THE_MODEL: tuple[Stage, ...] = ("forward", "loss", "gradient", "buffers")
 _OF_THE_OPTIMIZER: tuple[Stage, ...] = ("optimizer state", "parameters")
 
 # Fractions of what a comparison allows. Up to the first, parameters before an update carry too
@@ -43,8 +44,12 @@ _CLEAN = 0.05
 _SUSPECT = 0.25
 
 
-# A gradient so many roundings of the largest one is rounding itself: a bias before a normalization.
+# A gradient so many roundings of the largest one may be rounding itself, as of a bias before a
+# normalization: then both sides' are as good as independent. Of n independent pairs the cosine is
+# about n**-0.5; a sign or a factor leaves it at 1.
 _NULL = 32.0
+_INDEPENDENT = 0.5
+_DEVIATIONS = 4.0
 
 _THE_SAME_STEPS = (
     "Under SGD the gradient, scaled by as much after it was recorded, makes the same steps."
@@ -68,6 +73,8 @@ class Diagnosis:
     cause: the known difference that explains it, or "unknown".
     considered: what was tried on the optimizer, the closest first.
     remark: what else was found out.
+    not_judged: the leaves whose gradient is as small as rounding, and independent on both sides, so
+        that they were left out; "buffers" where they part once the parameters have.
     layer: where activations were recorded, the first layer that parts.
     """
 
@@ -77,10 +84,12 @@ class Diagnosis:
     considered: tuple[Explanation, ...] = ()
     remark: str = ""
     layer: Parting | None = None
+    not_judged: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.update is None:
-            return self.remark or "Nothing parts: every stage is the same, to rounding."
+            told = self.remark or "Nothing parts: every stage is the same, to rounding."
+            return "\n".join([told, *self.left_out])
         where = f"in update {self.update}" if self.update else "at the start"
         return "\n".join(
             [
@@ -90,8 +99,16 @@ class Diagnosis:
                 f"Cause: {self.cause}.",
                 *(f"  {e.misfit:.2g} x rounding is left by: {e.name}" for e in self._telling()),
                 *([self.remark] if self.remark else []),
+                *self.left_out,
             ]
         )
+
+    @property
+    def left_out(self) -> list[str]:
+        """What was not judged, in a line, if there is any."""
+        if not self.not_judged:
+            return []
+        return [f"Not judged, as no more than rounding may show there: {listed(self.not_judged)}."]
 
     def _telling(self) -> list[Explanation]:
         """The three closest hypotheses that explain something, and the recipe as it is."""
@@ -110,7 +127,7 @@ def diagnose(
 ) -> Diagnosis:
     """The first stage of the first update that two recorded trainings part in, and its cause.
 
-        batch -> forward -> loss -> gradient -> optimizer state -> parameters
+        batch -> forward -> loss -> gradient -> buffers -> optimizer state -> parameters
 
     A stage is at fault if it differs though all before it agree; one that was not recorded counts
     as part of the next. Rows of a batch may lie in any order. Where parameters differ already
@@ -151,7 +168,20 @@ def _of_the_same_rows(
     """The diagnosis of updates whose batches agree."""
     if not actual:
         return Diagnosis(None, None)
-    before, stages = _times_allowed(actual, expected, tolerance)
+    null = _null_directions(actual, expected)
+    found = _judged(actual, expected, recipe, tolerance, null)
+    return replace(found, not_judged=(*sorted(null), *found.not_judged))
+
+
+def _judged(
+    actual: Recording,
+    expected: Recording,
+    recipe: Recipe | None,
+    tolerance: float | None,
+    null: frozenset[str],
+) -> Diagnosis:
+    """The diagnosis, with those leaves left out of the gradient."""
+    before, stages = _times_allowed(actual, expected, tolerance, null)
     beyond = np.flatnonzero(np.max([*stages.values()], axis=0) > 1)
     if not beyond.size:
         return Diagnosis(None, None)
@@ -171,8 +201,9 @@ def _of_the_same_rows(
         return Diagnosis(at + 1, suspect, remark=remark)
     if follows(recipe, moved):
         of_the_model = {name: stages[name] for name in stages if name in _OF_THE_MODEL}
-        if all((series <= 1).all() for series in of_the_model.values()):
-            return Diagnosis(None, None, remark=_AMPLIFIED)
+        if not any(_part(stages, name) for name in of_the_model if name != "buffers"):
+            unjudged = ("buffers",) if _part(stages, "buffers") else ()
+            return Diagnosis(None, None, remark=_AMPLIFIED, not_judged=unjudged)
         first = _first_at_fault({name: here[name] for name in of_the_model})
         remark = "Both sides' steps follow from their own gradients: it is not the optimizer."
         return Diagnosis(at + 1, first, remark=remark)
@@ -180,6 +211,10 @@ def _of_the_same_rows(
     by_optimizer: Stage = suspect if suspect in _OF_THE_OPTIMIZER else "parameters"
     remark = _THE_SAME_STEPS if _is_also_a_scale(recipe, cause) else ""
     return Diagnosis(at + 1, by_optimizer, cause or UNKNOWN, tried, remark)
+
+
+def _part(stages: Mapping[Stage, Series], name: Stage) -> bool:
+    return name in stages and bool((stages[name] > 1).any())
 
 
 def _is_also_a_scale(recipe: Recipe, cause: str | None) -> bool:
@@ -211,7 +246,10 @@ def _updates_of_the_same_rows(actual: Recording, expected: Recording) -> int:
 
 
 def _times_allowed(
-    actual: Recording, expected: Recording, tolerance: float | None
+    actual: Recording,
+    expected: Recording,
+    tolerance: float | None,
+    null: frozenset[str],
 ) -> tuple[Series, dict[Stage, Series]]:
     """For the parameters before, and for each recorded stage, the error as a multiple of what is
     allowed, at each update."""  # fmt: skip
@@ -236,23 +274,40 @@ def _times_allowed(
     stages: Mapping[Stage, Series | None] = {
         "forward": times_allowed(in_coarser_precision(*map(outputs_by_row, sides))),
         "loss": times_allowed([stage(side, "loss") for side in sides]),
-        "gradient": times_allowed(gradients, _null_directions(gradients)),
+        "gradient": times_allowed(gradients, null),
+        "buffers": times_allowed([stage(side, "updated_buffers") for side in sides]),
         "optimizer state": times_allowed([stage(side, "opt_state") for side in sides]),
         "parameters": after[1:],
     }
     return before, {name: series for name, series in stages.items() if series is not None}
 
 
-def _null_directions(gradients: list[list[Leaves]]) -> frozenset[str]:
-    """The leaves whose gradient is rounding on both sides: moving them changes no function."""
-    null = []
+def _null_directions(actual: Recording, expected: Recording) -> frozenset[str]:
+    """The leaves whose gradient is rounding on both sides: moving them changes no function.
+
+    It is as small as rounding, and one side's is independent of the other's.
+    """
+    gradients, null = [[*map(gradient_of, side)] for side in (actual, expected)], []
     for side in gradients:
         scale = {path: max(np.abs(g[path]).max(initial=0.0) for g in side) for path in side[0]}
         floats = [leaf.dtype for leaf in side[0].values() if leaf.dtype.kind not in "biu"]
         eps = max((float(finfo(dtype).eps) for dtype in floats), default=0.0)
         largest = max(scale.values(), default=0.0)
         null.append({path for path, size in scale.items() if size <= _NULL * eps * largest})
-    return frozenset(null[0] & null[1])
+    return frozenset(path for path in null[0] & null[1] if _independent(path, *gradients))
+
+
+def _independent(path: str, actual: list[Leaves], expected: list[Leaves]) -> bool:
+    """Whether a leaf's gradients, all updates taken together, are as good as uncorrelated."""
+    product, entries = np.zeros((2, 2)), 0
+    for ours, theirs in zip(actual, expected, strict=True):
+        both = np.stack([np.ravel(g[path]).astype(np.float64) for g in (ours, theirs)])
+        product += both @ both.T
+        entries += both.shape[1]
+    if not product.any():  # both are zero, which can be judged
+        return False
+    cosine = abs(product[0, 1]) / max(float(np.sqrt(product[0, 0] * product[1, 1])), 1e-300)
+    return bool(cosine < max(_INDEPENDENT, _DEVIATIONS / entries**0.5))
 
 
 def _first_at_fault(times_allowed: Mapping[Stage, float]) -> Stage:

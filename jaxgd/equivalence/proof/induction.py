@@ -15,13 +15,14 @@ from jaxgd.equivalence.proof.observation import (
     OF_LAYERS,
     STAGES,
     apart,
-    by_rows,
+    check_recorded,
     epsilons,
     first_shapes,
-    largest_difference,
+    in_rows_order,
     layers_in_common,
     observe,
     scales,
+    with_layers,
 )
 from jaxgd.equivalence.proof.replay import Step, check_batches, stepped
 from jaxgd.equivalence.proof.resolution import (
@@ -34,7 +35,8 @@ from jaxgd.equivalence.proof.resolution import (
 )
 from jaxgd.equivalence.proof.twins import Rounding, rounding
 from jaxgd.equivalence.proof.verdict import Proof
-from jaxgd.equivalence.recordings.batch import batch_leaves, same_rows
+from jaxgd.equivalence.recordings.batch import batch_leaves, same_rows, to_order
+from jaxgd.equivalence.recordings.deviation import largest_difference
 from jaxgd.equivalence.recordings.optimizer_view import moves
 from jaxgd.equivalence.recordings.pytree import in_memory, leaves_of
 from jaxgd.equivalence.recordings.update import Recording, Update, read_update
@@ -90,14 +92,16 @@ def prove(
     step: the actual side: `lockstep` says what it takes and gives.
     expected: the reference's recording, with its batches, from the first update on.
     reference: the reference's pass, called like `step`; what it returns as `params` and `updated`
-        is not read, and it may leave them out (None).
+        is not read, and it may leave them out (None). Layers that it does not record are not
+        examined: their rounding is not known.
     recipe: the optimizer that both are meant to run; without it nothing is proven.
     start, start_buffers: what the actual side itself begins with: `step` never shows it.
     batches: what the actual side's own loader gives; None, if it has none of its own.
     resolves: the largest fraction that may hide in a stage; "unproven" where more may.
     seed: of the twins.
 
-    ValueError or TypeError when the sides hold other leaves, shapes or batches that cannot be read.
+    ValueError or TypeError when the sides hold other leaves, shapes or batches that cannot be read,
+    or when `step` or `reference` leaves out outputs, a loss or buffers that `expected` records.
     """
     if not expected:
         raise ValueError("A proof takes at least one update; got none. Record the run first.")
@@ -118,6 +122,8 @@ def prove(
         exceeded = _examined(ours[at], theirs, reference, multiple, generator, measured)
         if exceeded is not None:
             break
+        if not measured.may_be_first:  # no cause will be asked of this update: its layers may go
+            ours[at] = ours[at]._replace(activations=None)
     return _concluded(ours, expected, recipe, exceeded, measured, resolves)
 
 
@@ -171,21 +177,22 @@ def _examined(
 ) -> Exceeded | None:
     """What parts in one update, if anything does; `measured` learns what could hide."""
     actual = observe(ours)
-    target = layers_in_common(actual, observe(theirs))
+    check_recorded(actual, recorded := observe(theirs), "step")
     if ours.batch is not None:
         if not same_rows([ours.batch], [theirs.batch]):
             return Exceeded("batch", "", 0.0)
         if not _in_the_same_order(ours.batch, theirs.batch):
-            actual, target = by_rows(actual, ours), by_rows(target, theirs)
+            actual = in_rows_order(actual, to_order(ours.batch, theirs.batch), recorded)
+    seen = layers_in_common(actual, recorded)
+    rounded = rounding(reference, theirs, seen, generator, twins=_TWINS)
+    target = with_layers(seen, rounded)
     shaped = first_shapes(actual, target)
     distance, scale = apart(actual, target), scales(target)
     floor = {leaf: _ROUNDINGS * eps * scale[leaf] for leaf, eps in epsilons(actual, target).items()}
-    seen = layers_in_common(actual, observe(theirs))
-    rounded = rounding(reference, theirs, seen, generator, twins=_TWINS)
     allowed = _allowed(multiple, rounded, floor)
     exceeded = _first_exceeded(distance, allowed, scale)
     if exceeded is not None:
-        closer = rounding(reference, theirs, seen, generator, twins=_CLOSER, jitter=_FARTHER)
+        closer = rounding(reference, theirs, target, generator, twins=_CLOSER, jitter=_FARTHER)
         rounded = {leaf: max(size, closer.get(leaf, 0.0)) for leaf, size in rounded.items()}
         allowed = _allowed(multiple, rounded, floor)
         if (still := _first_exceeded(distance, allowed, scale)) is not None:
@@ -256,7 +263,7 @@ def _concluded(
     known: dict[str, Any] = {
         "null_directions": null_directions(measured),
         "settled": tuple(measured.settled),
-        "not_recorded": _not_recorded(expected[0]),
+        "not_recorded": _not_recorded(ours[0], expected[0]),
     }
     steps = _judged_steps(ours, expected[: len(ours)], recipe)
     if steps.parted_at is not None and (exceeded is None or steps.parted_at < at):
@@ -316,6 +323,9 @@ def _judged_steps(ours: list[Update], expected: Recording, recipe: Recipe | None
     return Steps(at, leaf, float(misfit[at]), explain(recipe, recorded)[0] or "unknown")
 
 
-def _not_recorded(update: Update) -> tuple[str, ...]:
-    stages = {"forward": update.outputs, "loss": update.loss}
+def _not_recorded(ours: Update, theirs: Update) -> tuple[str, ...]:
+    """The stages that exist, and that the reference has not recorded."""
+    stages = {"forward": theirs.outputs, "loss": theirs.loss}
+    if theirs.buffers is not None or ours.updated_buffers is not None:
+        stages["buffers"] = theirs.updated_buffers
     return tuple(name for name, value in stages.items() if value is None)

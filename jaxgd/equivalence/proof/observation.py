@@ -1,15 +1,16 @@
 """What one update's forward and backward pass gave, and how far two of them are apart."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 from ml_dtypes import finfo
 
 from jaxgd.equivalence.diagnosis.first_layer import Parting, first_of, shapes_differ
-from jaxgd.equivalence.recordings.batch import along_rows, in_order, row_order
+from jaxgd.equivalence.recordings.batch import along_rows, in_order
+from jaxgd.equivalence.recordings.deviation import largest_difference
 from jaxgd.equivalence.recordings.layers import layers_of
 from jaxgd.equivalence.recordings.pytree import Leaves, describe, in_memory, leaves_of, listed
 from jaxgd.equivalence.recordings.update import Update, gradient_of
@@ -19,6 +20,11 @@ STAGES: Final = ("layers", "forward", "loss", "layers backward", "gradient", "bu
 
 # The stages that are told layer by layer, and what each is a part of.
 OF_LAYERS: Final = MappingProxyType({"layers": "forward", "layers backward": "gradient"})
+
+# Where an update keeps the stages that may be missing.
+_FIELDS: Final = MappingProxyType(
+    {"forward": "outputs", "loss": "loss", "buffers": "updated_buffers"}
+)
 
 Observation = Mapping[str, Leaves]  # by stage, those that were recorded
 
@@ -43,22 +49,33 @@ def observe(update: Update) -> Observation:
     return observed
 
 
-def by_rows(observed: Observation, update: Update) -> Observation:
-    """The observation with its outputs and layers in the order of the update's sorted rows."""
-    if update.batch is None:
-        return observed
-    return in_rows_order(observed, row_order(update.batch))
+def check_recorded(given: Observation, expected: Observation, side: str) -> None:
+    """ValueError unless a side gives every stage that `expected` records; layers need not be."""
+    missing = [
+        name for name in STAGES if name in expected and name not in given and name not in OF_LAYERS
+    ]
+    if missing:
+        fields = ", ".join(f"{name} (Update.{_FIELDS[name]})" for name in missing)
+        raise ValueError(
+            f"{side} must record what the expected updates record; it gives none of: {fields}. "
+            "Return it, or leave it out of the recording."
+        )
 
 
-def in_rows_order(observed: Observation, order: Int[np.ndarray, " rows"]) -> Observation:
-    """The observation with its outputs and layers in that order of the rows."""
+def in_rows_order(
+    observed: Observation, order: Int[np.ndarray, " rows"], beside: Observation
+) -> Observation:
+    """The observation with its outputs and layers in that order of the rows, which `beside` has."""
     ordered = dict(observed)
     if "forward" in observed:
         ordered["forward"] = in_order(observed["forward"], order)
     for stage in OF_LAYERS:
         if stage in observed:
-            leaves = observed[stage].items()
-            ordered[stage] = {path: along_rows(leaf, order) for path, leaf in leaves}
+            others = beside.get(stage, {})
+            ordered[stage] = {
+                path: along_rows(leaf, order, others.get(path))
+                for path, leaf in observed[stage].items()
+            }
     return ordered
 
 
@@ -74,12 +91,17 @@ def apart(actual: Observation, expected: Observation) -> dict[tuple[str, str], f
 
 def layers_in_common(actual: Observation, expected: Observation) -> Observation:
     """The expected observation without the layers that the actual side has not recorded."""
-    kept = dict(expected)
-    for stage in OF_LAYERS:
-        if stage in expected:
-            ours = actual.get(stage, {})
-            kept[stage] = {path: leaf for path, leaf in expected[stage].items() if path in ours}
-    return kept
+    return with_layers(expected, {(of, path) for of in OF_LAYERS for path in actual.get(of, {})})
+
+
+def with_layers(observed: Observation, known: Collection[tuple[str, str]]) -> Observation:
+    """The observation without the layers, by stage and name, that are not among those."""
+    return {
+        stage: leaves
+        if stage not in OF_LAYERS
+        else {path: leaf for path, leaf in leaves.items() if (stage, path) in known}
+        for stage, leaves in observed.items()
+    }
 
 
 def scales(observed: Observation) -> dict[tuple[str, str], float]:
@@ -114,20 +136,6 @@ def first_shapes(actual: Observation, expected: Observation) -> Parting | None:
 
 def _eps(leaf: np.ndarray) -> float:
     return 0.0 if leaf.dtype.kind in "biu" else float(finfo(leaf.dtype).eps)
-
-
-def largest_difference(
-    actual: Shaped[np.ndarray, "..."], expected: Shaped[np.ndarray, "..."]
-) -> float:
-    """The largest |actual - expected|; infinite where one is NaN or the shapes differ, 0 where both
-    are the same."""
-    if actual.shape != expected.shape:
-        return float("inf")
-    with np.errstate(invalid="ignore", over="ignore"):
-        left, right = actual.astype(np.float64), expected.astype(np.float64)
-        difference = np.abs(left - right)
-    difference = np.where((left == right) | (np.isnan(left) & np.isnan(right)), 0.0, difference)
-    return float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max(initial=0.0))
 
 
 def _matched(stage: str, actual: Leaves, expected: Leaves) -> Leaves:

@@ -31,6 +31,7 @@ class Measured:
         self.settled: list[int] = []
         self.lost = False
         self.updates = 0
+        self.may_be_first = False  # whether `persistent` may yet name the last update
 
     def add(
         self,
@@ -46,8 +47,12 @@ class Measured:
         self.updates += 1
         if settled:
             self.settled.append(self.updates)
+        self.may_be_first = False
         for leaf, size in distance.items():
-            self.used[leaf].append(_fraction(size, allowed[leaf]))
+            used = _fraction(size, allowed[leaf])
+            first = used > _TYPICAL and not any(u > _TYPICAL for u in self.used[leaf])
+            self.may_be_first |= first
+            self.used[leaf].append(used)
             if leaf[0] in OF_LAYERS:
                 self.bounds[leaf].append(_fraction(allowed[leaf], scale[leaf]))
         for stage in STAGES:

@@ -5,7 +5,13 @@ from typing import Any
 import numpy as np
 from ml_dtypes import finfo
 
-from jaxgd.equivalence.proof.observation import Observation, apart, in_rows_order, observe
+from jaxgd.equivalence.proof.observation import (
+    Observation,
+    apart,
+    check_recorded,
+    in_rows_order,
+    observe,
+)
 from jaxgd.equivalence.proof.replay import Step, stepped
 from jaxgd.equivalence.recordings.batch import batch_leaves
 from jaxgd.equivalence.recordings.pytree import as_numpy, like, with_leaves
@@ -32,13 +38,18 @@ def rounding(
     """
     largest: Rounding = {}
     for _ in range(twins):
-        for leaf, distance in apart(_twin(reference, update, generator, jitter), observed).items():
+        twin = _twin(reference, update, observed, generator, jitter)
+        for leaf, distance in apart(twin, observed).items():
             largest[leaf] = max(largest.get(leaf, 0.0), distance)
     return largest
 
 
 def _twin(
-    reference: Step, update: Update, generator: np.random.Generator, jitter: float
+    reference: Step,
+    update: Update,
+    recorded: Observation,
+    generator: np.random.Generator,
+    jitter: float,
 ) -> Observation:
     """One twin's pass, its outputs in the order of the update's rows."""
     leaves = batch_leaves(update.batch)
@@ -60,4 +71,5 @@ def _twin(
         params=with_leaves(update.params, moved), batch=with_leaves(update.batch, permuted)
     )
     observed = observe(stepped(reference, beside)._replace(params=beside.params))
-    return observed if order is None else in_rows_order(observed, np.argsort(order))
+    check_recorded(observed, recorded, "reference")
+    return observed if order is None else in_rows_order(observed, np.argsort(order), recorded)

@@ -49,14 +49,14 @@ class DiskRecording(Sequence[Update]):
                 raise ValueError(f"no manifest has {size} bytes")
             self.manifest = {**json.loads(manifest.read_text(encoding="utf-8"))}
             found = self.manifest.get("format"), self.manifest.get("version")
-        if found[0] != FORMAT or not isinstance(found[1], int) or found[1] > VERSION:
+        if found != (FORMAT, VERSION):
             raise ValueError(
-                f"{folder} must be a {FORMAT} of version {VERSION} or lower; got {found[0]} of "
+                f"{folder} must be a {FORMAT} of version {VERSION}; got {found[0]} of "
                 f"version {found[1]}. Update jaxgd, or record anew."
             )
         with refused_as_damaged(manifest):
-            if self.manifest.pop("sha256") != digest(self.manifest, ()):
-                raise ValueError("its SHA-256 does not match")
+            if self.manifest.pop("sha256", None) != digest(self.manifest, ()):
+                raise ValueError("its SHA-256 is missing or does not match")
             self._updates = operator.index(self.manifest["updates"])
             self._every = operator.index(self.manifest["every"])
             if not 0 <= self._updates <= sys.maxsize or self._every < 1:
