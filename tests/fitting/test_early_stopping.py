@@ -124,3 +124,23 @@ def test_a_patience_that_is_none_is_refused(patience, error, message):
 def test_patience_needs_rows_to_validate_on():
     with pytest.raises(ValueError, match="patience waits for a validation loss; got no validation"):
         jaxgd.fit(loss, PARAMS, NOISY, optimizer=OPTIMIZER, epochs=2, key=KEY, patience=2)
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_fall_that_only_float64_sees_is_a_fall():
+    """fit waits in the validation loss's own dtype, as a compiled run does."""
+
+    def barely(p, row):
+        return 1 + 1e-9 * (p - row) ** 2
+
+    params, rows, patience = jnp.asarray(0.0), jnp.ones(4), jaxgd.Patience(2, 0.0)
+    optimizer = optax.sgd(1e7)
+    ours = jaxgd.fit(
+        barely, params, rows, optimizer=optimizer, epochs=10, validation=rows, patience=patience
+    )
+    run = jaxgd.train_until(
+        jaxgd.gd(barely, optimizer), 10, jaxgd.mean(barely), patience, order=None
+    )
+    theirs = run(jaxgd.init_state(params, optimizer), rows, rows)
+    assert ours.position == (10, 0) == (int(theirs.epochs), 0)
+    np.testing.assert_allclose(ours.params, theirs.best.params, rtol=1e-12)

@@ -190,8 +190,8 @@ def _judged(
     suspect = _first_at_fault(here) if before[at] <= _CLEAN else UNKNOWN
     if suspect in _OF_THE_MODEL:
         layer = parting_layer(actual[at], expected[at], tolerance)
-        cause = model_cause(actual, expected, at, suspect, layer) or UNKNOWN
-        return Diagnosis(at + 1, suspect, cause, remark=_whole_factor(cause), layer=layer)
+        named = model_cause(actual, expected, at, suspect, layer) or UNKNOWN
+        return Diagnosis(at + 1, suspect, named, remark=_whole_factor(named), layer=layer)
     if recipe is None:
         return Diagnosis(at + 1, suspect, remark="Give the recipe to look into the optimizer.")
 
