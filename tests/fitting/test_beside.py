@@ -1,6 +1,7 @@
 """A checkpoint is written beside the next segment: one at a time, from a copy, its error told."""
 
 import errno
+import multiprocessing
 import os
 import random
 import threading
@@ -212,6 +213,28 @@ def test_a_child_that_is_forked_does_not_hold_the_directory(tmp_path):
     os.waitpid(child, 0)
     for end in (go, gone):
         os.close(end)
+
+
+def hold(directory, held, go):
+    """What a process that was spawned does: it holds a directory until it may go."""
+    with Checkpoints(directory).held():
+        held.set()
+        go.wait(60)
+
+
+def test_a_process_that_is_spawned_holds_its_directory_alone(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    held, go = spawn.Event(), spawn.Event()
+    child = spawn.Process(target=hold, args=(tmp_path, held, go))
+    child.start()
+    assert held.wait(60)
+    with pytest.raises(RuntimeError, match="is held by another"), Checkpoints(tmp_path).held():
+        pass
+    go.set()
+    child.join(60)
+    assert child.exitcode == 0
+    with Checkpoints(tmp_path).held():
+        pass
 
 
 def test_another_number_of_devices_is_told(tmp_path, monkeypatch):
