@@ -29,7 +29,7 @@ from jaxgd.tabular.model_file import jaxgd_version
 # Of a checkpoint's identity, what may differ without another training: only its last bits may.
 _MACHINE = ("jax", "platform", "devices")
 # These are told by the text of a program, which another version of JAX writes otherwise.
-_PROGRAMS = ("loss", "optimizer")
+_PROGRAMS = ("loss", "optimizer", "epoch")
 
 # Of a note and a short history.
 _NOTE_BYTES = 2**16
@@ -54,6 +54,7 @@ class Saver:
     best: Score | None = None
     _updates_then: int = 0
     _time_then: float = field(default_factory=time.monotonic)
+    _noted: bool = True  # whether the history has all that was done
     _written: int | None = None  # the updates of the last checkpoint, once it is begun
     _beside: Background = field(default_factory=Background)
 
@@ -71,6 +72,12 @@ class Saver:
         self._updates_then = training.updates_done
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(training.tree()))
         check_room(self.checkpoints.directory / "checkpoint", 2 * size + _NOTE_BYTES)
+
+    def note(self, now: Progressed) -> None:
+        """Add a line to the history."""
+        self._noted = False
+        self.log(now)
+        self._noted = True
 
     def save_if_due(self, training: Training, now: Progressed) -> None:
         """Begin to write a checkpoint if enough has been done since the last one.
@@ -92,10 +99,13 @@ class Saver:
     def save_if_new(self, training: Training) -> None:
         """Write a checkpoint unless the last one is of this very position, and wait for it.
 
-        One that could not be written is tried once more.
+        One that could not be written is tried once more. Where the history lacks a line none is
+        written: a run that goes on from it would not add that line.
         """
         with suppress(OSError):
             self._wait()
+        if not self._noted:
+            return
         if training.updates_done != self._written or not self.checkpoints.paths():
             self._begin_to_save(training)
             self._wait()

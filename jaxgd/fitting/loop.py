@@ -173,7 +173,9 @@ def fit(
         **marks,
     }
     settings["validation"] = None if validation is None else of_arrays(validation)
-    settings["epoch"] = None if epoch is None else "of one's own"
+    if epoch is not None:
+        of_segment = jax.eval_shape(lambda: rows.of(position.epoch, segments[0]))
+        settings["epoch"] = of_program(jax.make_jaxpr(epoch)(state, of_segment))
     settings["patience"] = None if patience is None else list(patience)
     own = identity(data, segments, key, settings)
     log = jsonl(Path(checkpoint) / HISTORY)
@@ -217,7 +219,7 @@ def _train(
             while training.position.epoch < end and not training.has_waited:
                 now = training.advance(end)
                 if saver:
-                    saver.log(now)  # before a checkpoint: what lies behind one is not run again
+                    saver.note(now)  # before a checkpoint: what lies behind one is not run again
                     saver.save_if_due(training, now)
                 stops = asks_to_stop(report, now)
                 if waiting.number or stops:

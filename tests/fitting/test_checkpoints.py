@@ -113,6 +113,15 @@ def test_a_checkpoint_of_another_training_is_named(tmp_path, other):
         fitted(checkpoint=tmp_path, resume=True, **options)
 
 
+def test_a_checkpoint_of_another_epoch_is_named(tmp_path):
+    """An epoch of one's own has an optimizer of its own, which fit does not see otherwise."""
+    epochs = {rate: jaxgd.minibatch(loss, optax.sgd(rate, momentum=0.9), 4) for rate in (0.1, 0.2)}
+    fitted(checkpoint=tmp_path, progress=until(1, 0), epoch=epochs[0.1])
+    with pytest.raises(ValueError, match=r"in .* epoch was"):
+        fitted(checkpoint=tmp_path, resume=True, epoch=epochs[0.2])
+    fitted(checkpoint=tmp_path, resume=True, epoch=epochs[0.1])
+
+
 @pytest.mark.optax_promotion
 def test_a_checkpoint_of_another_optimizer_or_model_is_named(tmp_path):
     fitted(checkpoint=tmp_path, progress=until(1, 0))

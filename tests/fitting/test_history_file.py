@@ -1,12 +1,14 @@
 """The history on disk: readable at any moment, and the same bytes whatever happened on the way."""
 
 import json
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import pytest
 
 import jaxgd
 from jaxgd import batches
+from jaxgd.fitting import history_file
 from tests.laws.problem import KEY, MOMENTUM, data, loss
 
 PARAMS = jaxgd.Linear(jnp.full(5, 0.1), jnp.asarray(0.1))
@@ -62,3 +64,23 @@ def test_it_is_a_callback_of_its_own_too(tmp_path):
     write = jaxgd.jsonl(tmp_path / "nan.jsonl")
     write(jaxgd.Progressed(1, 3, float("nan"), None, 0, None))
     assert json.loads((tmp_path / "nan.jsonl").read_text())["loss"] is None
+
+
+def test_a_line_that_could_not_be_written_is_made_again(tmp_path, monkeypatch):
+    """No checkpoint lies behind it, so a run that goes on comes by there once more."""
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    fitted(checkpoint=whole)
+    lines = []
+
+    def full(line):
+        lines.append(line)
+        if len(lines) == 4:
+            raise OSError(28, "No space left on device")
+        return json.dumps(line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(history_file, "json", SimpleNamespace(dumps=full, loads=json.loads))
+        with pytest.raises(OSError, match="No space left"):
+            fitted(checkpoint=torn)
+    fitted(checkpoint=torn, resume=True)
+    assert (torn / "history.jsonl").read_bytes() == (whole / "history.jsonl").read_bytes()
