@@ -1,5 +1,8 @@
 """The proof by induction: honest networks are never accused, and every canary parts."""
 
+import tracemalloc
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -218,3 +221,116 @@ def test_free_recordings_that_an_optimizer_amplified_are_told_as_the_same():
     assert str(found).startswith("The same to rounding, amplified by the optimizer")
     faster = diagnose(null_run(np.float32, 1, lr=0.0501), null_run(np.float32, 2), recipe)
     assert (faster.update, faster.stage) == (1, "parameters")
+
+
+def test_a_step_that_leaves_out_what_the_reference_records_is_refused():
+    bare = {"outputs": None, "loss": None}
+    omits = "must record what the expected updates record; it gives none of: "
+    for side in ("step", "reference"):
+        whole = small()[side]
+        with pytest.raises(ValueError, match=rf"{side} {omits}forward .Update.outputs., loss"):
+            prove(**small(**{side: lambda *args, run=whole: run(*args)._replace(**bare)}))
+    means = [u._replace(updated_buffers={"mean": np.ones(2)}) for u in small()["expected"]]
+    with pytest.raises(ValueError, match=rf"step {omits}buffers .Update.updated_buffers."):
+        prove(**small(expected=means))
+
+
+def test_buffers_that_nobody_records_are_named():
+    kept = [u._replace(buffers={"mean": np.ones(2)}) for u in small()["expected"]]
+    sides = {name: small()[name] for name in ("step", "reference")}
+    sides = {
+        name: lambda params, batch, _, run=run: run(params, batch) for name, run in sides.items()
+    }
+    found = prove(**small(expected=kept, **sides))
+    assert found.not_recorded == ("buffers",)
+
+
+def products(params, batch, *, length, order=1, factor=1.0, layers=True):
+    """Two products over a sequence whose first axis is time, and their mean; `order` of adding."""
+    data = np.random.default_rng(0).normal(size=(9, 16, length, 8)).astype(np.float32)
+    x = data[batch[0] // 16][np.asarray(batch) % 16].swapaxes(0, 1)
+    a, b = np.asarray(params["a"]), np.asarray(params["b"])
+    u = (x[..., ::order] @ a[::order]) * np.float32(factor)
+    y = u[..., ::order] @ b[::order]
+    mean = y.mean(axis=0)
+    back = np.broadcast_to(2 * mean / (mean.size * length), y.shape).astype(np.float32)
+    into = (back @ b.T) * np.float32(factor)
+    gradient = {"a": np.einsum("tbi,tbj->ij", x, into), "b": np.einsum("tbi,tbj->ij", u, back)}
+    updated = {name: params[name] - np.float32(0.01) * g for name, g in gradient.items()}
+    told = {"a": {"output": u, "inputs": (x,)}, "b": {"output": y, "inputs": (u,)}, "mean": mean}
+    loss = np.asarray((mean**2).mean(), np.float32)
+    return Update(
+        params, gradient, updated, batch, mean, loss, activations=told if layers else None
+    )
+
+
+def of_products(length, step, updates=9, **options):
+    """The proof of those, against a reference that is given by its options."""
+    rng, recording = np.random.default_rng(1), []
+    params = {"a": rng.normal(size=(8, 6)), "b": rng.normal(size=(6, 3))}
+    params = start = {name: p.astype(np.float32) for name, p in params.items()}
+    for at in range(updates):
+        recording.append(products(params, np.arange(16) + 16 * at, length=length))
+        params = recording[-1].updated
+    reference = partial(products, length=length, **options)
+    return prove(step, recording, reference, Recipe("sgd", lr=0.01), start=start)
+
+
+@pytest.mark.parametrize("length", [15, 16])
+def test_the_rows_are_found_where_a_sequence_is_as_long_as_the_batch(length):
+    found = of_products(length, partial(products, length=length, factor=1.001))
+    assert (found.stage, found.layer.layer) == ("forward", "a")
+    assert found.layer.bound < 1e-4
+    assert found.cause == "in 'a', the output is 1.001 times as large"
+
+
+def test_layers_that_the_reference_does_not_record_are_not_examined():
+    found = of_products(15, partial(products, length=15, order=-1), layers=False)
+    assert found.verdict == "equivalent", str(found)
+
+
+def test_the_layers_of_updates_that_agree_are_let_go():
+    """Each pass gives 1 MB of layers; a proof of 9 takes what one of 2 takes, and little more."""
+
+    def step(params, batch):
+        wide = {"wide": {"output": np.ones(125_000)}}
+        return products(params, batch, length=2, layers=False)._replace(activations=wide)
+
+    peaks = []
+    for updates in (2, 9):
+        tracemalloc.start()
+        assert of_products(2, step, updates).verdict == "equivalent"
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2e6
+
+
+def of_buffers(variance, sign=1.0, updates=6):
+    """Adam's family aside: a parameter whose gradients are 1e-6 of the other's, and a variance."""
+    rng, recording = np.random.default_rng(0), []
+    params = {name: rng.normal(size=40).astype(np.float32) for name in "ab"}
+    for t in range(updates):
+        gradient = {name: rng.normal(size=40).astype(np.float32) for name in "ab"}
+        gradient["b"] *= np.float32(sign * 1e-6)
+        updated = {n: p - np.float32(1e-3) * np.sign(gradient[n]) for n, p in params.items()}
+        before, after = ({"running_var": np.full(4, 1 + variance * (t + i))} for i in (0, 1))
+        recording.append(
+            Update(params, gradient, updated, buffers=before, updated_buffers=after, loss=1.0)
+        )
+        params = updated
+    return recording
+
+
+def test_recordings_buffers_are_compared():
+    found = diagnose(of_buffers(5.0), of_buffers(1.0))
+    assert (found.update, found.stage) == (1, "buffers")
+    assert diagnose(of_buffers(1.0), of_buffers(1.0)).update is None
+
+
+def test_a_small_gradient_is_judged_unless_both_sides_are_independent():
+    found = diagnose(of_buffers(1.0, sign=-1.0), of_buffers(1.0))
+    assert (found.update, found.stage) == (1, "gradient")
+    recipe = Recipe("adam", lr=0.05, eps=1e-12)
+    rounding = diagnose(null_run(np.float32, 1), null_run(np.float32, 2), recipe)
+    assert rounding.not_judged == ("b",)
+    assert str(rounding).endswith("as no more than rounding may show there: 'b'.")
