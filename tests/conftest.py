@@ -1,5 +1,6 @@
 """Settings every test runs under: strict dtypes and ranks, eight CPU devices, one torch thread."""
 
+import signal
 from importlib.util import find_spec
 
 import jax
@@ -13,6 +14,10 @@ settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
 pytest_plugins = ["pytester"]
+
+# A shell that starts the suite in the background has it ignore ctrl-C, and all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
