@@ -11,8 +11,9 @@ def largest_difference(
     are the same."""
     if actual.shape != expected.shape:
         return float("inf")
+    left, right = (side.astype(np.float64, copy=False) for side in (actual, expected))
     with np.errstate(invalid="ignore", over="ignore"):
-        left, right = actual.astype(np.float64), expected.astype(np.float64)
-        difference = np.abs(left - right)
-    difference = np.where((left == right) | (np.isnan(left) & np.isnan(right)), 0.0, difference)
-    return float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max(initial=0.0))
+        difference = np.asarray(np.abs(left - right))
+    difference[(left == right) | (np.isnan(left) & np.isnan(right))] = 0.0
+    difference[np.isnan(difference)] = np.inf
+    return float(difference.max(initial=0.0))

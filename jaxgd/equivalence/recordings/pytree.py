@@ -74,10 +74,10 @@ def _fields_with_leaves(tree: Any) -> list[str]:
 
 def with_leaves(tree: Any, function: Callable[[str, Any], Any], path: str = "") -> Any:
     """The same containers, each leaf replaced by `function(path, leaf)`."""
-
-    def below(key: object, child: Any) -> Any:
-        return with_leaves(child, function, f"{path}.{key}" if path else str(key))
-
+    # A lambda, not a def: under pytest jaxtyping compiles its checks anew for each nested def.
+    below = lambda key, child: with_leaves(  # noqa: E731
+        child, function, f"{path}.{key}" if path else str(key)
+    )
     if is_leaf(tree):
         return function(path, tree)
     if isinstance(tree, Mapping):

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 
@@ -43,18 +44,24 @@ def capture(module: Any, *, names: Mapping[str, str] | None = None) -> Iterator[
 
 def _hooked(module: Any, name: str, layers: OrderedDict) -> list[Any]:
     given: list[Any] = []  # copied before the module runs, which may change them in place
+    after = partial(_ended, given, name, layers)
+    return [
+        module.register_forward_pre_hook(partial(_begun, given)),
+        module.register_forward_hook(after),
+    ]
 
-    def before(_: Any, inputs: Any) -> None:
-        given.append(_copied(inputs))
 
-    def after(_: Any, inputs: Any, output: Any) -> None:  # noqa: ARG001
-        unique, again = name, 2
-        while unique in layers:
-            unique, again = f"{name}#{again}", again + 1
-        layers[unique] = {"output": _copied(output), "inputs": given.pop()}
-        _differentiated(output, layers[unique])
+def _begun(given: list[Any], _: Any, inputs: Any) -> None:
+    given.append(_copied(inputs))
 
-    return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+
+def _ended(given: list[Any], name: str, layers: OrderedDict, *called: Any) -> None:
+    """The hook of a module, called with it, its inputs and its output."""
+    unique, again, output = name, 2, called[-1]
+    while unique in layers:
+        unique, again = f"{name}#{again}", again + 1
+    layers[unique] = {"output": _copied(output), "inputs": given.pop()}
+    _differentiated(output, layers[unique])
 
 
 def _differentiated(output: Any, layer: dict[str, Any]) -> None:
@@ -62,13 +69,12 @@ def _differentiated(output: Any, layer: dict[str, Any]) -> None:
     first = next(_tensors(output), None)
     if first is None or not first.requires_grad:
         return
+    first.register_hook(partial(_write, layer, isinstance(output, list | tuple)))
 
-    def write(gradient: Any) -> None:
-        gradient = gradient.detach().clone()
-        nested = isinstance(output, list | tuple)
-        layer["gradient"] = (gradient,) if nested else gradient
 
-    first.register_hook(write)
+def _write(layer: dict[str, Any], nested: bool, gradient: Any) -> None:  # noqa: FBT001
+    gradient = gradient.detach().clone()
+    layer["gradient"] = (gradient,) if nested else gradient
 
 
 def _tensors(tree: Any) -> Iterator[Any]:
