@@ -82,6 +82,17 @@ class TestOnDisk:
         tracemalloc.stop()
         assert peak < 5 * 0.8e6
 
+    def test_infinities_of_a_mask_are_the_same(self):
+        """The layer behind the mask parts, not the mask."""
+
+        def run(out):
+            layers = {"mask": np.array([[0.0, -np.inf], [0.0, 0.0]]), "out": np.full(3, out)}
+            leaf = {"w": np.ones(2)}
+            return Update(leaf, leaf, leaf, activations=layers)
+
+        assert parting_layer(run(1.0), run(1.0)) is None
+        assert parting_layer(run(1.1), run(1.0)).layer == "out"
+
 
 class TestProof:
     def test_a_fault_is_told_with_its_layer_its_deviation_and_the_bound(self):

@@ -1,5 +1,6 @@
 """Recordings on disk: written, read back, compared in pieces, and told by `jaxgd diff`."""
 
+import json
 import subprocess
 import sys
 import tracemalloc
@@ -153,3 +154,16 @@ def test_a_comparison_takes_memory_for_a_block_not_for_the_run(tmp_path):
     tracemalloc.stop()
     assert (found.diagnosis.update, found.diagnosis.stage) == (1, "parameters")
     assert peak < 25e6  # a block of 4096 numbers is 1.6 MB in float64, of which some are held
+
+
+@pytest.mark.parametrize(
+    ("changed", "refusal"),
+    [({"version": 1}, "of version 2; got .* of version 1"), ({}, "its SHA-256 is missing or")],
+)
+def test_a_manifest_without_a_digest_is_refused(tmp_path, changed, refusal):
+    manifest = record(tmp_path / "run", torch_training("tanh", 0)[:1]).folder / "manifest.json"
+    told = json.loads(manifest.read_text()) | changed
+    del told["sha256"]
+    manifest.write_text(json.dumps(told))
+    with pytest.raises(ValueError, match=refusal):
+        DiskRecording(tmp_path / "run")

@@ -72,7 +72,7 @@ def _differentiated(output: Any, layer: dict[str, Any]) -> None:
     first.register_hook(partial(_write, layer, isinstance(output, list | tuple)))
 
 
-def _write(layer: dict[str, Any], nested: bool, gradient: Any) -> None:  # noqa: FBT001
+def _write(layer: dict[str, Any], nested: bool, gradient: Any) -> None:
     gradient = gradient.detach().clone()
     layer["gradient"] = (gradient,) if nested else gradient
 
