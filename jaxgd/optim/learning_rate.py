@@ -68,9 +68,9 @@ def _decay(param: Array, kept: Scalar) -> Array:
     """The change round(p · kept) - p, exact where kept is in [1/2, 2].
 
     XLA contracts `p * c - q` on the CPU to a fused multiply-add, which never rounds the product:
-    in float32 a decay of 1e-8 a step would then be felt where torch's is lost. Clipping to the
-    finite range stands between the two operations and cannot be optimized away; an optimization
-    barrier can.
+    in float32 a decay of 1e-8 a step would then be felt where torch's is lost. A maximum with the
+    least finite number stands between the two operations and cannot be optimized away; an
+    optimization barrier can.
     """
-    limit = float(jnp.finfo(param.dtype).max)
-    return jnp.clip(param * jnp.asarray(kept, param.dtype), -limit, limit) - param
+    least = float(jnp.finfo(param.dtype).min)
+    return jnp.maximum(param * jnp.asarray(kept, param.dtype), least) - param

@@ -69,12 +69,14 @@ def scale_by_rprop(
         del scalars
         prev, size = moments
         agreement = g * prev
-        factor = jnp.where(
-            agreement > 0,
-            jnp.asarray(grow, size.dtype),
-            jnp.where(agreement < 0, jnp.asarray(shrink, size.dtype), jnp.ones((), size.dtype)),
+        # A choice of clipped sizes, and no clipped choice: XLA would repeat that in the step's
+        # kernel, which would read the old size beside the one that overwrites it.
+        factor = jnp.where(agreement > 0, *(jnp.asarray(eta, size.dtype) for eta in (grow, shrink)))
+        size = jnp.where(
+            (agreement > 0) | (agreement < 0),
+            jnp.clip(size * factor, *step_sizes),
+            jnp.clip(size, *step_sizes),
         )
-        size = jnp.clip(size * factor, *step_sizes)
         g = jnp.where(agreement < 0, jnp.zeros_like(g), g)
         sign = jnp.where(jnp.isnan(g), jnp.zeros_like(g), jnp.sign(g))
         return sign * size, (g, size)
