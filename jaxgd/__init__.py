@@ -3,18 +3,8 @@
 from jaxgd import equivalence, figures, interop, optim, storage, tabular
 from jaxgd.batches import plan
 from jaxgd.blocked import blocked_sgd
-from jaxgd.descent import (
-    State,
-    descend,
-    gd,
-    init_state,
-    minibatch,
-    sgd,
-    step,
-    strong,
-    train,
-    visit,
-)
+from jaxgd.descent import State, descend, init_state, step, strong, train, visit
+from jaxgd.epochs import gd, minibatch, sgd
 from jaxgd.fitting import (
     Diverged,
     Fit,

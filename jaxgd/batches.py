@@ -1,5 +1,6 @@
 """Rows visited in an order, a batch at a time, and an epoch cut into segments."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,19 @@ def scan_batches(
         carry, out = update(carry, gather(data, short))
         parts.append(jax.tree.map(lambda a: jnp.asarray(a)[None], out))
     return carry, parts
+
+
+def scan_rows(
+    update: Fold, carry: Any, data: PyTree, rows: Int[Array, "m"] | None
+) -> tuple[Any, PyTree]:
+    """Fold `update(carry, example) -> (carry, out)` over single rows, one after another.
+
+    As `scan_batches` of one row each, but an example has no axis of rows. Outs are stacked, [m, …].
+    """
+    if rows is None:
+        return jax.lax.scan(update, carry, data)
+    carry, parts = _scan_gathered(update, carry, data, rows)
+    return carry, jax.tree.map(lambda *outs: jnp.concatenate(outs), *parts)
 
 
 def plan(data: PyTree, batch_size: int, length: int | None = None) -> tuple[slice, ...]:
@@ -87,17 +101,17 @@ def _scan_lying(
 
 
 def _scan_gathered(
-    update: Fold, carry: Any, data: PyTree, rows: Int[Array, "batches b"]
+    update: Fold, carry: Any, data: PyTree, rows: Int[Array, "batches *b"]
 ) -> tuple[Any, list[PyTree]]:
     """The rows of several small batches are gathered at once, which costs half as much."""
-    batches, b = rows.shape
+    batches, b = rows.shape[0], math.prod(rows.shape[1:])
     ahead = even_size(batches, GATHER_BYTES // max(1, b * row_bytes(data)))
     grouped = batches - batches % ahead
 
-    def group(carry: Any, rows: Int[Array, "ahead b"]) -> tuple[Any, PyTree]:
+    def group(carry: Any, rows: Int[Array, "ahead *b"]) -> tuple[Any, PyTree]:
         return jax.lax.scan(update, carry, gather(data, rows))
 
-    carry, out = jax.lax.scan(group, carry, rows[:grouped].reshape(-1, ahead, b))
+    carry, out = jax.lax.scan(group, carry, rows[:grouped].reshape(-1, ahead, *rows.shape[1:]))
     parts = [jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), out)]
     if grouped < batches:
         carry, out = group(carry, rows[grouped:])

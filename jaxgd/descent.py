@@ -9,17 +9,16 @@ A state is any pytree, and so is an out; an update is any function of this form.
 """
 
 from collections.abc import Callable
-from functools import partial
 from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, ArrayLike, Int, PyTree
+from jaxtyping import ArrayLike, Int, PyTree
 
 from jaxgd.batches import scan_batches
-from jaxgd.chunks import in_cache, in_chunks
+from jaxgd.chunks import in_chunks
 from jaxgd.inputs import (
     Optimizer,
     check_batch_size,
@@ -140,35 +139,6 @@ def visit(update: Update, batch_size: int) -> Epoch:
         return state, jax.tree.map(lambda *outs: jnp.concatenate(outs), *parts)
 
     return epoch
-
-
-def gd(loss: Loss, optimizer: Optimizer, *, chunk: int | None = None) -> Epoch:
-    """An epoch of full-batch descent: `epoch(state, data, order=None) -> (state, losses[1])`.
-
-    One `step` on all n rows, read where they lie: rows are never gathered or permuted, and `order`
-    is ignored. `chunk` rows are worked on at a time, by default as many as a CPU's cache holds.
-    """
-    objective = mean(loss)
-    of_rows = in_cache if chunk is None else partial(in_chunks, chunk=check_count("chunk", chunk))
-    gradient = of_rows(jax.value_and_grad(objective))
-    update = descend(of_rows(objective), optimizer, value_and_grad=gradient)
-
-    def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Array]:
-        del order
-        state, value = update(strong(state), data)
-        return state, value[None]
-
-    return epoch
-
-
-def sgd(loss: Loss, optimizer: Optimizer) -> Epoch:
-    """An epoch of stochastic gradient descent, n updates of a row each: `minibatch` with b = 1."""
-    return minibatch(loss, optimizer, 1)
-
-
-def minibatch(loss: Loss, optimizer: Optimizer, batch_size: int) -> Epoch:
-    """An epoch of mini-batch descent: `visit(step(loss, optimizer), batch_size)`."""
-    return visit(step(loss, optimizer), batch_size)
 
 
 def train(

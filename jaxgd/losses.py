@@ -1,6 +1,7 @@
 """Losses of one example. `vmap` makes the batch, the mean makes the objective."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -12,11 +13,22 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
 Label = Real[ArrayLike, ""] | Bool[ArrayLike, ""]
 
 
+@dataclass(frozen=True)
+class Supervised:
+    """The loss of an example, in the parts it is made of: see `supervised`."""
+
+    predict: Callable[[Any, Any], Array]
+    loss: Callable[[Array, Any], Array]
+
+    def __call__(self, params: Any, example: Any) -> Array:
+        return self.loss(self.predict(params, example[0]), example[1])
+
+
 def supervised(
     predict: Callable[[Any, Any], Array], loss: Callable[[Array, Any], Array]
-) -> Callable[[Any, Any], Array]:
+) -> Supervised:
     """The loss of an example (x, y): `loss(predict(params, x), y)`."""
-    return lambda params, example: loss(predict(params, example[0]), example[1])
+    return Supervised(predict, loss)
 
 
 @jax.custom_jvp

@@ -31,13 +31,13 @@ def mean(loss: Loss) -> Objective:
                 f"{jnp.shape(losses)[1:]}. Reduce it, or pass descend an objective of the batch."
             )
         value = jnp.mean(losses)
-        axes = _devices(value) - _devices(*jax.tree.leaves(params))
+        axes = devices(value) - devices(*jax.tree.leaves(params))
         return jax.lax.pmean(value, tuple(sorted(axes))) if axes else value
 
     return objective
 
 
-def _devices(*arrays: Array) -> frozenset:
+def devices(*arrays: Array) -> frozenset:
     """The axes of `shard_map` along which some of the arrays differ from device to device."""
     types = [jax.typeof(array) for array in arrays]
     # jax 0.9 has the field vma for what jax 0.10 calls mat.varying.
