@@ -5,6 +5,8 @@ z = xᵀw + b,   G = d link_loss(z, y) / dz,   ∇w = x Gᵀ,   ∇b = G
 
 import math
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 from typing import Any
 
 import jax
@@ -74,7 +76,9 @@ def dot_in_lanes(x: Float[Array, "d"], w: Float[Array, "d *k"]) -> Float[Array, 
     else:
         lanes = 2 ** max(0, (LANES // outputs).bit_length() - 1)
         part = LANE_TERMS * lanes
-        sums = sum(_sum_in_lanes(products[i : i + part], lanes) for i in range(0, d, part))
+        sums = reduce(
+            add, (_sum_in_lanes(products[i : i + part], lanes) for i in range(0, d, part))
+        )
     while len(sums) > 1:
         sums = sums[: len(sums) // 2] + sums[len(sums) // 2 :]
     return sums[0].astype(x.dtype)

@@ -21,6 +21,7 @@ class Supervised:
     loss: Callable[[Array, Any], Array]
 
     def __call__(self, params: Any, example: Any) -> Array:
+        """The loss of the example (x, y)."""
         return self.loss(self.predict(params, example[0]), example[1])
 
 
