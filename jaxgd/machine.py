@@ -26,9 +26,9 @@ SEGMENT_BYTES = 2**24
 ACCELERATOR_BLOCK = 64
 
 # A sum waits for each addition before the next: sums side by side do not. So many for rows of up to
-# NARROW features, which zeros fill up, and for wider ones. Of more than 32 terms XLA would
-# cut each in two, through memory. XLA's CPU compiler before 0.12 makes one kernel of a small loop only:
-# fewer sums are faster there, and wide rows and those of several outputs gain nothing.
+# NARROW features, which zeros fill up, and for wider ones; a sum of over 32 terms XLA would cut in
+# two, through memory. XLA's CPU compiler before 0.12 makes one kernel of small loops only: fewer
+# sums are faster there, and wide rows and those of several outputs gain nothing.
 NARROW, NARROW_LANES, LANE_TERMS = 48, 8, 32
 ANY_LOOP_IS_A_KERNEL = JAX >= (0, 12)
 LANES = 32 if ANY_LOOP_IS_A_KERNEL else 16
