@@ -62,13 +62,26 @@ def fast_in_lanes(d: int, outputs: int) -> bool:
     return ANY_LOOP_IS_A_KERNEL or (outputs == 1 and d <= WIDEST_SMALL_LOOP)
 
 
+@jax.custom_jvp
 def dot_in_lanes(x: Float[Array, "d"], w: Float[Array, "d *k"]) -> Float[Array, "*k"]:
     """xᵀw as sums side by side, none of which waits for the others, added up in pairs.
 
     In one expression with what is made of it, XLA's CPU compiler makes vector instructions of the
     lanes and one kernel of the loop around them; a `dot` there is a call, or a sum term by term.
-    Half precision is multiplied and added up in float32.
+    Half precision is multiplied and added up in float32. Many runs at once, under `vmap`, are a
+    product of matrices, and their derivatives are products too.
     """
+    return _of_one_run(x, w)
+
+
+@dot_in_lanes.defjvp
+def _derivative(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (x, w), (dx, dw) = primals, tangents
+    return dot_in_lanes(x, w), jnp.dot(dx, w) + jnp.dot(x, dw)
+
+
+@jax.custom_batching.custom_vmap
+def _of_one_run(x: Array, w: Array) -> Array:
     products = wide(x).reshape(-1, *[1] * (w.ndim - 1)) * wide(w)
     d, outputs = len(products), math.prod(w.shape[1:])
     if d <= NARROW and outputs == 1:
@@ -82,6 +95,17 @@ def dot_in_lanes(x: Float[Array, "d"], w: Float[Array, "d *k"]) -> Float[Array, 
     while len(sums) > 1:
         sums = sums[: len(sums) // 2] + sums[len(sums) // 2 :]
     return sums[0].astype(x.dtype)
+
+
+@_of_one_run.def_vmap
+def _of_many_runs(runs: int, batched: list[bool], x: Array, w: Array) -> tuple[Array, bool]:
+    del runs
+    axes = tuple(0 if each else None for each in batched)
+    return jax.vmap(_dot, axes)(x, w), True
+
+
+def _dot(x: Array, w: Array) -> Array:
+    return jnp.dot(x, w, preferred_element_type=wide(x).dtype).astype(x.dtype)
 
 
 def _sum_in_lanes(products: Float[Array, "d *k"], lanes: int) -> Float[Array, "lanes *k"]:
