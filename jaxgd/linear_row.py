@@ -68,8 +68,8 @@ def dot_in_lanes(x: Float[Array, "d"], w: Float[Array, "d *k"]) -> Float[Array, 
 
     In one expression with what is made of it, XLA's CPU compiler makes vector instructions of the
     lanes and one kernel of the loop around them; a `dot` there is a call, or a sum term by term.
-    Half precision is multiplied and added up in float32. Many runs at once, under `vmap`, are a
-    product of matrices, and their derivatives are products too.
+    Half precision is multiplied and added up in float32. It is a plain product on accelerators, of
+    many runs at once under `vmap`, and in derivatives.
     """
     return _of_one_run(x, w)
 
@@ -82,6 +82,10 @@ def _derivative(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> 
 
 @jax.custom_batching.custom_vmap
 def _of_one_run(x: Array, w: Array) -> Array:
+    return jax.lax.platform_dependent(x, w, cpu=_in_lanes, default=_dot)
+
+
+def _in_lanes(x: Array, w: Array) -> Array:
     products = wide(x).reshape(-1, *[1] * (w.ndim - 1)) * wide(w)
     d, outputs = len(products), math.prod(w.shape[1:])
     if d <= NARROW and outputs == 1:
