@@ -7,7 +7,7 @@ it read anything, and how long it took, by the clock and of the processor.
 
 A hundred million parameters times two hundred updates are 320 GB for both sides in float32. The
 last row (number 4, made only if asked for) holds them as holes: of the parameters and gradients
-every 256th page has numbers, the others are zero. The Recorder writes and hashes every byte; after
+every 64th page has numbers, the others are zero. The Recorder writes and hashes every byte; after
 each update the zero pages are given back to the disk, which reads them as zeros from then on. So
 the comparison reads, hashes and judges 320 GB, of which few are numbers. What memory it takes
 depends on the shapes, not on the numbers: no code asks whether there is a zero.
@@ -34,14 +34,17 @@ class Row(NamedTuple):
     sparsity: int = 1
 
 
-ROWS = (Row(1_000_000, 20), Row(1_000_000, 200), Row(100_000_000, 2), Row(100_000_000, 200, 256))
+ROWS = (Row(1_000_000, 20), Row(1_000_000, 200), Row(100_000_000, 2), Row(100_000_000, 200, 64))
 LEAVES, RATE = 16, np.float32(0.5)
+LARGEST = 0.4  # of the numbers, in the first leaf
 PAGE = 1024  # numbers, of 4 bytes
 
 
 def tree(generator: np.random.Generator, row: Row) -> dict[str, np.ndarray]:
-    """Sixteen leaves of one size."""
-    leaves = {f"layer{i}": np.zeros(row.parameters // LEAVES, np.float32) for i in range(LEAVES)}
+    """Sixteen leaves, of one size but for the first, which is as large as an embedding."""
+    first = int(LARGEST * row.parameters)
+    sizes = [first, *[(row.parameters - first) // (LEAVES - 1)] * (LEAVES - 1)]
+    leaves = {f"layer{i}": np.zeros(size, np.float32) for i, size in enumerate(sizes)}
     for leaf in leaves.values():
         numbers = dense(leaf, row.sparsity)
         numbers[...] = generator.standard_normal(numbers.shape, dtype=np.float32)
