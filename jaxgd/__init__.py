@@ -27,6 +27,7 @@ from jaxgd.fitting import (
     jsonl,
 )
 from jaxgd.host_loop import walk
+from jaxgd.interop import export_run, load_run
 from jaxgd.keys import keyed, row_keys
 from jaxgd.losses import (
     binary_cross_entropy,
@@ -58,6 +59,7 @@ __all__ = [
     "cross_entropy",
     "descend",
     "equivalence",
+    "export_run",
     "figures",
     "fit",
     "gd",
@@ -68,6 +70,7 @@ __all__ = [
     "jsonl",
     "keyed",
     "linear",
+    "load_run",
     "logistic",
     "mean",
     "minibatch",
