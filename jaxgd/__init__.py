@@ -1,6 +1,6 @@
 """Gradient descent as pure functions in JAX, checked against PyTorch at every update."""
 
-from jaxgd import equivalence, figures, interop, optim, storage, tabular
+from jaxgd import equivalence, figures, interop, optim, storage, streaming, tabular
 from jaxgd.batches import plan
 from jaxgd.blocked import blocked_sgd
 from jaxgd.descent import (
@@ -39,7 +39,9 @@ from jaxgd.losses import (
 from jaxgd.models import Linear, init_linear, init_mlp, linear, logistic, mlp
 from jaxgd.objective import mean
 from jaxgd.order import shuffle, whole
+from jaxgd.precision import in_precision
 from jaxgd.stopping import Patience, Stopped, train_until
+from jaxgd.streaming import stream
 
 __all__ = [
     "Diverged",
@@ -63,6 +65,7 @@ __all__ = [
     "figures",
     "fit",
     "gd",
+    "in_precision",
     "init_linear",
     "init_mlp",
     "init_state",
@@ -83,6 +86,8 @@ __all__ = [
     "squared_error",
     "step",
     "storage",
+    "stream",
+    "streaming",
     "strong",
     "supervised",
     "tabular",

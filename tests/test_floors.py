@@ -13,12 +13,22 @@ ROOT = Path(__file__).parents[1]
 
 # From the ground up. A room may import rooms of lower floors only, never its own floor's.
 FLOORS = [
-    {"inputs", "keys", "losses", "machine", "optim", "permutation", "storage", "figures"},
+    {
+        "inputs",
+        "keys",
+        "losses",
+        "machine",
+        "optim",
+        "permutation",
+        "precision",
+        "storage",
+        "figures",
+    },
     {"batches", "order", "equivalence"},
     {"chunks", "models"},
     {"objective"},
     {"descent", "tabular"},
-    {"blocked", "host_loop", "interop", "stopping"},
+    {"blocked", "host_loop", "interop", "stopping", "streaming"},
     {"fitting"},
     {"reliability"},
     {"cli"},
