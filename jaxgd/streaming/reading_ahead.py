@@ -6,10 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
-import numpy as np
 from jaxtyping import PyTree
 
 from jaxgd.inputs import check_count
+from jaxgd.streaming.source import copied
 
 
 class Ahead:
@@ -67,4 +67,4 @@ def ahead(batches: Iterable[PyTree], depth: int = 2) -> Iterator[PyTree]:
 
 
 def _placed(leaf: Any) -> Any:
-    return jax.device_put(leaf if isinstance(leaf, jax.Array) else np.array(leaf))
+    return jax.device_put(leaf if isinstance(leaf, jax.Array) else copied(leaf))

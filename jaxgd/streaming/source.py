@@ -62,7 +62,7 @@ class Source:
         return self._as_read(np.unique(runs))
 
     def _as_read(self, numbers: np.ndarray) -> PyTree:
-        tree = jax.tree.map(np.asarray if self.fresh else _copied, self.read(numbers))
+        tree = jax.tree.map(np.asarray if self.fresh else copied, self.read(numbers))
         if (found := count_examples(tree)) != len(numbers):
             raise ValueError(
                 f"read must return as many rows as it is asked for; got {found} for {len(numbers)}."
@@ -78,7 +78,8 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return room[start : start + size].view(dtype).reshape(shape)
 
 
-def _copied(leaf: Any) -> np.ndarray:
+def copied(leaf: Any) -> np.ndarray:
+    """The leaf as an array that nobody else changes."""
     array = np.asarray(leaf)
     if array.dtype.hasobject or array.dtype.kind not in "biufV":
         return array  # refused later, in its own words
