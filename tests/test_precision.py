@@ -102,6 +102,4 @@ def test_bad_settings_are_refused():
     epoch = jaxgd.blocked_sgd(jaxgd.binary_cross_entropy_with_logits, 0.1)
     loss = jaxgd.supervised(jaxgd.linear, jaxgd.binary_cross_entropy_with_logits)
     with pytest.raises(ValueError, match="takes its params as they are; got precision"):
-        jaxgd.fit(
-            loss, jaxgd.init_linear(5), data(), **options, epoch=epoch, precision="bfloat16"
-        )
+        jaxgd.fit(loss, jaxgd.init_linear(5), data(), **options, epoch=epoch, precision="bfloat16")

@@ -82,6 +82,8 @@ def check_data(name: str, data: PyTree) -> PyTree:
     Raises TypeError for strings, objects and complex numbers, ValueError for what
     `count_examples` refuses and for NaN or inf, naming leaf and first row.
     """
+    if isinstance(data, Source):
+        raise ValueError(f"{name} must be in memory; got a Source. Read its rows: source.rows(…).")
     count_examples(data)
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: _check_leaf(name + jax.tree_util.keystr(path), leaf), data

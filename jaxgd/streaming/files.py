@@ -1,6 +1,9 @@
 """Sources on disk: NumPy's files, mapped; Parquet and Arrow, a block of rows at a time."""
 
 import importlib
+import mmap
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,25 +20,29 @@ from jaxgd.streaming.source import Source, aligned
 _BLOCK = 2**16
 
 
-def npy(paths: PyTree) -> Source:
+def npy(paths: PyTree, *, fits: bool | None = None) -> Source:
     """The rows of `.npy` files that are mapped into memory, in the structure of their paths.
 
     `npy(("x.npy", "y.npy"))` has the examples of `(np.load("x.npy"), np.load("y.npy"))`. Only rows
-    that are asked for are read, and what the system keeps of them it may let go at any time.
+    that are asked for are read, and what the system keeps of them it may let go at any time. Files
+    that memory cannot hold (`fits=False`, by default told from their size) are read otherwise: all
+    rows of a segment are asked of the disk at once, and none beside them.
 
     Raises ValueError for files that are no plain arrays, or not of one length; OSError for one
     that cannot be opened.
     """
-    arrays = jax.tree.map(_mapped, paths)
-
-    def taken(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        room = aligned((len(rows), *array.shape[1:]), array.dtype)
-        return np.take(array, rows, axis=0, out=room, mode="clip")  # others copy it twice
+    files = jax.tree.map(_mapped, paths)
+    if fits is None:
+        fits = sum(file.nbytes for file in jax.tree.leaves(files)) < _memory()
+    if not fits:
+        jax.tree.map(_read_by_row, files)
 
     def read(rows: np.ndarray) -> PyTree:
-        return jax.tree.map(lambda array: taken(array, rows), arrays)
+        if not fits:
+            jax.tree.map(lambda file: _ask(file, rows), files)
+        return jax.tree.map(lambda file: _taken(file, rows), files)
 
-    return Source(read, count_examples(arrays), fresh=True)
+    return Source(read, count_examples(files), fresh=True)
 
 
 def parquet(
@@ -98,14 +105,43 @@ def unpack(source: Source, directory: Path | str, *, block: int = _BLOCK) -> Sou
     return npy(jax.tree.unflatten(structure, paths))
 
 
-def _mapped(path: Path | str) -> np.ndarray:
+def _mapped(path: Path | str) -> np.memmap:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path} is no .npy file of a plain array: {error}.") from None
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, np.memmap):
         raise ValueError(f"{path} is an archive, which cannot be mapped. Save one array a file.")
-    return np.asarray(array)
+    return array
+
+
+def _taken(file: np.memmap, rows: np.ndarray) -> np.ndarray:
+    room = aligned((len(rows), *file.shape[1:]), file.dtype)
+    return np.take(np.asarray(file), rows, axis=0, out=room, mode="clip")  # others copy it twice
+
+
+def _memory() -> int:
+    """The bytes of memory that this machine has, where it tells."""
+    if not hasattr(os, "sysconf"):
+        return sys.maxsize
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _read_by_row(file: np.memmap) -> None:
+    """Nothing around a row is read with it: the system would read 128 kB each."""
+    if hasattr(mmap, "MADV_RANDOM"):
+        file._mmap.madvise(mmap.MADV_RANDOM)
+
+
+def _ask(file: np.memmap, rows: np.ndarray) -> None:
+    """Have the system begin to read these rows, all at once."""
+    if not (hasattr(mmap, "MADV_WILLNEED") and file.flags.c_contiguous):
+        return
+    size = file.nbytes // len(file)
+    starts = rows.astype(np.int64) * size + file.offset % mmap.ALLOCATIONGRANULARITY
+    pages = starts // mmap.PAGESIZE * mmap.PAGESIZE
+    for page, start in zip(pages.tolist(), starts.tolist(), strict=True):
+        file._mmap.madvise(mmap.MADV_WILLNEED, page, start + size - page)
 
 
 def _table(

@@ -54,6 +54,9 @@ def test_mapped_files_train_as_arrays_in_memory(tmp_path):
     source = npy({"x": tmp_path / "x.npy", "y": str(tmp_path / "y.npy")})
     rows = np.array([5, 202, 0, 5], np.int32)
     same(source.rows(rows), {"x": X[rows], "y": Y[rows]})
+    np.save(tmp_path / "c.npy", X)
+    large = npy({"x": tmp_path / "c.npy", "y": tmp_path / "y.npy"}, fits=False)
+    same(large.rows(rows), {"x": X[rows], "y": Y[rows]})
     pair = npy((tmp_path / "x.npy", tmp_path / "y.npy"))
     same(fitted(pair).state, fitted((X, Y)).state)
 

@@ -198,6 +198,8 @@ def test_divergence_names_rows_by_their_numbers():
 def test_what_cannot_be_streamed_is_refused():
     with pytest.raises(ValueError, match=r"need a batch_size; got batch_size=None. Full-batch"):
         fitted(Source(read, N), batch_size=None)
+    with pytest.raises(ValueError, match=r"validation must be in memory; got a Source. Read its"):
+        fitted(validation=Source(read, 9))
     with pytest.raises(ValueError, match="batch_size must be in"):
         unchecked(jaxgd.stream)(jaxgd.minibatch(loss, MOMENTUM, B), Source(read, 5), B)
     with pytest.raises(TypeError, match="a stream needs a key; got none"):
