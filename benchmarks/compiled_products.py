@@ -11,7 +11,12 @@ LIBRARY_PRODUCTS = ("__cublas", "__cudnn$conv")
 
 def flops(work: Work) -> int:
     """The multiplications and additions of all products, each times its loops' trips."""
-    return sum(times * _flops(product) for times, one in work.each() for product in _products(one))
+    return sum(times * flops_of(instruction) for times, instruction in work.each())
+
+
+def flops_of(instruction: Instruction) -> int:
+    """The multiplications and additions of one instruction's products."""
+    return sum(map(_flops, _products(instruction)))
 
 
 def rounded(text: str) -> list[str]:

@@ -90,7 +90,8 @@ class Program:
 class Work:
     """What is launched once, and the loops in it, run `trips` times.
 
-    Where the data decide the trips (`exact` is False) they are the most that the condition allows.
+    Where the data decide the trips (`exact` is False) they are the most that the condition allows,
+    and one where it names no bound.
     """
 
     trips: int
@@ -107,15 +108,16 @@ class Work:
             yield from loop.each(times)
 
     def ending_after(self, trips: int) -> "Work":
-        """The same, were every loop whose trips the data decide to end after so many."""
+        """The same, were every loop whose trips the data decide to end after so many at most."""
         loops = tuple(loop.ending_after(trips) for loop in self.loops)
-        return replace(self, trips=self.trips if self.exact else trips, loops=loops)
+        most = self.trips if self.exact else min(trips, self.trips)
+        return replace(self, trips=most, loops=loops)
 
-    def all_loops(self) -> Iterator["Work"]:
-        """Every loop, outermost first."""
+    def all_loops(self, times: int = 1) -> Iterator[tuple[int, "Work"]]:
+        """Every loop, outermost first, and its trips in all."""
         for loop in self.loops:
-            yield loop
-            yield from loop.all_loops()
+            yield times * loop.trips, loop
+            yield from loop.all_loops(times * loop.trips)
 
 
 class Counts(NamedTuple):
@@ -192,11 +194,11 @@ def is_sort(instruction: Instruction) -> bool:
 
 
 def result_bytes(instruction: Instruction) -> int:
-    """The bytes of what comes out: of a started collective only the half that it delivers."""
-    sizes = [array.bytes for array in instruction.results]
-    if instruction.opcode in ("all-gather-start", "collective-permute-start"):
-        return sum(sizes[len(sizes) // 2 :][: max(1, len(sizes) // 2)])
-    return sum(sizes)
+    """The bytes of what comes out: of what was started without its operands, which stand before."""
+    results, given = instruction.results, sum(len(one.results) for one in instruction.operands)
+    if instruction.opcode.endswith("-start") and len(results) > given:
+        results = results[given : 2 * given]
+    return sum(array.bytes for array in results)
 
 
 def parse(text: str) -> Program:

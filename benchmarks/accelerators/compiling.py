@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from benchmarks import compiled_bytes, compiled_products
-from benchmarks.accelerators.programs import MANY, ONE, PROGRAMS
+from benchmarks.accelerators.programs import programs_for
 from benchmarks.compiled_text import Counts, Work, counts, read
 from benchmarks.topologies import devices
 
@@ -17,6 +17,8 @@ from benchmarks.topologies import devices
 class Compiled(NamedTuple):
     """A program for a target; counts are those of a whole run on one of its devices."""
 
+    run: Any
+    arguments: tuple[Any, ...]
     updates: int
     params: int
     seconds: float
@@ -34,9 +36,9 @@ class Compiled(NamedTuple):
 
 @cache
 def compiled(program: str, target: str, precision: str | None = None) -> Compiled:
-    """The program compiled for the target, at JAX's default precision of products or another."""
-    mesh = Mesh(np.array(devices(target)), ("data",))
-    case = PROGRAMS[ONE if mesh.size == 1 else MANY][program](mesh)
+    """The program compiled for a target, or "cpu", at JAX's default precision or another."""
+    mesh = Mesh(np.array(_devices(target)), ("data",))
+    case = programs_for(mesh.size)[program](mesh)
     start = time.process_time()
     with jax.default_matmul_precision(precision):
         found = jax.jit(case.run).lower(*case.arguments).compile()
@@ -44,6 +46,8 @@ def compiled(program: str, target: str, precision: str | None = None) -> Compile
     text = found.as_text()
     work = read(text)
     return Compiled(
+        found,
+        case.arguments,
         case.updates,
         case.params,
         seconds,
@@ -54,3 +58,7 @@ def compiled(program: str, target: str, precision: str | None = None) -> Compile
         compiled_bytes.total(work),
         compiled_products.flops(work),
     )
+
+
+def _devices(target: str) -> tuple[Any, ...]:
+    return tuple(jax.devices("cpu")[:1]) if target == "cpu" else devices(target)

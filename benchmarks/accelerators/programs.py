@@ -1,6 +1,8 @@
 """The runs that are compiled for every target, as shapes: nothing is made and nothing is run."""
 
 from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +15,9 @@ N, D, CLASSES, HIDDEN, EPOCHS = 65_536, 128, 10, 256, 3
 SEGMENT = 16_384
 RATES = 64  # learning rates of a sweep
 
-ONE, MANY = "one chip", "several chips"
+ONE, MANY, EIGHT = "one chip", "several chips", "eight chips at most"
+TO_SCALE = "one chip's share of many rows"
+SHARES = 2**18, 2**19
 
 
 class Case(NamedTuple):
@@ -51,9 +55,9 @@ def network() -> Model:
     )
 
 
-def gd(mesh: Mesh) -> Case:
+def gd(mesh: Mesh, n: int = N) -> Case:
     model = network()
-    return _training(jaxgd.gd(model.loss, model.optimizer), model, mesh, 1)
+    return _training(jaxgd.gd(model.loss, model.optimizer), model, mesh, 1, n)
 
 
 def minibatch_256(mesh: Mesh) -> Case:
@@ -92,30 +96,63 @@ def sweep(mesh: Mesh) -> Case:
 
 
 def segment(mesh: Mesh) -> Case:
-    """A segment of an epoch of mini-batches, its rows gathered already: what `fit` compiles."""
+    """A segment of an epoch of mini-batches, its rows gathered already: what a stream hands on."""
     model = network()
     state, data, _ = _arguments(model, mesh, SEGMENT)
     epoch = jaxgd.minibatch(model.loss, model.optimizer, 256)
     return Case(epoch, (state, data), SEGMENT // 256, _numbers(state.params))
 
 
-# By where they make sense: on several chips the rows are spread over them.
+def by_all_devices(mesh: Mesh, **options: Any) -> Case:
+    """Mini-batches of 256, each worked out by all devices: rows whole on each, or owned by one."""
+    from jaxgd.scale import data_parallel
+
+    model = network()
+    epoch = data_parallel(model.loss, model.optimizer, 256, mesh, **options)
+    case = _training(epoch, model, mesh, N // 256)
+    if options.get("rows") == "owned":
+        return case
+    state, data, key = case.arguments
+    return case._replace(arguments=(state, _placed(data, state.params[0].w.sharding), key))
+
+
+# By where they make sense: on several chips the rows are spread over them, unless they say where.
 PROGRAMS: dict[str, dict[str, Callable[[Mesh], Case]]] = {
     ONE: {
         "GD": gd,
         "mini-batch 256": minibatch_256,
-        "segment of mini-batches": segment,
+        "streamed segment": segment,
         "mini-batch 32": minibatch_32,
         "sweep of 64 rates": sweep,
         "SGD": sgd,
         "blocked SGD": blocked,
     },
     MANY: {"GD": gd},
+    EIGHT: {},
+    TO_SCALE: {f"GD of {n} rows": partial(gd, n=n) for n in SHARES},
 }
 
+if find_spec("jaxgd.scale"):
+    PROGRAMS[MANY] |= {
+        "mini-batch 256, rows on all": by_all_devices,
+        "mini-batch 256, rows owned": partial(by_all_devices, rows="owned"),
+    }
+    PROGRAMS[EIGHT] |= {
+        "mini-batch 256, deterministic": partial(by_all_devices, deterministic=True)
+    }
 
-def _training(epoch: Callable[..., Any], model: Model, mesh: Mesh, updates: int) -> Case:
-    arguments = _arguments(model, mesh, N)
+
+def programs_for(chips: int) -> dict[str, Callable[[Mesh], Case]]:
+    """The programs for a target of so many chips."""
+    if chips == 1:
+        return PROGRAMS[ONE] | PROGRAMS[TO_SCALE]
+    return PROGRAMS[MANY] | (PROGRAMS[EIGHT] if chips <= 8 else {})
+
+
+def _training(
+    epoch: Callable[..., Any], model: Model, mesh: Mesh, updates: int, n: int = N
+) -> Case:
+    arguments = _arguments(model, mesh, n)
     return Case(
         jaxgd.train(epoch, EPOCHS), arguments, EPOCHS * updates, _numbers(arguments[0].params)
     )
