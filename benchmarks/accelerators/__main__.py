@@ -15,11 +15,9 @@ import jax
 from benchmarks.accelerators import this_cpu
 from benchmarks.accelerators.compiling import Compiled, compiled
 from benchmarks.accelerators.estimate import CHIPS, all_reduce_seconds, update_seconds
-from benchmarks.accelerators.programs import PROGRAMS, SHARES, TO_SCALE, programs_for
+from benchmarks.accelerators.programs import FLEET, PROGRAMS, ROWS, TO_SCALE, programs_for
 from benchmarks.compiled_products import rounded
 from benchmarks.topologies import TARGETS, chips
-
-ROWS, FLEET = 2**22, (1, 8, 64, 256, 1024, 4096)
 
 
 def main() -> None:
@@ -83,16 +81,19 @@ def _precision_rows(targets: Sequence[str]) -> Iterator[list[str]]:
 
 def _scaled_rows(targets: Sequence[str]) -> Iterator[list[str]]:
     for number in FLEET:
-        yield [f"{number:,}", *(f"{_scaled_seconds(t, number) * 1e6:,.0f}" for t in targets)]
+        yield [f"{number:,}", *(_scaled(target, number) for target in targets)]
 
 
-def _scaled_seconds(target: str, number: int) -> float:
-    """An update of GD on all rows, a share on each chip: a line through two compiled programs."""
-    few, many = SHARES
-    programs = [compiled(f"GD of {n} rows", target) for n in SHARES]
-    short, long = (update_seconds(program, CHIPS[target]) for program in programs)
-    here = short + (long - short) * (ROWS / number - few) / (many - few)
-    return here + all_reduce_seconds(CHIPS[target], number, 4 * (programs[0].params + 1))
+def _scaled(target: str, number: int) -> str:
+    """Microseconds of an update of GD on all rows, a share of which each chip holds."""
+    try:
+        share = compiled(f"GD of {ROWS // number} rows", target)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return "too large"
+    sent = all_reduce_seconds(CHIPS[target], number, 4 * (share.params + 1))
+    return _short((update_seconds(share, CHIPS[target]) + sent) * 1e6)
 
 
 def _chip_rows() -> Iterator[list[str]]:

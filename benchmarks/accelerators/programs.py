@@ -17,7 +17,7 @@ RATES = 64  # learning rates of a sweep
 
 ONE, MANY, EIGHT = "one chip", "several chips", "eight chips at most"
 TO_SCALE = "one chip's share of many rows"
-SHARES = 2**18, 2**19
+ROWS, FLEET = 2**22, (1, 8, 64, 256, 1024, 4096)  # spread over so many chips
 
 
 class Case(NamedTuple):
@@ -129,7 +129,7 @@ PROGRAMS: dict[str, dict[str, Callable[[Mesh], Case]]] = {
     },
     MANY: {"GD": gd},
     EIGHT: {},
-    TO_SCALE: {f"GD of {n} rows": partial(gd, n=n) for n in SHARES},
+    TO_SCALE: {f"GD of {ROWS // chips} rows": partial(gd, n=ROWS // chips) for chips in FLEET},
 }
 
 if find_spec("jaxgd.scale"):
