@@ -9,7 +9,7 @@ A loop's condition is not part of its work, and of a conditional every branch is
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import NamedTuple
 
@@ -30,7 +30,10 @@ WRITTEN = {"constant", "parameter"}
 WHOLE = {*LIBRARY, *("fusion", "call", "copy", "reduce", "reduce-window", "scatter", "sort")}
 # Custom calls that launch nothing, custom calls of a kernel that stands in the program, and what
 # marks a fusion that a library works out.
-MARKERS = {"AllocateBuffer", "AssumeGatherIndicesInBound", "GatherScatterIndicesBitpacked"}
+MARKERS = {
+    *("AllocateBuffer", "AssumeGatherIndicesInBound", "GatherScatterIndicesBitpacked"),
+    *("PrepareAsyncCallStart", "PrepareAsyncCallDone"),
+}
 OWN_KERNELS = {"tpu_custom_call", "__gpu$xla.gpu.triton"}
 HANDED_ON = ("__ynn_fusion", "__onednn", "__cudnn$fusion", "__cublas")
 
@@ -87,7 +90,8 @@ class Program:
 class Work:
     """What is launched once, and the loops in it, run `trips` times.
 
-    Where the data decide the trips (`exact` is False) they are the most that the condition allows.
+    Where the data decide the trips (`exact` is False) they are the most that the condition allows,
+    and one where it names no bound.
     """
 
     trips: int
@@ -103,11 +107,17 @@ class Work:
         for loop in self.loops:
             yield from loop.each(times)
 
-    def all_loops(self) -> Iterator["Work"]:
-        """Every loop, outermost first."""
+    def ending_after(self, trips: int) -> "Work":
+        """The same, were every loop whose trips the data decide to end after so many at most."""
+        loops = tuple(loop.ending_after(trips) for loop in self.loops)
+        most = self.trips if self.exact else min(trips, self.trips)
+        return replace(self, trips=most, loops=loops)
+
+    def all_loops(self, times: int = 1) -> Iterator[tuple[int, "Work"]]:
+        """Every loop, outermost first, and its trips in all."""
         for loop in self.loops:
-            yield loop
-            yield from loop.all_loops()
+            yield times * loop.trips, loop
+            yield from loop.all_loops(times * loop.trips)
 
 
 class Counts(NamedTuple):
@@ -157,9 +167,9 @@ def kind(instruction: Instruction) -> str:
     """A kernel, a library call, a collective by its name, a host transfer, a prefetch, a scalar
     (which a TPU works out beside its kernels) or nothing."""
     base = instruction.opcode.removesuffix("-start").removesuffix("-done")
-    if instruction.opcode in HOST or (
-        base == "copy" and any(a.on_host for a in instruction.results)
-    ):
+    copied = base == "copy" and any(array.on_host for array in instruction.results)
+    called = instruction.target == "HostExecute" or "callback" in instruction.target
+    if instruction.opcode in HOST or copied or called:
         return "host transfer"
     if instruction.opcode in NOTHING or instruction.opcode.endswith(("-done", "-update")):
         return "nothing"
@@ -178,16 +188,17 @@ def kind(instruction: Instruction) -> str:
 
 
 def is_sort(instruction: Instruction) -> bool:
-    """Whether it sorts, by XLA's own sort or a library's."""
-    return instruction.opcode == "sort" or "sort" in instruction.target.lower()
+    """Whether it sorts, by XLA's own sort, also within a fusion, or by a library's."""
+    named = instruction.opcode == "sort" or "sort" in instruction.target.lower()
+    return named or any(map(is_sort, instruction.body))
 
 
 def result_bytes(instruction: Instruction) -> int:
-    """The bytes of what comes out: of a started collective only the half that it delivers."""
-    sizes = [array.bytes for array in instruction.results]
-    if instruction.opcode in ("all-gather-start", "collective-permute-start"):
-        return sum(sizes[len(sizes) // 2 :][: max(1, len(sizes) // 2)])
-    return sum(sizes)
+    """The bytes of what comes out: of what was started without its operands, which stand before."""
+    results, given = instruction.results, sum(len(one.results) for one in instruction.operands)
+    if instruction.opcode.endswith("-start") and len(results) > given:
+        results = results[given : 2 * given]
+    return sum(array.bytes for array in results)
 
 
 def parse(text: str) -> Program:
@@ -225,6 +236,12 @@ def _instruction(
         tuple(above[name] for name in re.findall(r"[\w.\-]+", inside) if name in above),
         computations[_called(attributes, "calls")[0]] if opcode == "fusion" else (),
     )
+
+
+def numbers_after(name: str, attributes: str) -> list[int]:
+    """The numbers of an attribute such as `name={0,2}`."""
+    found = re.search(rf"\b{name}=\{{([\d,]*)\}}", attributes)
+    return [int(number) for number in found[1].split(",") if number] if found else []
 
 
 def _called(attributes: str, *roles: str) -> list[str]:

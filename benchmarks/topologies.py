@@ -57,7 +57,12 @@ NVIDIA = (*GPUS, "8xH100")
 TARGETS = (*TPUS, *NVIDIA)
 
 # Kept from asking the cloud's metadata server which TPU this is.
-ALONE = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0"}
+ALONE = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_WORKER_ID": "0",
+}
 
 
 def missing(target: str) -> str | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, PartitionSpec
 
-from benchmarks import compiled_bytes
+from benchmarks import compiled_bytes, compiled_products
 from benchmarks.compiled_text import counts, read
 
 # What a v5e and an H100 are given, cut to what is read: a TPU's loop tells no trips, its scalars
@@ -44,12 +44,18 @@ ENTRY %main (p: f32[256,128]) -> f32[256,128] {
 }
 """
 NVIDIA = """
+%fused (q: f32[8]) -> f32[8] {
+  %q = f32[8]{0} parameter(0)
+  ROOT %sort.1 = f32[8]{0} sort(%q), dimensions={0}, to_apply=%less
+}
+
 ENTRY %main (p: f32[8,4], k: f32[8]) -> f32[8,8] {
   %p = f32[8,4]{1,0} parameter(0)
   %k = f32[8]{0} parameter(1)
   %start = (f32[8,4]{1,0}, f32[16,4]{1,0}) all-gather-start(%p), dimensions={0}
   %done = f32[16,4]{1,0} all-gather-done(%start)
   %sorted = (f32[8]{0}, u8[100]{0}) custom-call(%k), custom_call_target="__cub$DeviceRadixSort"
+  %too = f32[8]{0} fusion(%k), kind=kCustom, calls=%fused
   ROOT %product = f32[16,16]{1,0} custom-call(%done, %p), custom_call_target="__cublas$gemm"
 }
 """
@@ -69,7 +75,8 @@ def test_loops_multiply_what_they_hold():
         return jax.lax.scan(one, x, length=7)[0]
 
     work, _ = work_of(fn, jnp.ones((600, 600)), jnp.ones((600, 600)))
-    assert [(loop.trips, loop.exact) for loop in work.all_loops()] == [(7, True), (5, True)]
+    found = [(times, loop.trips, loop.exact) for times, loop in work.all_loops()]
+    assert found == [(7, 7, True), (35, 5, True)]
     assert counts(work).library_calls == 7 * 5
     assert 7 <= counts(work).kernels < 200
 
@@ -83,13 +90,45 @@ def test_the_most_trips_of_a_loop_that_the_data_end():
         return jax.lax.while_loop(goes_on, lambda c: (c[0] + 1, c[1] * 1.5), (0, x))
 
     work, _ = work_of(fn, jnp.ones(5000))
-    [loop] = work.all_loops()
+    [(_, loop)] = work.all_loops()
     assert (loop.trips, loop.exact) == (11, False)
 
 
 def test_sorts_are_found():
     assert counts(work_of(jnp.sort, jnp.ones(3000))[0]).sorts == 1
     assert counts(work_of(jnp.cumsum, jnp.ones(3000))[0]).sorts == 0
+
+
+def test_calls_of_the_host_are_found():
+    def fn(x):
+        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    assert counts(work_of(fn, jnp.ones(3))[0]).host_transfers == 1
+
+
+def test_products_are_counted_with_their_loops():
+    def fn(x, w):
+        return jax.lax.fori_loop(0, 5, lambda _, x: jnp.tanh(x @ w), x)
+
+    work, _ = work_of(fn, jnp.ones((30, 40)), jnp.ones((40, 40)))
+    assert compiled_products.flops(work) == 5 * 2 * 30 * 40 * 40
+
+
+@pytest.mark.parametrize(("precision", "found"), [("highest", 0), ("default", 1)])
+def test_a_product_without_the_highest_precision_is_found(precision, found):
+    x = jnp.ones((300, 300))
+    with jax.default_matmul_precision(precision):
+        text = jax.jit(jnp.dot).lower(x, x).compile().as_text()
+    assert len(compiled_products.rounded(text)) == found
+
+
+def test_a_loop_that_the_data_end_can_be_told_to():
+    def fn(x):
+        return jax.lax.while_loop(lambda x: (x < 9).all(), lambda x: x @ x, x)
+
+    work, _ = work_of(fn, jnp.ones((600, 600)))
+    once, thrice = (counts(work.ending_after(k)).library_calls for k in (1, 3))
+    assert (once, thrice) == (1, 3)
 
 
 def test_collectives_and_their_bytes():
@@ -142,7 +181,7 @@ def test_a_buffer_written_in_place_counts_as_its_update():
 
 def test_a_program_for_a_tpu():
     work, size = read(TPU), 256 * 128 * 4
-    [loop] = work.all_loops()
+    [(_, loop)] = work.all_loops()
     assert (loop.trips, loop.exact) == (7, True)
     found = counts(work)
     assert found.collectives == {"all-reduce": 7}
@@ -156,7 +195,7 @@ def test_a_program_for_nvidia():
     found = counts(read(NVIDIA))
     assert found.collectives == {"all-gather": 1}
     assert found.collective_bytes == {"all-gather": 16 * 4 * 4}
-    assert (found.kernels, found.library_calls, found.sorts) == (0, 2, 1)
+    assert (found.kernels, found.library_calls, found.sorts) == (1, 2, 2)
 
 
 def test_a_line_that_does_not_end_is_told():
