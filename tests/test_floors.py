@@ -13,14 +13,24 @@ ROOT = Path(__file__).parents[1]
 
 # From the ground up. A room may import rooms of lower floors only, never its own floor's.
 FLOORS = [
-    {"inputs", "keys", "losses", "machine", "optim", "permutation", "storage", "figures"},
+    {
+        "inputs",
+        "keys",
+        "layouts",
+        "losses",
+        "machine",
+        "optim",
+        "permutation",
+        "storage",
+        "figures",
+    },
     {"batches", "order", "equivalence"},
     {"chunks", "models"},
     {"objective"},
     {"linear_row"},
     {"descent", "tabular"},
     {"blocked", "epochs", "host_loop", "interop", "stopping"},
-    {"fitting"},
+    {"fitting", "scale"},
     {"reliability"},
     {"cli"},
 ]
