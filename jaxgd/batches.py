@@ -12,31 +12,23 @@ from jaxgd.inputs import check_batch_size, count_examples
 from jaxgd.layouts import Layout, check_layout, one_by_one, rows_of, slice_of
 from jaxgd.machine import GATHER_BYTES, SEGMENT_BYTES, SEGMENT_ROWS
 
+Rows = Int[Array, "m"] | None
 Fold = Callable[[Any, PyTree], tuple[Any, PyTree]]
 
 
-def gather(data: PyTree, rows: Int[Array, "..."], layout: Layout | None = None) -> PyTree:
-    """The rows of data with these numbers; numbers past either end are clamped.
-
-    A layout says how each batch of them lies on the devices of a mesh: see `jaxgd.layouts`.
-    """
+def gather(data: PyTree, rows: Int[Array, "..."], layout: Layout = None) -> PyTree:
+    """The rows of data with these numbers, clamped at either end, on a mesh if the layout says."""
     return jax.tree.map(lambda a: rows_of(jnp.asarray(a), rows, layout), data)
 
 
 def scan_batches(
-    update: Fold,
-    carry: Any,
-    data: PyTree,
-    rows: Int[Array, "m"] | None,
-    batch_size: int,
-    layout: Layout | None = None,
+    update: Fold, carry: Any, data: PyTree, rows: Rows, batch_size: int, layout: Layout = None
 ) -> tuple[Any, list[PyTree]]:
     """Fold `update(carry, batch) -> (carry, out)` over batches of rows, one after another.
 
     Batch j is data[rows[j b : (j+1) b]]; for `rows=None` it is data[j b : (j+1) b], sliced where it
     lies. The last is the m mod b rows that remain, if any. Returns the carry and the outs of the
-    full batches and of the short one, each part stacked along an axis of updates. With a layout
-    each batch lies so on a mesh (see `jaxgd.layouts`).
+    full batches and of the short one, each part stacked along an axis of updates.
     """
     check_layout(layout, batch_size, data)
     b, m = batch_size, count_examples(data) if rows is None else rows.size
@@ -55,9 +47,7 @@ def scan_batches(
     return carry, parts
 
 
-def scan_rows(
-    update: Fold, carry: Any, data: PyTree, rows: Int[Array, "m"] | None
-) -> tuple[Any, PyTree]:
+def scan_rows(update: Fold, carry: Any, data: PyTree, rows: Rows) -> tuple[Any, PyTree]:
     """Fold `update(carry, example) -> (carry, out)` over single rows, one after another.
 
     As `scan_batches` of one row each, but an example has no axis of rows. Outs are stacked, [m, …].
@@ -104,7 +94,7 @@ def row_bytes(data: PyTree) -> int:
 
 
 def _scan_lying(
-    update: Fold, carry: Any, data: PyTree, batches: int, b: int, layout: Layout | None
+    update: Fold, carry: Any, data: PyTree, batches: int, b: int, layout: Layout
 ) -> tuple[Any, list[PyTree]]:
     def one(carry: Any, j: Array) -> tuple[Any, PyTree]:
         return update(carry, jax.tree.map(lambda a: slice_of(a, j * b, b, layout), data))
@@ -114,11 +104,7 @@ def _scan_lying(
 
 
 def _scan_gathered(
-    update: Fold,
-    carry: Any,
-    data: PyTree,
-    rows: Int[Array, "batches *b"],
-    layout: Layout | None,
+    update: Fold, carry: Any, data: PyTree, rows: Int[Array, "batches *b"], layout: Layout
 ) -> tuple[Any, list[PyTree]]:
     """The rows of several small batches are gathered at once, which costs half as much."""
     batches, b = rows.shape[0], math.prod(rows.shape[1:])

@@ -119,7 +119,7 @@ def step(loss: Loss, optimizer: Optimizer, *, chunk: int | None = None) -> Updat
     return descend(in_chunks(objective, chunk), optimizer, value_and_grad=gradient)
 
 
-def visit(update: Update, batch_size: int, *, batch_sharding: Layout | None = None) -> Epoch:
+def visit(update: Update, batch_size: int, *, batch_sharding: Layout = None) -> Epoch:
     """An epoch of any update: `epoch(state, data, order) -> (state, outs[⌈m/b⌉])`.
 
     Update j is given rows order[j b : (j+1) b] of the data. An order is any one-dimensional array
@@ -132,8 +132,8 @@ def visit(update: Update, batch_size: int, *, batch_sharding: Layout | None = No
     `batch_sharding` says how a batch's rows lie on the data's mesh, such as `PartitionSpec("data")`
     (docs/scale.md); a short batch that the devices do not divide is whole on each of them.
 
-    Raises ValueError while tracing if batch_size > n, for an order of other dimensions, or for
-    devices that do not divide batch_size.
+    Raises ValueError while tracing if batch_size > n or the devices do not divide it, or for an
+    order of other dimensions.
     """
     b = check_batch_size(batch_size)
 

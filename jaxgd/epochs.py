@@ -42,7 +42,7 @@ def sgd(loss: Loss, optimizer: Optimizer) -> Epoch:
 
 
 def minibatch(
-    loss: Loss, optimizer: Optimizer, batch_size: int, *, batch_sharding: Layout | None = None
+    loss: Loss, optimizer: Optimizer, batch_size: int, *, batch_sharding: Layout = None
 ) -> Epoch:
     """An epoch of mini-batch descent: `visit(step(loss, optimizer), batch_size)`.
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, PyTree, Shaped
 
-Layout = PartitionSpec | NamedSharding
+# How a batch of rows lies on a mesh; None leaves it to the data and to XLA.
+Layout = PartitionSpec | NamedSharding | None
 
 
 def on_several_devices(data: PyTree) -> bool:
@@ -40,15 +41,13 @@ def beside(data: PyTree, tree: PyTree) -> PyTree:
     return jax.tree.map(lambda a: jax.reshard(a, everywhere) if _mesh(a).empty else a, tree)
 
 
-def one_by_one(data: PyTree) -> Layout | None:
+def one_by_one(data: PyTree) -> Layout:
     """The layout for rows that are worked on one after another, by every device for itself."""
     explicit = any(_is_explicit(_mesh(leaf)) for leaf in jax.tree.leaves(data))
     return PartitionSpec(None) if explicit else None
 
 
-def rows_of(
-    array: Shaped[Array, "n ..."], rows: Int[Array, "..."], layout: Layout | None = None
-) -> Array:
+def rows_of(array: Shaped[Array, "n ..."], rows: Int[Array, "..."], layout: Layout = None) -> Array:
     """array[rows], numbers past either end clamped; the last axis of `rows` is the batch.
 
     With a layout the batch is laid out so, and without one, along Explicit axes, as the rows of
@@ -74,16 +73,14 @@ def rows_of(
     return array.at[rows].get(mode="clip", out_sharding=wanted)
 
 
-def slice_of(
-    array: Shaped[Array, "n ..."], start: Any, size: int, layout: Layout | None = None
-) -> Array:
+def slice_of(array: Shaped[Array, "n ..."], start: Any, size: int, layout: Layout = None) -> Array:
     """array[start : start + size], laid out as `rows_of` says."""
     if layout is None and not (_is_explicit(_mesh(array)) and _spec(array)[0] is not None):
         return jax.lax.dynamic_slice_in_dim(array, start, size)
     return rows_of(array, start + jnp.arange(size, dtype=jnp.int32), layout)
 
 
-def check_layout(layout: Layout | None, batch_size: int, data: PyTree) -> None:
+def check_layout(layout: Layout, batch_size: int, data: PyTree) -> None:
     """ValueError for a layout whose mesh is not known, or whose devices do not divide a batch."""
     for leaf in [] if layout is None else jax.tree.leaves(data):
         mesh, spec = _resolved(layout, _mesh(leaf))
@@ -115,14 +112,13 @@ def varying(tree: PyTree, axes: Iterable[str]) -> PyTree:
 
 
 def _varying_axes(array: Any) -> frozenset[str]:
-    kind = array if isinstance(array, jax.ShapeDtypeStruct) else jax.typeof(array)
-    for name in ("mat", "manual_axis_type"):
-        if hasattr(kind, name):
-            return getattr(kind, name).varying
-    return kind.vma or frozenset()  # jax 0.9
+    kind: Any = array if isinstance(array, jax.ShapeDtypeStruct) else jax.typeof(array)
+    names = ("mat", "manual_axis_type")  # of arrays and of shapes; in jax 0.9 it is vma of both
+    manual = next((getattr(kind, name) for name in names if hasattr(kind, name)), None)
+    return manual.varying if manual is not None else getattr(kind, "vma", None) or frozenset()
 
 
-def _resolved(layout: Layout | None, mesh: Any) -> tuple[Any, PartitionSpec]:
+def _resolved(layout: Layout, mesh: Any) -> tuple[Any, PartitionSpec]:
     """The mesh and the spec of a layout: a spec alone is of the data's mesh or `jax.set_mesh`'s."""
     if isinstance(layout, NamedSharding):
         mesh, layout = layout.mesh.abstract_mesh, layout.spec

@@ -58,7 +58,7 @@ def axis_of(mesh: Mesh, axis: str | None) -> str:
     """The mesh axis over which rows are spread, the only one by default."""
     if axis is None and len(mesh.axis_names) == 1:
         return mesh.axis_names[0]
-    if axis not in mesh.axis_names:
+    if axis is None or axis not in mesh.axis_names:
         raise ValueError(
             f"axis must be one of the mesh's, {mesh.axis_names}; got {axis!r}. "
             "It names the devices that share the rows."

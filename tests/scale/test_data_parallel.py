@@ -27,15 +27,7 @@ SEARCH = optax.chain(
 )
 
 
-@pytest.fixture
-def _quick():
-    """The time of these tests is that of compiling: without most of XLA's optimizations here."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-quick = pytest.mark.usefixtures("_quick")
+quick = pytest.mark.usefixtures("quick_compiles")
 
 
 @cache
