@@ -27,19 +27,18 @@ def scan_batches(
     """Fold `update(carry, batch) -> (carry, out)` over batches of rows, one after another.
 
     Batch j is data[rows[j b : (j+1) b]]; for `rows=None` it is data[j b : (j+1) b], sliced where it
-    lies. The last is the m mod b rows that remain, if any. Returns the carry and the outs of the
-    full batches and of the short one, each part stacked along an axis of updates.
+    lies. The last is the m mod b rows that remain, if any. Returns the carry, and the outs of the
+    full batches and of the short one, stacked.
     """
     check_layout(layout, batch_size, data)
     b, m = batch_size, count_examples(data) if rows is None else rows.size
-    full = m // b
-    parts: list[PyTree] = []
+    full, parts = m // b, list[PyTree]()
     if full or not m:
         if rows is None:
             carry, parts = _scan_lying(update, carry, data, full, b, layout)
         else:
-            whole = rows[: full * b].reshape(full, b)
-            carry, parts = _scan_gathered(update, carry, data, whole, layout)
+            batches = rows[: full * b].reshape(full, b)
+            carry, parts = _scan_gathered(update, carry, data, batches, layout)
     if full * b < m:
         short = jnp.arange(full * b, m) if rows is None else rows[full * b :]
         carry, out = update(carry, gather(data, short, layout))
@@ -55,8 +54,8 @@ def scan_rows(update: Fold, carry: Any, data: PyTree, rows: Rows) -> tuple[Any, 
     layout = one_by_one(data)
     if rows is None and layout is None:
         return jax.lax.scan(update, carry, data)
-    rows = jnp.arange(count_examples(data), dtype=jnp.int32) if rows is None else rows
-    carry, parts = _scan_gathered(update, carry, data, rows, layout)
+    every = jnp.arange(count_examples(data)) if rows is None else rows
+    carry, parts = _scan_gathered(update, carry, data, every, layout)
     return carry, jax.tree.map(lambda *outs: jnp.concatenate(outs), *parts)
 
 

@@ -127,13 +127,10 @@ def visit(update: Update, batch_size: int, *, batch_sharding: Layout = None) -> 
     where b does not divide m the last batch is the m mod b rows that remain. `order=None` takes
     all rows as they lie. Outs are pytrees, stacked: they must not have the batch's size in their
     shape, unless every batch is full (`whole`). Rows past either end are refused where the order
-    is known before tracing, and clamped where it is traced.
+    is known before tracing, and clamped where it is traced. A batch lies on the data's mesh as
+    `batch_sharding` says, such as `PartitionSpec("data")`: see docs/scale.md.
 
-    `batch_sharding` says how a batch's rows lie on the data's mesh, such as `PartitionSpec("data")`
-    (docs/scale.md); a short batch that the devices do not divide is whole on each of them.
-
-    Raises ValueError while tracing if batch_size > n or the devices do not divide it, or for an
-    order of other dimensions.
+    Raises ValueError while tracing for batch_size > n or of other devices, or another order.
     """
     b = check_batch_size(batch_size)
 
