@@ -32,6 +32,7 @@ from jaxgd.inputs import (
 )
 from jaxgd.keys import Key
 from jaxgd.keys import row_keys as keys_of_rows
+from jaxgd.layouts import Layout, beside
 from jaxgd.objective import Loss, Objective, mean
 from jaxgd.order import shuffle
 
@@ -118,7 +119,7 @@ def step(loss: Loss, optimizer: Optimizer, *, chunk: int | None = None) -> Updat
     return descend(in_chunks(objective, chunk), optimizer, value_and_grad=gradient)
 
 
-def visit(update: Update, batch_size: int) -> Epoch:
+def visit(update: Update, batch_size: int, *, batch_sharding: Layout = None) -> Epoch:
     """An epoch of any update: `epoch(state, data, order) -> (state, outs[⌈m/b⌉])`.
 
     Update j is given rows order[j b : (j+1) b] of the data. An order is any one-dimensional array
@@ -126,16 +127,18 @@ def visit(update: Update, batch_size: int) -> Epoch:
     where b does not divide m the last batch is the m mod b rows that remain. `order=None` takes
     all rows as they lie. Outs are pytrees, stacked: they must not have the batch's size in their
     shape, unless every batch is full (`whole`). Rows past either end are refused where the order
-    is known before tracing, and clamped where it is traced.
+    is known before tracing, and clamped where it is traced. A batch lies on the data's mesh as
+    `batch_sharding` says, such as `PartitionSpec("data")`: see docs/scale.md.
 
-    Raises ValueError while tracing if batch_size > n, or for an order of other dimensions.
+    Raises ValueError while tracing for batch_size > n or of other devices, or another order.
     """
     b = check_batch_size(batch_size)
 
     def epoch(state: Any, data: PyTree, order: Order = None) -> tuple[Any, PyTree]:
         n = count_examples(data)
         check_batch_size(b, n)
-        state, parts = scan_batches(update, strong(state), data, check_order(order, n), b)
+        rows, state = check_order(order, n), beside(data, strong(state))
+        state, parts = scan_batches(update, state, data, rows, b, batch_sharding)
         return state, jax.tree.map(lambda *outs: jnp.concatenate(outs), *parts)
 
     return epoch

@@ -10,6 +10,7 @@ from jaxgd.batches import gather, scan_rows
 from jaxgd.chunks import in_cache, in_chunks
 from jaxgd.descent import Epoch, Order, State, descend, step, strong, visit
 from jaxgd.inputs import Optimizer, check_count, check_order, count_examples
+from jaxgd.layouts import Layout, beside, one_by_one, slice_of
 from jaxgd.linear_row import row_gradient, takes_rows
 from jaxgd.losses import Supervised
 from jaxgd.models import linear
@@ -29,7 +30,7 @@ def gd(loss: Loss, optimizer: Optimizer, *, chunk: int | None = None) -> Epoch:
 
     def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Array]:
         del order
-        state, value = update(strong(state), data)
+        state, value = update(beside(data, strong(state)), data)
         return state, value[None]
 
     return epoch
@@ -40,13 +41,15 @@ def sgd(loss: Loss, optimizer: Optimizer) -> Epoch:
     return minibatch(loss, optimizer, 1)
 
 
-def minibatch(loss: Loss, optimizer: Optimizer, batch_size: int) -> Epoch:
+def minibatch(
+    loss: Loss, optimizer: Optimizer, batch_size: int, *, batch_sharding: Layout = None
+) -> Epoch:
     """An epoch of mini-batch descent: `visit(step(loss, optimizer), batch_size)`.
 
     Single rows of `supervised(linear, …)` are visited to the same effect, to rounding, at half the
     cost or less: see `jaxgd.linear_row`.
     """
-    epoch = visit(step(loss, optimizer), batch_size)
+    epoch = visit(step(loss, optimizer), batch_size, batch_sharding=batch_sharding)
     if batch_size != 1 or not isinstance(loss, Supervised) or loss.predict is not linear:
         return epoch
     update = descend(
@@ -60,8 +63,9 @@ def minibatch(loss: Loss, optimizer: Optimizer, batch_size: int) -> Epoch:
         rows = check_order(order, count_examples(data))
         if not takes_rows(state.params, data):
             return epoch(state, data, rows)
-        state, (_, logits) = scan_rows(update, strong(state), data, rows)
-        labels = data[1] if rows is None else gather(data[1], rows)
+        state, (_, logits) = scan_rows(update, beside(data, strong(state)), data, rows)
+        layout, y = one_by_one(data), data[1]
+        labels = slice_of(y, 0, len(y), layout) if rows is None else gather(y, rows, layout)
         # All at once, and not one by one in the loop, where nobody asked for the loss's value.
         return state, jax.vmap(loss.loss)(logits, labels)
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jaxgd.chunks import wide
+from jaxgd.layouts import varying_axes
 from jaxgd.machine import (
     ANY_LOOP_IS_A_KERNEL,
     LANE_TERMS,
@@ -23,7 +24,6 @@ from jaxgd.machine import (
     WIDEST_SMALL_LOOP,
 )
 from jaxgd.models import Linear
-from jaxgd.objective import devices
 
 LinkLoss = Callable[[Any, Any], Array]
 
@@ -51,7 +51,7 @@ def takes_rows(params: PyTree, data: PyTree) -> bool:
         return False
     leaves = [leaf for leaf in params if leaf is not None]
     kinds = {jnp.result_type(leaf) for leaf in (*leaves, data[0])}
-    varying = devices(*jax.tree.leaves(data)) - devices(*leaves)
+    varying = varying_axes(*jax.tree.leaves(data)) - varying_axes(*leaves)
     d, *outputs = jnp.shape(params.w)
     fast = fast_in_lanes(d, math.prod(outputs))
     return fast and len(kinds) == 1 and jnp.ndim(data[0]) == 2 and not varying

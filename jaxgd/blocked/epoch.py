@@ -18,6 +18,7 @@ from jaxgd.blocked.gram_block import block
 from jaxgd.blocked.rows_in_order import Data, Weights, row
 from jaxgd.descent import Epoch, Order, State
 from jaxgd.inputs import check_count, check_order, count_examples
+from jaxgd.layouts import beside, one_by_one, slice_of
 from jaxgd.linear_row import fast_in_lanes
 from jaxgd.machine import ACCELERATOR_BLOCK, CPU_BLOCK
 
@@ -64,10 +65,11 @@ def blocked_sgd(
 
     def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Float[Array, "m"]]:
         x, y = _check_data(data)
+        state, layout = beside(data, state), one_by_one(data)
         w, b = _check_params(state.params, x)
         n, d = x.shape
         rows = check_order(order, n)
-        labels = y if rows is None else gather(y, rows)
+        labels = slice_of(y, 0, n, layout) if rows is None else gather(y, rows, layout)
         rate = jnp.asarray(learning_rate, w.dtype)
         decay = 1 - rate * jnp.asarray(l2, w.dtype)
         fold = partial(_logits, slope, rate, decay, rows)
@@ -112,7 +114,7 @@ def _logits(
     if k == 1:
         return scan_rows(fold, weights, data, rows)
     m = len(data[1]) if rows is None else rows.size
-    weights, parts = scan_batches(fold, weights, data, rows, min(k, max(1, m)))
+    weights, parts = scan_batches(fold, weights, data, rows, min(k, max(1, m)), one_by_one(data))
     return weights, jnp.concatenate([part.reshape(-1) for part in parts])
 
 
