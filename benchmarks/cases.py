@@ -83,9 +83,13 @@ def all_cases(quick: bool) -> list[Case]:
     batch = Case("minibatch", "minibatch", 16_384, 30, 32, epochs=4)
     scaling = replace(sgd, group="scaling", epochs=1)
     return [
-        *(replace(sgd, n=20_000, d=d, epochs=5, shuffled=s) for d in WIDTHS for s in (True, False)),
-        replace(sgd, kind="squares"),
-        *(Case("variants", "variant", 20_000, 30, epochs=5, variant=name) for name in VARIANTS),
+        *(
+            replace(sgd, n=20_000, d=d, epochs=20 if d <= 100 else 5, shuffled=s)
+            for d in WIDTHS
+            for s in (True, False)
+        ),
+        replace(sgd, n=20_000, epochs=20, kind="squares"),
+        *(Case("variants", "variant", 20_000, 30, epochs=20, variant=name) for name in VARIANTS),
         *(replace(batch, d=d, batch=b) for d in (30, 784) for b in (8, 32, 256, 2048)),
         *(
             replace(batch, kind="mlp", d=d, batch=b, hidden=h)

@@ -9,9 +9,9 @@ import jax
 JAX = tuple(map(int, jax.__version__.split(".")[:2]))
 
 # Data of this size stay in a CPU's cache from one epoch of GD to the next; more are read from
-# memory in chunks, each once.
+# memory in chunks, each once. A chunk is worked on by all cores before jax 0.12, and by one after.
 CACHE_BYTES = 16 * 2**20
-CHUNK_BYTES = 6 * 2**20
+CHUNK_BYTES = (1 if JAX >= (0, 12) else 6) * 2**20
 
 # Small batches share one gather of this many bytes, which stay in a core's cache until their turn.
 # Fewer, and the gathers cost more than the updates.
