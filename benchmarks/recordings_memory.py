@@ -1,11 +1,16 @@
-"""Memory to compare two recordings on disk: `python -m benchmarks.recordings_memory FOLDER [ROWS]`.
+"""Memory to compare two recordings on disk: `python -m benchmarks.recordings_memory DIR [ROW …]`.
 
 A recording of N parameters and T updates holds N numbers of gradient and N of parameters an update.
 Each row is a comparison in a process of its own: the bytes of both recordings as `jaxgd diff` reads
-them, the largest resident memory of that process, and what it had before it read anything.
+them, what the disk keeps of them, the largest resident memory of that process, what it had before
+it read anything, and how long it took, by the clock and of the processor.
 
 A hundred million parameters times two hundred updates are 320 GB for both sides in float32. The
-rows keep to what a disk holds: many updates of a smaller model, and few of a large one.
+last row (number 4, made only if asked for) holds them as holes: of the parameters and gradients
+every 64th page has numbers, the others are zero. The Recorder writes and hashes every byte; after
+each update the zero pages are given back to the disk, which reads them as zeros from then on. So
+the comparison reads, hashes and judges 320 GB, of which few are numbers. What memory it takes
+depends on the shapes, not on the numbers: no code asks whether there is a zero.
 """
 
 import shutil
@@ -13,37 +18,70 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxgd.equivalence import DiskRecording, Recorder
 from jaxgd.equivalence.diagnosis.of_recordings import difference
 
-# Parameters and updates.
-ROWS = ((1_000_000, 20), (1_000_000, 200), (100_000_000, 2))
-LEAVES, RATE = 16, 0.5
+
+class Row(NamedTuple):
+    """Two recordings; of `sparsity` pages of a leaf one holds numbers, the others are zero."""
+
+    parameters: int
+    updates: int
+    sparsity: int = 1
 
 
-def tree(generator: np.random.Generator, size: int) -> dict[str, np.ndarray]:
-    """Sixteen leaves of one size."""
-    numbers = generator.standard_normal(size, dtype=np.float32)
-    return {f"layer{i}": part for i, part in enumerate(np.split(numbers, LEAVES))}
+ROWS = (Row(1_000_000, 20), Row(1_000_000, 200), Row(100_000_000, 2), Row(100_000_000, 200, 64))
+LEAVES, RATE = 16, np.float32(0.5)
+LARGEST = 0.4  # of the numbers, in the first leaf
+PAGE = 1024  # numbers, of 4 bytes
 
 
-def write(folder: Path, parameters: int, updates: int, *, jitter: bool) -> None:
+def tree(generator: np.random.Generator, row: Row) -> dict[str, np.ndarray]:
+    """Sixteen leaves, of one size but for the first, which is as large as an embedding."""
+    first = int(LARGEST * row.parameters)
+    sizes = [first, *[(row.parameters - first) // (LEAVES - 1)] * (LEAVES - 1)]
+    leaves = {f"layer{i}": np.zeros(size, np.float32) for i, size in enumerate(sizes)}
+    for leaf in leaves.values():
+        numbers = dense(leaf, row.sparsity)
+        numbers[...] = generator.standard_normal(numbers.shape, dtype=np.float32)
+    return leaves
+
+
+def dense(leaf: np.ndarray, sparsity: int) -> np.ndarray:
+    """Of a leaf what holds numbers: all, or some of its pages."""
+    if sparsity == 1:
+        return leaf
+    return leaf[: len(leaf) // PAGE * PAGE].reshape(-1, PAGE)[::sparsity]
+
+
+def write(folder: Path, row: Row, *, jitter: bool) -> None:
     """Gradient descent there and back: every second gradient undoes the one before."""
     generator = np.random.default_rng(0)
-    params = tree(generator, parameters)
-    gradient = tree(generator, parameters)
-    recorder = Recorder(folder, recipe={"rule": "sgd", "lr": RATE})
+    params, gradient = tree(generator, row), tree(generator, row)
+    recorder = Recorder(folder, recipe={"rule": "sgd", "lr": float(RATE)})
     recorder.start(params)
-    for t in range(updates):
-        sign = np.float32(1 if t % 2 == 0 else -1)
-        stepped = {n: params[n] - np.float32(RATE) * sign * g for n, g in gradient.items()}
-        if jitter and t == 0:  # the last digit of one number in a million
-            stepped["layer0"][::1_000_000] = np.nextafter(stepped["layer0"][::1_000_000], 0)
-        recorder.update({n: sign * g for n, g in gradient.items()}, stepped, loss=1.0)
-        params = stepped
+    dig_holes(folder / "start.safetensors", row)
+    for t in range(row.updates):
+        for name, leaf in params.items():
+            numbers = dense(leaf, row.sparsity)
+            numbers -= RATE * dense(gradient[name], row.sparsity)
+            if jitter and t == 0:  # the last digit of one number in a million, the first of them
+                leaf[::1_000_000] = np.nextafter(leaf[::1_000_000], 0)
+        recorder.update(gradient, params, loss=1.0)
+        dig_holes(folder / f"{t:05d}.safetensors", row)
+        for leaf in gradient.values():
+            numbers = dense(leaf, row.sparsity)
+            np.negative(numbers, out=numbers)
+
+
+def dig_holes(file: Path, row: Row) -> None:
+    """Gives the pages of zeros back to the disk (Linux)."""
+    if row.sparsity > 1:
+        subprocess.run(["fallocate", "--dig-holes", file], check=True)
 
 
 def resident() -> int:
@@ -54,34 +92,52 @@ def resident() -> int:
 
 def compare(folder: Path) -> None:
     """Prints the memory before and after, and what was found."""
-    before, began = resident(), time.monotonic()
+    before, began, computed = resident(), time.monotonic(), time.process_time()
     found = difference(DiskRecording(folder / "a"), DiskRecording(folder / "b"))
-    seconds = time.monotonic() - began
-    print(before, resident(), f"{seconds:.0f}", str(found).splitlines()[0][:60], sep="\t")
+    seconds, of_processor = time.monotonic() - began, time.process_time() - computed
+    told = str(found).splitlines()[0][:60]
+    print(before, resident(), f"{seconds:.0f}", f"{of_processor:.0f}", told, sep="\t")
 
 
-def main(folder: Path, rows: int = len(ROWS)) -> None:
-    """Prints the first rows of the table."""
-    print("| parameters | updates | GB read | memory before | largest | s | found |")
-    print("|--:|--:|--:|--:|--:|--:|---|")
-    for parameters, updates in ROWS[:rows]:
-        for name in ("a", "b"):
-            write(folder / name, parameters, updates, jitter=name == "a")
-        command = [sys.executable, "-m", "benchmarks.recordings_memory", str(folder), "compare"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        before, after, seconds, told = done.stdout.strip().split("\t")
-        size = 2 * 4 * parameters * (2 * updates + 1) / 1e9
-        print(
-            f"| {parameters:,} | {updates} | {size:.1f} | {int(before) / 1e6:.0f} MB "
-            f"| {int(after) / 1e6:.0f} MB | {seconds} | {told} |",
-            flush=True,
-        )
-        for name in ("a", "b"):
-            shutil.rmtree(folder / name)
+def on_disk(folder: Path) -> int:
+    """The bytes that the disk keeps of a folder's files."""
+    return sum(512 * file.stat().st_blocks for file in folder.rglob("*"))
+
+
+def measured(folder: Path, row: Row) -> str:
+    """A line of the table."""
+    for name in ("a", "b"):
+        write(folder / name, row, jitter=name == "a")
+    command = [sys.executable, "-m", "benchmarks.recordings_memory", str(folder), "compare"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    before, after, *times, told = done.stdout.strip().split("\t")
+    memory = [f"{int(size) / 1e6:.0f} MB" for size in (before, after)]
+    size = 2 * 4 * row.parameters * (2 * row.updates + 1) / 1e9
+    kept = on_disk(folder) / 1e9
+    for name in ("a", "b"):
+        shutil.rmtree(folder / name)
+    cells = [
+        f"{row.parameters:,}",
+        row.updates,
+        f"{size:.1f}",
+        f"{kept:.1f}",
+        *memory,
+        *times,
+        told,
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def main(folder: Path, rows: list[int]) -> None:
+    """Prints the table of the rows of those numbers, counted from one."""
+    print("| parameters | updates | GB read | on disk | before | largest | s | CPU s | found |")
+    print("|--:|--:|--:|--:|--:|--:|--:|--:|---|")
+    for number in rows or [1, 2, 3]:
+        print(measured(folder, ROWS[number - 1]), flush=True)
 
 
 if __name__ == "__main__":
     if sys.argv[2:] == ["compare"]:
         compare(Path(sys.argv[1]))
     else:
-        main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+        main(Path(sys.argv[1]), [*map(int, sys.argv[2:])])

@@ -1,20 +1,10 @@
 """Gradient descent as pure functions in JAX, checked against PyTorch at every update."""
 
-from jaxgd import equivalence, figures, interop, optim, storage, streaming, tabular
+from jaxgd import equivalence, figures, interop, optim, scale, storage, streaming, tabular
 from jaxgd.batches import plan
 from jaxgd.blocked import blocked_sgd
-from jaxgd.descent import (
-    State,
-    descend,
-    gd,
-    init_state,
-    minibatch,
-    sgd,
-    step,
-    strong,
-    train,
-    visit,
-)
+from jaxgd.descent import State, descend, init_state, step, strong, train, visit
+from jaxgd.epochs import gd, minibatch, sgd
 from jaxgd.fitting import (
     Diverged,
     Fit,
@@ -81,6 +71,7 @@ __all__ = [
     "optim",
     "plan",
     "row_keys",
+    "scale",
     "sgd",
     "shuffle",
     "squared_error",

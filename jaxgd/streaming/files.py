@@ -130,18 +130,23 @@ def _memory() -> int:
 def _read_by_row(file: Any) -> None:
     """Nothing around a row is read with it: the system would read 128 kB each."""
     if hasattr(mmap, "MADV_RANDOM"):
-        file._mmap.madvise(mmap.MADV_RANDOM)
+        _mapping(file).madvise(mmap.MADV_RANDOM)
+
+
+def _mapping(file: Any) -> mmap.mmap:
+    """The mapping below NumPy's array."""
+    return file._mmap
 
 
 def _ask(file: Any, rows: np.ndarray) -> None:
     """Have the system begin to read these rows, all at once."""
     if not (hasattr(mmap, "MADV_WILLNEED") and file.flags.c_contiguous):
         return
-    size = file.nbytes // len(file)
+    size, mapping = file.nbytes // len(file), _mapping(file)
     starts = rows.astype(np.int64) * size + file.offset % mmap.ALLOCATIONGRANULARITY
     pages = starts // mmap.PAGESIZE * mmap.PAGESIZE
     for page, start in zip(pages.tolist(), starts.tolist(), strict=True):
-        file._mmap.madvise(mmap.MADV_WILLNEED, page, start + size - page)
+        mapping.madvise(mmap.MADV_WILLNEED, page, start + size - page)
 
 
 def _table(

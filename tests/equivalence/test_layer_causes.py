@@ -3,6 +3,7 @@
 import copy
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -80,3 +81,29 @@ def test_attention_is_told_from_a_few_rows():
     assert layer_cause(reference, reference._replace(output=causal), EPS) == "a causal mask"
     turned = Layer(*(a.swapaxes(0, 1) if a is not params else a for a in reference))
     assert recognised(turned, EPS) == Attention(4, batch_first=False)
+
+
+def normalized(x, eps):
+    """LayerNorm in float32, not torch's."""
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred * centred).mean(-1, keepdims=True) + np.float32(eps))
+
+
+@pytest.mark.parametrize(
+    ("scale", "eps", "cause"),
+    [
+        (1.4, 1e-6, "the norm's eps is 1e-06, not 1e-05"),  # 9.5e-7, added to a variance of 2
+        (1.4, 1e-3, "the norm's eps is 0.001, not 1e-05"),
+        (10, 1e-3, "the norm's eps is 0.001"),  # torch's own is below the variance's last digit
+        (10, 1e-6, None),
+    ],
+)
+def test_an_eps_is_told_no_finer_than_rounding_lets_it_be_seen(scale, eps, cause):
+    for seed in range(4):
+        x = (scale * np.random.default_rng(seed).normal(size=(64, 16))).astype(np.float32)
+        reference = nn.functional.layer_norm(torch.tensor(x), (16,)).numpy()
+        expected, ours = (
+            Layer(x.astype(np.float64), {}, y.astype(np.float64))
+            for y in (reference, normalized(x, eps))
+        )
+        assert layer_cause(expected, ours, 2.0**-23) == cause

@@ -1,5 +1,6 @@
 """How far one leaf of a run strays from another run's, update by update."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from jaxgd.equivalence.recordings.column import Column, as_column
 
 Series = Float[np.ndarray, " updates"]
+Block = Float[np.ndarray, "updates entries"]
 
 
 class Deviation(NamedTuple):
@@ -46,20 +48,18 @@ def _of_block(
     with np.errstate(invalid="ignore", over="ignore"):
         left, right = actual.astype(np.float64), expected.astype(np.float64)
         difference = left - right
-        difference[(left == right) | (np.isnan(left) & np.isnan(right))] = 0.0
-        difference[np.isnan(difference)] = np.inf
-        step_difference = np.diff(difference, axis=0, prepend=difference[:1])
-        step = np.diff(right, axis=0, prepend=right[:1])
-        distance = right - right[:1]
-    error = np.abs(difference)
-    return Deviation(
-        error=_largest(error),
-        step_error=_largest(np.nan_to_num(step_difference, nan=0.0, posinf=np.inf)),
-        step=_largest_finite(step),
-        distance=np.maximum.accumulate(_largest_finite(distance)),
-        scale=float(_largest_finite(right).max()),
-        worst=error.argmax(axis=1) if error.size else np.zeros(len(error), np.int64),
-    )
+        if not np.isfinite(difference).all():
+            difference[(left == right) | (np.isnan(left) & np.isnan(right))] = 0.0
+            difference[np.isnan(difference)] = np.inf
+        error = np.abs(difference)
+        return Deviation(
+            error=error.max(axis=1, initial=0.0),
+            step_error=_of_steps(_largest_number, difference),
+            step=_of_steps(_largest_finite, right),
+            distance=np.maximum.accumulate(_largest_finite(right - right[:1])),
+            scale=float(_largest_finite(right).max()),
+            worst=error.argmax(axis=1) if error.size else np.zeros(len(error), np.int64),
+        )
 
 
 def merged(parts: list[tuple[int, Deviation]]) -> Deviation:
@@ -86,10 +86,23 @@ def ratio(numerator: Series, denominator: Series) -> Series:
     return np.where(numerator == 0, 0.0, np.nan_to_num(quotient, nan=0.0, posinf=np.inf))
 
 
-def _largest(x: Float[np.ndarray, "updates entries"]) -> Series:
-    """The largest |entry| of each update; 0 for a leaf without entries."""
-    return np.abs(x).max(axis=1, initial=0.0)
+def _of_steps(largest: Callable[[Block], Series], x: Block) -> Series:
+    """The largest change of an entry in each update; 0 in the first, which has none before it."""
+    return np.concatenate([[0.0], largest(x[1:] - x[:-1])])
 
 
-def _largest_finite(x: Float[np.ndarray, "updates entries"]) -> Series:
-    return _largest(np.where(np.isfinite(x), x, 0.0))
+def _largest(x: Block) -> Series:
+    """The largest |entry| of each update, NaN if one is; 0 for a leaf without entries."""
+    return np.maximum(x.max(axis=1, initial=0.0), np.abs(x.min(axis=1, initial=0.0)))
+
+
+def _largest_number(x: Block) -> Series:
+    """... of those that are no NaN."""
+    largest = _largest(x)
+    return _largest(np.where(np.isnan(x), 0.0, x)) if np.isnan(largest).any() else largest
+
+
+def _largest_finite(x: Block) -> Series:
+    """... of those that are finite."""
+    largest = _largest(x)
+    return largest if np.isfinite(largest).all() else _largest(np.where(np.isfinite(x), x, 0.0))

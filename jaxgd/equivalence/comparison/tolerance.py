@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from ml_dtypes import finfo
 
-from jaxgd.equivalence.comparison.deviations import Deviation, Series
+from jaxgd.equivalence.comparison.deviations import Deviation, Series, ratio
 
 # What a run makes of the difference it has already: gradient descent that does not diverge changes
 # it by at most twice its size in one update (learning rate x curvature <= 2).
@@ -27,6 +27,13 @@ class Allowed(NamedTuple):
 
     error: Series
     step_error: Series
+
+
+def times_allowed(strayed: Deviation, allowed: Allowed) -> Series:
+    """The larger of both differences, as a multiple of what is allowed; beyond 1 the runs part."""
+    return np.maximum(
+        ratio(strayed.error, allowed.error), ratio(strayed.step_error, allowed.step_error)
+    )
 
 
 @runtime_checkable

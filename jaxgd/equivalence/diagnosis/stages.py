@@ -9,7 +9,7 @@ import numpy as np
 from ml_dtypes import finfo
 
 from jaxgd.equivalence.comparison.deviations import Series
-from jaxgd.equivalence.comparison.leaf_by_leaf import compare
+from jaxgd.equivalence.comparison.leaf_by_leaf import compare, times_allowed_by_leaf
 from jaxgd.equivalence.diagnosis.explanation import AS_IT_IS, Explanation, explain
 from jaxgd.equivalence.diagnosis.first_layer import Parting, parting_layer
 from jaxgd.equivalence.diagnosis.model_causes import model_cause
@@ -181,12 +181,14 @@ def _judged(
     null: frozenset[str],
 ) -> Diagnosis:
     """The diagnosis, with those leaves left out of the gradient."""
-    before, stages = _times_allowed(actual, expected, tolerance, null)
+    stages = _times_allowed(actual, expected, tolerance, null)
     beyond = np.flatnonzero(np.max([*stages.values()], axis=0) > 1)
     if not beyond.size:
         return Diagnosis(None, None)
     at = int(beyond[0])
     here = {name: float(series[at]) for name, series in stages.items()}
+    before = _of_leaves([stage(side, "params") for side in (actual, expected)], tolerance)
+    assert before is not None
     suspect = _first_at_fault(here) if before[at] <= _CLEAN else UNKNOWN
     if suspect in _OF_THE_MODEL:
         layer = parting_layer(actual[at], expected[at], tolerance)
@@ -250,36 +252,35 @@ def _times_allowed(
     expected: Recording,
     tolerance: float | None,
     null: frozenset[str],
-) -> tuple[Series, dict[Stage, Series]]:
-    """For the parameters before, and for each recorded stage, the error as a multiple of what is
-    allowed, at each update."""  # fmt: skip
+) -> dict[Stage, Series]:
+    """For each recorded stage, the error as a multiple of what is allowed, at each update."""
     sides = actual, expected
-
-    def times_allowed(
-        runs: Sequence[list | None], but: frozenset[str] = frozenset()
-    ) -> Series | None:
-        if runs[0] is None or runs[1] is None:
-            return None
-        leaves = compare(runs[0], runs[1], tolerance).leaves
-        judged = [leaf.times_allowed for leaf in leaves if leaf.path not in but]
-        return np.max(judged, axis=0) if judged else np.zeros(len(runs[0]))
-
-    before = times_allowed([stage(side, "params") for side in sides])
-    after = times_allowed(
-        [[side[0].params, *(update.updated for update in side)] for side in sides]
+    after = _of_leaves(
+        [[side[0].params, *(update.updated for update in side)] for side in sides], tolerance
     )
-    assert before is not None
     assert after is not None
     gradients = [[gradient_of(update) for update in side] for side in sides]
     stages: Mapping[Stage, Series | None] = {
-        "forward": times_allowed(in_coarser_precision(*map(outputs_by_row, sides))),
-        "loss": times_allowed([stage(side, "loss") for side in sides]),
-        "gradient": times_allowed(gradients, null),
-        "buffers": times_allowed([stage(side, "updated_buffers") for side in sides]),
-        "optimizer state": times_allowed([stage(side, "opt_state") for side in sides]),
+        "forward": _of_leaves(in_coarser_precision(*map(outputs_by_row, sides)), tolerance),
+        "loss": _of_leaves([stage(side, "loss") for side in sides], tolerance),
+        "gradient": _of_leaves(gradients, tolerance, null),
+        "buffers": _of_leaves([stage(side, "updated_buffers") for side in sides], tolerance),
+        "optimizer state": _of_leaves([stage(side, "opt_state") for side in sides], tolerance),
         "parameters": after[1:],
     }
-    return before, {name: series for name, series in stages.items() if series is not None}
+    return {name: series for name, series in stages.items() if series is not None}
+
+
+def _of_leaves(
+    runs: Sequence[list | None], tolerance: float | None, but: frozenset[str] = frozenset()
+) -> Series | None:
+    """The same of one stage of both sides: of its leaf that is the farthest beyond."""
+    actual, expected = runs
+    if actual is None or expected is None:
+        return None
+    leaves = times_allowed_by_leaf(actual, expected, tolerance)
+    judged = [series for path, series in leaves.items() if path not in but]
+    return np.max(judged, axis=0) if judged else np.zeros(len(actual))
 
 
 def _null_directions(actual: Recording, expected: Recording) -> frozenset[str]:

@@ -9,6 +9,7 @@ from ml_dtypes import finfo
 
 from jaxgd.equivalence.comparison.leaf_by_leaf import compare
 from jaxgd.equivalence.recordings.batch import batch_leaves, row_count, same_rows
+from jaxgd.equivalence.recordings.column import Column
 from jaxgd.equivalence.recordings.pytree import Leaves, leaves_of
 from jaxgd.equivalence.recordings.update import Recording, Update, gradient_of, stage
 
@@ -66,9 +67,10 @@ def _added_up(ours: Update, theirs: Update) -> int:
         return 0
     parts: dict[str, list[np.ndarray]] = {}
     for path, leaf in leaves_of(ours.parts, "parts").items():
-        parts.setdefault(path.partition(".")[2], []).append(np.asarray(leaf))
+        parts.setdefault(path.partition(".")[2], []).append(leaf)
     count = len(next(iter(parts.values()), []))
-    added = {path: np.sum(leaves, axis=0, dtype=leaves[0].dtype) for path, leaves in parts.items()}
+    added = {path: np.sum([*map(np.asarray, leaves)], axis=0, dtype=leaves[0].dtype)
+             for path, leaves in parts.items()}  # fmt: skip
     ours_are, theirs_are = gradient_of(ours), gradient_of(theirs)
     if count < 2 or added.keys() != ours_are.keys():
         return 0
@@ -78,24 +80,43 @@ def _added_up(ours: Update, theirs: Update) -> int:
 
 def _rescaled(ours: Update, theirs: Update, parted: str) -> str | None:
     """One factor of every number of the gradient, and of the loss if that parts."""
-    left, right = (
-        {path: np.asarray(leaf, np.float64) for path, leaf in gradient_of(side).items()}
-        for side in (ours, theirs)
-    )
+    left, right = gradient_of(ours), gradient_of(theirs)
+    if _same(left, right, 1.0):
+        return None
     if parted == "loss":
-        left["loss"], right["loss"] = (_loss(side).astype(np.float64) for side in (ours, theirs))
-    square = sum(float((leaf * leaf).sum()) for leaf in right.values())
-    numbers = sum(np.count_nonzero(leaf) for leaf in right.values())
-    if not square or numbers < _EVIDENCE:
+        left["loss"], right["loss"] = _loss(ours), _loss(theirs)
+    factor = _factor(left, right)
+    if factor is None or not all(_explains(factor, left[path], right[path]) for path in right):
         return None
-    factor = sum(float((left[path] * leaf).sum()) for path, leaf in right.items()) / square
-    if _same(gradient_of(ours), gradient_of(theirs), 1.0):
-        return None
-    for path, leaf in right.items():
-        left_over = np.abs(left[path] - factor * leaf).max(initial=0.0)
-        if not left_over <= _LEFT * abs(factor - 1) * np.abs(leaf).max(initial=0.0):
-            return None
     return f"the {parted} is {factor:.6g} times as large"
+
+
+def _factor(left: Leaves, right: Leaves) -> float | None:
+    """The one factor by which `right` best gives `left`; None if too few numbers tell."""
+    product, square, numbers = 0.0, 0.0, 0
+    for path, leaf in right.items():
+        for ours, theirs in _blocks(left[path], leaf):
+            product += float((ours * theirs).sum())
+            square += float((theirs * theirs).sum())
+            numbers += int(np.count_nonzero(theirs))
+    return product / square if square and numbers >= _EVIDENCE else None
+
+
+def _explains(factor: float, ours: Any, theirs: Any) -> bool:
+    """Whether the factor leaves next to nothing of a leaf's difference."""
+    left_over = largest = np.float64(0)
+    for a, b in _blocks(ours, theirs):
+        left_over = np.maximum(left_over, np.abs(a - factor * b).max(initial=0.0))
+        largest = np.maximum(largest, np.abs(b).max(initial=0.0))
+    return bool(left_over <= _LEFT * abs(factor - 1) * largest)
+
+
+def _blocks(ours: Any, theirs: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Two leaves of one shape in float64, some numbers at a time."""
+    left, right = Column([ours]), Column([theirs])
+    for first, last in right.places():
+        a, b = (column.block(first, last)[0].astype(np.float64) for column in (left, right))
+        yield a, b
 
 
 def _other_size(ours: Batches, theirs: Batches) -> str | None:
@@ -190,8 +211,11 @@ def _same(actual: Any, expected: Any, factor: float, before: Update | None = Non
         del left[path], right[path]
     if not right:
         return False
-    right = {path: np.asarray(leaf) * leaf.dtype.type(factor) for path, leaf in right.items()}
-    if before is not None:
-        earlier = gradient_of(before)
-        right = {path: leaf + np.asarray(earlier[path]) for path, leaf in right.items()}
-    return compare([left], [right]).parted_at is None
+    earlier = {} if before is None else gradient_of(before)
+    scaled = {path: _scaled(leaf, factor, earlier.get(path)) for path, leaf in right.items()}
+    return compare([left], [scaled]).parted_at is None
+
+
+def _scaled(leaf: Any, factor: float, before: Any) -> Any:
+    scaled = np.asarray(leaf) * leaf.dtype.type(factor)
+    return scaled if before is None else scaled + np.asarray(before)

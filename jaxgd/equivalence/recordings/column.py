@@ -1,5 +1,6 @@
 """One leaf over all updates, read a block of entries at a time."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ class Column:
     @property
     def entries(self) -> int:
         """How many numbers the leaf holds in each update."""
-        return int(np.prod(self.shape[1:], dtype=np.int64))
+        return math.prod(self.shape[1:])
 
     def block(self, first: int, last: int) -> Block:
         """The entries from first to last, of all updates."""

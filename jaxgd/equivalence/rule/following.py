@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgd.equivalence.comparison.deviations import Series, deviation, merged, ratio
-from jaxgd.equivalence.comparison.tolerance import FixedTolerance
+from jaxgd.equivalence.comparison.deviations import Series, deviation, merged
+from jaxgd.equivalence.comparison.tolerance import FixedTolerance, times_allowed
 from jaxgd.equivalence.recordings.optimizer_view import Block, LeafMoves, Matrix, Moves
 from jaxgd.equivalence.rule.recipe import Recipe
 from jaxgd.equivalence.rule.registered import looks_at_axes
@@ -89,12 +89,9 @@ def _fit(recipe: Recipe, leaf: LeafMoves, norms: Norms, since: int) -> Fit:
     )
     dtype = leaf.params.dtype
     allowed = _tolerance(recipe, dtype).allowed("", dtype, strayed)
-    misfit = np.maximum(
-        ratio(strayed.error, allowed.error), ratio(strayed.step_error, allowed.step_error)
-    )
     with np.errstate(divide="ignore", invalid="ignore"):  # a leaf that stays where it is
         resolution = allowed.error[1:] / strayed.distance[1:]
-    return Fit(misfit[1:], resolution, leaf.params.entries)
+    return Fit(times_allowed(strayed, allowed)[1:], resolution, leaf.params.entries)
 
 
 def _tolerance(recipe: Recipe, dtype: np.dtype) -> FixedTolerance:

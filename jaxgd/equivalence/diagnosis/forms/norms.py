@@ -9,6 +9,8 @@ from jaxgd.equivalence.diagnosis.forms.form import EVIDENCE, Array, Form, Layer,
 
 _USUAL_EPS = (0.0, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
+_ROUNDED_ALIKE = 2.0
+
 
 @dataclass(frozen=True)
 class Norm:
@@ -23,6 +25,7 @@ class Norm:
     eps_outside: bool = False
     biased: bool = True  # whether b is added
     weighted: bool = True
+    sure: bool = True  # whether no other usual eps gives the layer's output as well
 
     def __call__(self, layer: Layer) -> Array:
         """The output."""
@@ -32,10 +35,10 @@ class Norm:
 
     def changes(self, layer: Layer, actual: Array) -> Iterator[tuple[str, Array]]:
         """eps, its place, the variance's divisor, what is normalized over, the affine parts."""
-        eps = self.fitted(layer, actual)
-        if eps is not None and eps != self.eps:
-            told = f"the norm's eps is {short(eps)}, not {short(self.eps)}"
-            yield told, replace(self, eps=eps)(layer)
+        found = self.fitted(layer, actual)
+        if found is not None and found.sure and found.eps != self.eps:
+            instead = f", not {short(self.eps)}" if self.sure else ""
+            yield f"the norm's eps is {short(found.eps)}{instead}", found(layer)
         outside = "outside" if not self.eps_outside else "inside"
         moved = replace(self, eps_outside=not self.eps_outside)
         yield f"the norm's eps is {outside} the root", moved(layer)
@@ -64,10 +67,23 @@ class Norm:
             "running": "the running statistics",
         }[self.over]  # fmt: skip
 
-    def fitted(self, layer: Layer, target: Array) -> float | None:
-        """The eps that best gives the target; a usual one where that is as good."""
+    def fitted(self, layer: Layer, target: Array) -> "Norm | None":
+        """With the eps that best gives the target; the nearest usual one where that is as good."""
         if self.eps_outside or target.size < EVIDENCE:
             return None
+        eps, uncertain = self._least_squares(layer, target)
+        near = [usual for usual in _USUAL_EPS if abs(usual - eps) <= max(0.02 * usual, uncertain)]
+        if near:
+            nearest = min(near, key=lambda usual: abs(usual - eps))
+            return replace(self, eps=nearest, sure=len(near) == 1)
+        return replace(self, eps=eps) if eps > 0 and uncertain < 0.1 * eps else None
+
+    def _least_squares(self, layer: Layer, target: Array) -> tuple[float, float]:
+        """The eps that leaves the least, and how far off it may be: infinitely, if any will do.
+
+        Rounding does not average out: where eps is a few units of the variance's last digit, their
+        sum is rounded alike in every row. All that is left may be that.
+        """
         centred, variance = self._moments(layer)
         shift = self._with_bias(np.zeros_like(centred), layer)
         numerator = self._with_bias(centred, layer) - shift
@@ -77,14 +93,10 @@ class Norm:
             slope = -0.5 * numerator / root**3
             square = float((slope * slope).sum())
             if not square > 0:
-                return None
+                return 0.0, np.inf
             left = target - shift - numerator / root
             eps = max(eps + float((slope * left).sum()) / square, -0.5 * least)
-        uncertain = 4 * rms(left) * (1.0 / square) ** 0.5
-        near = [usual for usual in _USUAL_EPS if abs(usual - eps) <= max(0.02 * usual, uncertain)]
-        if near:
-            return near[0] if len(near) == 1 else None
-        return eps if eps > 0 and uncertain < 0.1 * eps else None
+        return eps, _ROUNDED_ALIKE * rms(left) * (target.size / square) ** 0.5
 
     def _moments(self, layer: Layer) -> tuple[Array, Array]:
         """What is divided, and the variance that it is divided by the root of."""
@@ -146,9 +158,9 @@ def norm_forms(layer: Layer) -> Iterator[Form]:
         for centred in (True, False) if place.over in ("features", "groups") else (True,):
             for unbiased in (False, True) if place.over != "running" else (False,):
                 norm = replace(place, centred=centred, unbiased=unbiased)
-                eps = norm.fitted(layer, y)
-                if eps is not None:
-                    yield replace(norm, eps=eps)
+                found = norm.fitted(layer, y)
+                if found is not None:
+                    yield found
 
 
 def _places(layer: Layer) -> Iterator[Norm]:
