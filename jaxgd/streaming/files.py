@@ -127,7 +127,7 @@ def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _read_by_row(file: Any) -> None:
+def _read_by_row(file: np.memmap) -> None:
     """Nothing around a row is read with it: the system would read 128 kB each."""
     if hasattr(mmap, "MADV_RANDOM"):
         _mapping(file).madvise(mmap.MADV_RANDOM)
@@ -138,7 +138,7 @@ def _mapping(file: Any) -> mmap.mmap:
     return file._mmap
 
 
-def _ask(file: Any, rows: np.ndarray) -> None:
+def _ask(file: np.memmap, rows: np.ndarray) -> None:
     """Have the system begin to read these rows, all at once."""
     if not (hasattr(mmap, "MADV_WILLNEED") and file.flags.c_contiguous):
         return
