@@ -107,7 +107,7 @@ def rows_ahead(d: int):
     link = jaxgd.binary_cross_entropy_with_logits
     candidates = {}
     for exponent in (12, 15, 17, 18, 20, 22, 24):
-        with patch.object(batches, "GATHER_BYTES", 2**exponent):
+        with patch.object(batches, "ROW_GATHER_BYTES", 2**exponent):
             in_order = blocked_sgd(link, LEARNING_RATE, block_size=1)
             name = f"{2**exponent // 1024} KB ahead"
             candidates[name] = _compiled(in_order, state, data, order)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, PyTree
 
 from jaxgd.inputs import check_batch_size, count_examples
 from jaxgd.layouts import Layout, check_layout, one_by_one, rows_of, slice_of
-from jaxgd.machine import GATHER_BYTES, SEGMENT_BYTES, SEGMENT_ROWS
+from jaxgd.machine import GATHER_BYTES, ROW_GATHER_BYTES, SEGMENT_BYTES, SEGMENT_ROWS
 
 Rows = Int[Array, "m"] | None
 Fold = Callable[[Any, PyTree], tuple[Any, PyTree]]
@@ -107,7 +107,8 @@ def _scan_gathered(
 ) -> tuple[Any, list[PyTree]]:
     """The rows of several small batches are gathered at once, which costs half as much."""
     batches, b = rows.shape[0], math.prod(rows.shape[1:])
-    ahead = even_size(batches, GATHER_BYTES // max(1, b * row_bytes(data)))
+    most = GATHER_BYTES if rows.ndim > 1 else ROW_GATHER_BYTES
+    ahead = even_size(batches, most // max(1, b * row_bytes(data)))
     grouped = batches - batches % ahead
 
     def group(carry: Any, rows: Int[Array, "ahead *b"]) -> tuple[Any, PyTree]:

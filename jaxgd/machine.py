@@ -17,6 +17,10 @@ CHUNK_BYTES = (1 if JAX >= (0, 12) else 6) * 2**20
 # Fewer, and the gathers cost more than the updates.
 GATHER_BYTES = 2**17
 
+# And single rows one of this many: before jax 0.12 all cores gather, and handing over to them costs
+# as much as fifty updates.
+ROW_GATHER_BYTES = GATHER_BYTES if JAX >= (0, 12) else 2**19
+
 # A segment of an epoch: few enough rows that a run can be stopped soon, so many that starting a
 # program counts for little, and no more bytes than a cache or a disk hands over at once.
 SEGMENT_ROWS = 2**14

@@ -107,7 +107,7 @@ def test_features_are_all_used_whatever_their_number(dtype, d):
 def test_rows_gathered_ahead_are_those_of_the_order(monkeypatch, rows):
     """203 = 7 · 29 rows: groups that come out even, and one that does not."""
     params, data = problem()
-    monkeypatch.setattr(batches, "GATHER_BYTES", rows * 6 * 8)
+    monkeypatch.setattr(batches, "ROW_GATHER_BYTES", rows * 6 * 8)
     order = shuffle(jax.random.key(3), 203)
     ours = jax.jit(blocked_sgd(logistic_loss, 0.1, block_size=1))(fresh(params), data, order)
     theirs = one_by_one(logistic_loss, 0.1)(fresh(params), data, order)

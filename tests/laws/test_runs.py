@@ -114,7 +114,7 @@ def test_rows_are_gathered_as_they_are_needed(name):
 
     Beside them stands one logit a row of single rows, until the losses are made of them.
     """
-    n = 65536
+    n = 2**19
     logits = n * 4 if name == "sgd" else 0
     epoch, order = EPOCHS[name](loss, SGD), jnp.arange(n)
     memory = jax.jit(epoch).lower(start(SGD), data(n), order).compile().memory_analysis()

@@ -25,7 +25,7 @@ from jaxgd import (
     sgd,
     supervised,
 )
-from jaxgd.machine import ANY_LOOP_IS_A_KERNEL, GATHER_BYTES
+from jaxgd.machine import ANY_LOOP_IS_A_KERNEL, ROW_GATHER_BYTES
 from tests.laws.problem import SGD
 
 N = 4096
@@ -74,7 +74,7 @@ def test_an_update_of_a_linear_predictor_launches_no_more_than_it_did(name):
     assert found.kernels / updates <= kernels
     assert found.library_calls / updates <= library_calls
     # Beside a few arrays of one number a row stand the rows of one gather, and nothing else.
-    rows = max(GATHER_BYTES, 4 * b * (d + 1))
+    rows = max(ROW_GATHER_BYTES, 4 * b * (d + 1))
     assert program.memory_analysis().temp_size_in_bytes < 1.1 * rows + 12 * N
 
 
