@@ -26,9 +26,8 @@ def scan_batches(
 ) -> tuple[Any, list[PyTree]]:
     """Fold `update(carry, batch) -> (carry, out)` over batches of rows, one after another.
 
-    Batch j is data[rows[j b : (j+1) b]]; for `rows=None` it is data[j b : (j+1) b], sliced where it
-    lies. The last is the m mod b rows that remain, if any. Returns the carry, and the outs of the
-    full batches and of the short one, stacked.
+    Batch j is data[rows[j b : (j+1) b]], or for `rows=None` data[j b : (j+1) b]; the last is the
+    m mod b rows that remain, if any. Returns the carry, and both sizes' outs, stacked.
     """
     check_layout(layout, batch_size, data)
     b, m = batch_size, count_examples(data) if rows is None else rows.size
@@ -49,7 +48,7 @@ def scan_batches(
 def scan_rows(update: Fold, carry: Any, data: PyTree, rows: Rows) -> tuple[Any, PyTree]:
     """Fold `update(carry, example) -> (carry, out)` over single rows, one after another.
 
-    As `scan_batches` of one row each, but an example has no axis of rows. Outs are stacked, [m, …].
+    As `scan_batches` of one row each, but an example has no axis of rows; outs are stacked.
     """
     layout = one_by_one(data)
     if rows is None and layout is None:
@@ -107,8 +106,8 @@ def _scan_gathered(
 ) -> tuple[Any, list[PyTree]]:
     """The rows of several small batches are gathered at once, which costs half as much."""
     batches, b = rows.shape[0], math.prod(rows.shape[1:])
-    most = GATHER_BYTES if rows.ndim > 1 else ROW_GATHER_BYTES
-    ahead = even_size(batches, most // max(1, b * row_bytes(data)))
+    most = (GATHER_BYTES if rows.ndim > 1 else ROW_GATHER_BYTES) // max(1, b * row_bytes(data))
+    ahead = even_size(batches, most)
     grouped = batches - batches % ahead
 
     def group(carry: Any, rows: Int[Array, "ahead *b"]) -> tuple[Any, PyTree]:
