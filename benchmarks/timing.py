@@ -123,6 +123,8 @@ def _serve(target: str) -> None:
             answer: dict[str, Any] = {"seconds": time.perf_counter() - start, "units": units}
         except ImportError as error:
             answer = {"note": f"not installed: {error.name}"}
+        except LookupError as error:
+            answer = {"note": str(error)}
         except Exception as error:
             answer = {"note": f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"}
         answer["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
