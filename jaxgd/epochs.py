@@ -4,16 +4,15 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from jaxgd.batches import gather, scan_rows
 from jaxgd.chunks import in_cache, in_chunks
 from jaxgd.descent import Epoch, Order, State, descend, step, strong, visit
 from jaxgd.inputs import Optimizer, check_count, check_order, count_examples
-from jaxgd.layouts import Layout, beside, one_by_one, slice_of
-from jaxgd.linear_row import row_gradient, takes_rows
-from jaxgd.losses import Supervised
-from jaxgd.models import linear
+from jaxgd.layouts import Layout, beside, one_by_one
+from jaxgd.linear_row import link_of, row_gradient, takes_rows
 from jaxgd.objective import Loss, mean
 
 
@@ -46,27 +45,30 @@ def minibatch(
 ) -> Epoch:
     """An epoch of mini-batch descent: `visit(step(loss, optimizer), batch_size)`.
 
-    Single rows of `supervised(linear, …)` are visited to the same effect, to rounding, at half the
-    cost or less: see `jaxgd.linear_row`.
+    Single rows of `supervised(linear, …)` are visited to the same effect, to rounding, and faster:
+    see `jaxgd.linear_row`.
     """
     epoch = visit(step(loss, optimizer), batch_size, batch_sharding=batch_sharding)
-    if batch_size != 1 or not isinstance(loss, Supervised) or loss.predict is not linear:
+    link = link_of(loss)
+    if link is None or batch_size != 1 or batch_sharding is not None:
         return epoch
     update = descend(
         lambda params, example: (loss(params, example), None),
         optimizer,
         has_aux=True,
-        value_and_grad=row_gradient(loss.loss),
+        value_and_grad=row_gradient(link),
     )
 
     def of_single_rows(state: Any, data: PyTree, order: Order = None) -> tuple[Any, PyTree]:
-        rows = check_order(order, count_examples(data))
-        if not takes_rows(state.params, data):
+        n = count_examples(data)
+        rows = check_order(order, n)
+        if not takes_rows(loss, getattr(state, "params", None), data, rows):
             return epoch(state, data, rows)
         state, (_, logits) = scan_rows(update, beside(data, strong(state)), data, rows)
-        layout, y = one_by_one(data), data[1]
-        labels = slice_of(y, 0, len(y), layout) if rows is None else gather(y, rows, layout)
+        layout, every = one_by_one(data), jnp.arange(n) if rows is None else rows
+        lying = rows is None and layout is None
+        labels = data[1] if lying else gather(data[1], every, layout)
         # All at once, and not one by one in the loop, where nobody asked for the loss's value.
-        return state, jax.vmap(loss.loss)(logits, labels)
+        return state, jax.vmap(link)(logits, labels)
 
     return of_single_rows

@@ -15,15 +15,17 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxgd.chunks import wide
 from jaxgd.layouts import varying_axes
+from jaxgd.losses import Supervised
 from jaxgd.machine import (
     ANY_LOOP_IS_A_KERNEL,
     LANE_TERMS,
     LANES,
+    MOST_PRODUCTS,
     NARROW,
     NARROW_LANES,
     WIDEST_SMALL_LOOP,
 )
-from jaxgd.models import Linear
+from jaxgd.models import Linear, linear
 
 LinkLoss = Callable[[Any, Any], Array]
 
@@ -42,23 +44,38 @@ def row_gradient(link_loss: LinkLoss) -> Callable[..., tuple[tuple[Array, Array]
     return gradient
 
 
-def takes_rows(params: PyTree, data: PyTree) -> bool:
+def link_of(loss: Callable[..., Any]) -> LinkLoss | None:
+    """Of `supervised(linear, …)` the loss of a linear predictor's logits; None of any other."""
+    return loss.loss if isinstance(loss, Supervised) and loss.predict is linear else None
+
+
+def takes_rows(loss: Callable[..., Any], params: PyTree, data: PyTree, rows: Array | None) -> bool:
     """Whether data are (x [n, d], y) for a `Linear` of x's dtype, and rows in lanes are fast.
 
-    Not where the rows differ from device to device: the mean over devices is `mean`'s.
+    Not where rows differ from device to device, for the mean over devices is `mean`'s, nor where a
+    loss is no scalar, which `mean` refuses.
     """
     if not (isinstance(params, Linear) and isinstance(data, tuple | list) and len(data) == 2):
         return False
+    x, (w, b) = jnp.asarray(data[0]), params
+    if x.ndim != 2 or w.shape[:1] != x.shape[1:] or (b is not None and b.shape != w.shape[1:]):
+        return False
     leaves = [leaf for leaf in params if leaf is not None]
-    kinds = {jnp.result_type(leaf) for leaf in (*leaves, data[0])}
-    varying = varying_axes(*jax.tree.leaves(data)) - varying_axes(*leaves)
-    d, *outputs = jnp.shape(params.w)
-    fast = fast_in_lanes(d, math.prod(outputs))
-    return fast and len(kinds) == 1 and jnp.ndim(data[0]) == 2 and not varying
+    if len({leaf.dtype for leaf in (x, *leaves)}) > 1 or not fast_in_lanes(*w.shape):
+        return False
+    if varying_axes(*jax.tree.leaves((data, rows))) - varying_axes(*leaves):
+        return False
+    first = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), data)
+    return jax.eval_shape(loss, params, first).shape == ()
 
 
-def fast_in_lanes(d: int, outputs: int) -> bool:
-    """Whether `dot_in_lanes` is faster than a dot in a loop over rows, as measured on a CPU."""
+def fast_in_lanes(d: int, outputs: int = 1, *more: int) -> bool:
+    """Whether `dot_in_lanes` is faster than a dot in a loop over rows, as measured on a CPU.
+
+    It is written out a thousand products at a time: many more are slow to compile.
+    """
+    if more or outputs > LANES or d * outputs > MOST_PRODUCTS:
+        return False
     return ANY_LOOP_IS_A_KERNEL or (outputs == 1 and d <= WIDEST_SMALL_LOOP)
 
 
@@ -77,7 +94,7 @@ def dot_in_lanes(x: Float[Array, "d"], w: Float[Array, "d *k"]) -> Float[Array, 
 @dot_in_lanes.defjvp
 def _derivative(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     (x, w), (dx, dw) = primals, tangents
-    return dot_in_lanes(x, w), jnp.dot(dx, w) + jnp.dot(x, dw)
+    return _dot(x, w), jnp.dot(dx, w) + jnp.dot(x, dw)
 
 
 @jax.custom_batching.custom_vmap

@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
 Label = Real[ArrayLike, ""] | Bool[ArrayLike, ""]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Supervised:
     """The loss of an example, in the parts it is made of: see `supervised`."""
 

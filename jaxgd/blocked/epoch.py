@@ -97,7 +97,7 @@ def default_block_size(d: int, platform: str) -> int:
     """
     if platform != "cpu":
         return ACCELERATOR_BLOCK
-    return 1 if fast_in_lanes(d, 1) else CPU_BLOCK
+    return 1 if fast_in_lanes(d) else CPU_BLOCK
 
 
 def _logits(

@@ -10,7 +10,7 @@ from jaxgd import optim
 
 # Counters of the state are single numbers, each written by a kernel of its own: torch's `step`, the
 # learning rate's, and a correction of NAdam's.
-COUNTERS = 3
+COUNTERS = 2
 
 
 @pytest.mark.optax_promotion
