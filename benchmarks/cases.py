@@ -5,6 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 LEARNING_RATE = 0.1
+WIDTHS = (10, 30, 100, 256, 784)
+VARIANTS = (
+    *("momentum", "Nesterov", "coupled decay", "decoupled decay (AdamW)", "averaging"),
+    *("multinomial", "one-vs-rest", "squared", "hinge", "Huber", "Poisson"),
+)
 
 
 @dataclass(frozen=True)
@@ -17,12 +22,15 @@ class Case:
     d: int
     batch: int = 1
     epochs: int = 1
+    shuffled: bool = True
+    hidden: int = 32
+    variant: str = ""
 
     @property
     def unit(self) -> str:
-        return {"sgd": "ns/example", "squares": "ns/example", "gd": "ms/epoch"}.get(
-            self.kind, "s" if self.kind in ("sweep", "table") else "µs/update"
-        )
+        units = dict.fromkeys(("sgd", "squares", "variant"), "ns/example")
+        units |= {"gd": "ms/epoch", "sweep": "s", "table": "s"}
+        return units.get(self.kind, "µs/update")
 
     @property
     def units_per_second(self) -> float:
@@ -30,12 +38,14 @@ class Case:
 
     @property
     def name(self) -> str:
-        words = [self.kind, f"d={self.d}", f"n={self.n}"]
+        words = [self.variant or self.kind, f"d={self.d}", f"n={self.n}"]
         if self.kind in ("minibatch", "mlp"):
             words.insert(1, f"b={self.batch}")
+        if self.kind == "mlp":
+            words.append(f"hidden={self.hidden}")
         if self.group == "scaling":
             words.append(f"epochs={self.epochs}")
-        return " ".join(words)
+        return " ".join(words if self.shuffled else [*words, "as they lie"])
 
 
 def problem(case: Case) -> tuple[np.ndarray, np.ndarray]:
@@ -44,6 +54,8 @@ def problem(case: Case) -> tuple[np.ndarray, np.ndarray]:
         return bundled_table()
     rng = np.random.default_rng(0)
     x = rng.standard_normal((case.n, case.d), np.float32) / np.sqrt(np.float32(case.d))
+    if case.variant in ("multinomial", "one-vs-rest"):
+        return x, np.argmax(x @ rng.standard_normal((case.d, 10), np.float32), 1).astype(np.int32)
     y = x @ rng.standard_normal(case.d, np.float32) > 0
     return x, y.astype(np.float32)
 
@@ -61,6 +73,7 @@ def all_cases(quick: bool) -> list[Case]:
     if quick:
         return [
             Case("sgd", "sgd", 10_000, 30, epochs=2),
+            Case("variants", "variant", 10_000, 30, epochs=2, variant="momentum"),
             Case("minibatch", "minibatch", 4096, 30, 32),
             Case("gd", "gd", 2000, 784, epochs=20),
             Case("sweep", "sweep", 569, 30, 32, epochs=5),
@@ -70,10 +83,20 @@ def all_cases(quick: bool) -> list[Case]:
     batch = Case("minibatch", "minibatch", 16_384, 30, 32, epochs=4)
     scaling = replace(sgd, group="scaling", epochs=1)
     return [
-        *(replace(sgd, d=d) for d in (10, 30, 100, 784)),
-        replace(sgd, kind="squares"),
+        *(
+            replace(sgd, n=20_000, d=d, epochs=20 if d <= 100 else 5, shuffled=s)
+            for d in WIDTHS
+            for s in (True, False)
+        ),
+        replace(sgd, n=20_000, epochs=20, kind="squares"),
+        *(Case("variants", "variant", 20_000, 30, epochs=20, variant=name) for name in VARIANTS),
         *(replace(batch, d=d, batch=b) for d in (30, 784) for b in (8, 32, 256, 2048)),
-        replace(batch, kind="mlp"),
+        *(
+            replace(batch, kind="mlp", d=d, batch=b, hidden=h)
+            for d in (30, 784)
+            for h in (32, 256)
+            for b in (8, 32, 256)
+        ),
         Case("gd", "gd", 2000, 784, epochs=20),
         Case("gd", "gd", 60_000, 784, epochs=2),
         Case("sweep", "sweep", 569, 30, 32, epochs=5),

@@ -20,9 +20,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import jaxgd
 from benchmarks.cases import LEARNING_RATE, Case, problem
 from benchmarks.peers.ours import logistic_loss
-from jaxgd import batches
-from jaxgd.blocked import blocked_sgd, epoch, rows_in_order
+from jaxgd import batches, linear_row
+from jaxgd.blocked import blocked_sgd, rows_in_order
 from jaxgd.chunks import in_chunks
+from jaxgd.linear_row import dot_in_lanes
 
 OPTIMIZER = optax.sgd(LEARNING_RATE)
 GRADIENT = jax.value_and_grad(jaxgd.mean(logistic_loss))
@@ -86,13 +87,17 @@ def block_size(d: int):
 
 def sums_side_by_side(d: int):
     """The dot product of a row and the weights as one sum or as several, rows as they lie."""
-    state, data, order = _start(20_000, d)
+    state, data, _ = _start(20_000, d)
     link = jaxgd.binary_cross_entropy_with_logits
     candidates = {}
-    for lanes in (1, 2, 4, 8):
-        with patch.object(rows_in_order, "DOT_LANES", lanes):
+    for lanes in (1, 2, 4, 8, 16, 32, 64):
+        width = {"NARROW_LANES": lanes, "LANES": lanes}
+        with patch.multiple(linear_row, **width):
             in_order = blocked_sgd(link, LEARNING_RATE, block_size=1)
-            candidates[f"{lanes} sums"] = _compiled(in_order, state, data, jnp.sort(order))
+            candidates[f"{lanes} sums"] = _compiled(in_order, state, data)
+    with patch.object(rows_in_order, "dot_in_lanes", jnp.dot):
+        in_order = blocked_sgd(link, LEARNING_RATE, block_size=1)
+        candidates["a dot"] = _compiled(in_order, state, data)
     return f"rows in order, d={d}", "ns/example", 1e9 / 20_000, candidates
 
 
@@ -101,13 +106,40 @@ def rows_ahead(d: int):
     state, data, order = _start(50_000, d)
     link = jaxgd.binary_cross_entropy_with_logits
     candidates = {}
-    for exponent in (12, 15, 18, 20, 22, 24):
-        name = f"{2**exponent // 1024} KB ahead"
-        alone = patch.object(batches, "GATHER_BYTES", 1)
-        with alone, patch.object(epoch, "BLOCKED_GATHER_BYTES", 2**exponent):
+    for exponent in (12, 15, 17, 18, 20, 22, 24):
+        with patch.object(batches, "ROW_GATHER_BYTES", 2**exponent):
             in_order = blocked_sgd(link, LEARNING_RATE, block_size=1)
+            name = f"{2**exponent // 1024} KB ahead"
             candidates[name] = _compiled(in_order, state, data, order)
     return f"rows in shuffled order, d={d}", "ns/example", 1e9 / 50_000, candidates
+
+
+def other_forms_of_a_batch(d: int, b: int):
+    """The two products of a mini-batch as they are, as sums in lanes, and row by row."""
+    state, data, _ = _start(16_384, d)
+    link = jaxgd.binary_cross_entropy_with_logits
+    slope = jax.value_and_grad(link)
+
+    def in_lanes(params, batch):
+        x, y = batch
+        z = jax.vmap(dot_in_lanes, (0, None))(x, params.w) + params.b
+        values, g = jax.vmap(slope)(z, y)
+        return jnp.mean(values), jaxgd.Linear(jnp.mean(x * g[:, None], axis=0), jnp.mean(g))
+
+    def row_by_row(params, batch):
+        def add(sums, example):
+            (value, _), grad = linear_row.row_gradient(link)(params, example)
+            return jax.tree.map(jnp.add, sums, (value, grad)), None
+
+        sums, _ = jax.lax.scan(add, (0.0, jax.tree.map(jnp.zeros_like, params)), batch)
+        return jax.tree.map(lambda a: a / b, sums)
+
+    forms = {"as they are": None, "sums in lanes": in_lanes, "row by row": row_by_row}
+    candidates = {"one read (sum)": _compiled(jnp.sum, data[0])}
+    for name, gradient in forms.items():
+        update = jaxgd.descend(jaxgd.mean(logistic_loss), OPTIMIZER, value_and_grad=gradient)
+        candidates[name] = _compiled(jaxgd.visit(update, b), state, data)
+    return f"mini-batches of {b} as they lie, d={d}", "µs/update", 1e6 / (16_384 / b), candidates
 
 
 def batches_ahead(d: int, b: int):
@@ -188,13 +220,36 @@ def other_forms_of_gd(n: int = 60_000, d: int = 784):
 
         return jax.lax.fori_loop(0, n // rows, add, _zeros(params))
 
+    def in_one_pass(params, data):
+        """Row by row, its product and its share of the gradient while it is in the first cache."""
+
+        def add(sums, example):
+            (value, _), grad = linear_row.row_gradient(link)(params, example)
+            return jax.tree.map(jnp.add, sums, (value, grad)), None
+
+        return jax.lax.scan(add, _zeros(params), data)[0]
+
+    def halved(params, data, rows=500):
+        """Rows kept in half precision, worked on in float32: half the bytes."""
+
+        def add(i, sums):
+            x, y = _take(data, i * rows, rows)
+            return _add(sums, params, (x.astype(jnp.float32), y))
+
+        return jax.lax.fori_loop(0, n // rows, add, _zeros(params))
+
     forms = {
+        "chunks of 500 rows": in_chunks(GRADIENT, 500),
         "chunks of 2000 rows": in_chunks(GRADIENT, 2000),
+        "one pass, row by row": in_one_pass,
         "two loops, each over half the rows": two_loops,
         "the next chunk read ahead": read_ahead,
         "sums of products, no dot products": no_dot_products,
     }
     candidates = {name: _compiled(form, state.params, data) for name, form in forms.items()}
+    small = (data[0].astype(jnp.bfloat16), data[1])
+    candidates["rows in bfloat16, chunks of 500"] = _compiled(halved, state.params, small)
+    candidates["one read (sum)"] = _compiled(jnp.sum, data[0])
     return f"forms of GD, n={n} d={d}", "ms", 1e3, candidates
 
 
@@ -268,10 +323,11 @@ BATCHES = ((30, 1), (784, 1), (784, 2), (30, 8), (30, 32), (100, 32), (784, 32))
 
 EXPERIMENTS = [
     ravelled_carry,
-    *(partial(sums_side_by_side, d) for d in (10, 30, 100)),
-    *(partial(rows_ahead, d) for d in (10, 30, 100)),
-    *(partial(block_size, d) for d in (100, 300, 784)),
+    *(partial(sums_side_by_side, d) for d in (10, 30, 100, 784)),
+    *(partial(rows_ahead, d) for d in (10, 30, 100, 784)),
+    *(partial(block_size, d) for d in (30, 100, 784)),
     *(partial(batches_ahead, *of) for of in BATCHES),
+    *(partial(other_forms_of_a_batch, *of) for of in ((30, 8), (784, 8), (784, 32), (784, 256))),
     chunk_of_rows,
     several_chunks_in_flight,
     other_forms_of_gd,

@@ -2,10 +2,10 @@
 
 Of ours, optax's and torch's, in one leaf and in 94 (47 matrices of 207 x 1,024 and 47 vectors of
 1,024), in float32 and bfloat16. Parameters and state are donated, so that they may be updated in
-place. Times are the least of rounds, of the wall's clock or of the processors', which a busy machine
-disturbs less; a peer is called twice in a round and timed once, since whoever comes after another's
-temporaries finds a cold cache. Bytes are those that XLA counts in the compiled program, against the
-least that an update must move: gradients in, parameters and buffers in and out.
+place. Times are the least of rounds, of the wall's clock or of the processors', which a busy
+machine disturbs less; a peer is called twice in a round and timed once, since whoever comes after
+another's temporaries finds a cold cache. Bytes are those that XLA counts in the compiled program,
+against the least that an update must move: gradients in, parameters and buffers in and out.
 """
 
 import sys
@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import SingleDeviceSharding
 
 from jaxgd import optim
 from jaxgd.optim.registry import REGISTRY
@@ -46,7 +47,7 @@ def sizes(leaves: int) -> list[int]:
     return [rows * WIDTH for _ in range(LAYERS) for rows in (207, 1)]
 
 
-def updating(optimizer: optax.GradientTransformation, params: Any) -> Any:
+def updating(optimizer: optax.GradientTransformation, params: Any, device: Any = None) -> Any:
     """The compiled update of params, or of their shapes, whose arguments are donated."""
 
     def update(params, state, grads):
@@ -54,7 +55,8 @@ def updating(optimizer: optax.GradientTransformation, params: Any) -> Any:
         return optax.apply_updates(params, updates), state
 
     state = jax.eval_shape(optimizer.init, params)
-    return jax.jit(update, donate_argnums=(0, 1)).lower(params, state, params).compile()
+    there = {} if device is None else {"in_shardings": SingleDeviceSharding(device)}
+    return jax.jit(update, donate_argnums=(0, 1), **there).lower(params, state, params).compile()
 
 
 def in_jax(optimizer: optax.GradientTransformation, leaves: int, dtype: str) -> Any:

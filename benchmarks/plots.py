@@ -14,6 +14,8 @@ def save(path: Path, timings: Sequence[Timing]) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    newest = timings[-1].jax
+    timings = [t for t in timings if t.jax == newest]
     scaling = [t for t in timings if t.case.group == "scaling" and t.costs]
     batches = [t for t in timings if t.case.group == "minibatch" and t.costs and t.case.d == 784]
     panels = {

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.cases import Case
+from benchmarks.environments import Environment
 from benchmarks.peers import Peer
 
 
@@ -21,6 +22,7 @@ class Timing:
 
     peer: str
     case: Case
+    jax: str
     costs: list[float] = field(default_factory=list)
     first_seconds: float = float("nan")
     peak_mb: float = float("nan")
@@ -38,10 +40,10 @@ class Timing:
 class Worker:
     """A peer in a process of its own, which answers one JSON line for each it is sent."""
 
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
+    def __init__(self, peer: Peer, environment: Environment) -> None:
+        self.peer, self.environment = peer, environment
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.timing", peer.target],
+            [environment.python, "-m", "benchmarks.timing", peer.target],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -67,7 +69,7 @@ def compare(case: Case, workers: Iterable[Worker], rounds: int, seconds: float) 
 
     Rounds go on until there are `rounds` of them or they have taken `seconds`, two at least.
     """
-    pairs = [(Timing(worker.peer.name, case), worker) for worker in workers]
+    pairs = [(Timing(w.peer.name, case, w.environment.jax), w) for w in workers]
     for timing, worker in pairs:
         _record_first(timing, worker.ask({"prepare": asdict(case)}))
     start = time.perf_counter()
@@ -82,12 +84,14 @@ def compare(case: Case, workers: Iterable[Worker], rounds: int, seconds: float) 
     return [timing for timing, _ in pairs]
 
 
-def compare_first_calls(case: Case, peers: list[Peer], rounds: int) -> list[Timing]:
+def compare_first_calls(
+    case: Case, entrants: list[tuple[Peer, Environment]], rounds: int
+) -> list[Timing]:
     """Every peer's first call, compilation and all, each time in a fresh process."""
-    timings = [Timing(peer.name, case) for peer in peers]
+    timings = [Timing(peer.name, case, environment.jax) for peer, environment in entrants]
     for _ in range(rounds):
-        for peer, timing in zip(peers, timings, strict=True):
-            worker = Worker(peer)
+        for (peer, environment), timing in zip(entrants, timings, strict=True):
+            worker = Worker(peer, environment)
             _record_first(timing, worker.ask({"prepare": asdict(case)}))
             worker.close()
             if not timing.note:
@@ -119,6 +123,8 @@ def _serve(target: str) -> None:
             answer: dict[str, Any] = {"seconds": time.perf_counter() - start, "units": units}
         except ImportError as error:
             answer = {"note": f"not installed: {error.name}"}
+        except LookupError as error:
+            answer = {"note": str(error)}
         except Exception as error:
             answer = {"note": f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"}
         answer["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

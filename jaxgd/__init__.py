@@ -1,20 +1,10 @@
 """Gradient descent as pure functions in JAX, checked against PyTorch at every update."""
 
-from jaxgd import equivalence, figures, interop, optim, storage, tabular
+from jaxgd import equivalence, figures, interop, optim, scale, storage, streaming, tabular
 from jaxgd.batches import plan
 from jaxgd.blocked import blocked_sgd
-from jaxgd.descent import (
-    State,
-    descend,
-    gd,
-    init_state,
-    minibatch,
-    sgd,
-    step,
-    strong,
-    train,
-    visit,
-)
+from jaxgd.descent import State, descend, init_state, step, strong, train, visit
+from jaxgd.epochs import gd, minibatch, sgd
 from jaxgd.fitting import (
     Diverged,
     Fit,
@@ -27,6 +17,7 @@ from jaxgd.fitting import (
     jsonl,
 )
 from jaxgd.host_loop import walk
+from jaxgd.interop import export_run, load_run
 from jaxgd.keys import keyed, row_keys
 from jaxgd.losses import (
     binary_cross_entropy,
@@ -38,7 +29,9 @@ from jaxgd.losses import (
 from jaxgd.models import Linear, init_linear, init_mlp, linear, logistic, mlp
 from jaxgd.objective import mean
 from jaxgd.order import shuffle, whole
+from jaxgd.precision import in_precision
 from jaxgd.stopping import Patience, Stopped, train_until
+from jaxgd.streaming import stream
 
 __all__ = [
     "Diverged",
@@ -58,9 +51,11 @@ __all__ = [
     "cross_entropy",
     "descend",
     "equivalence",
+    "export_run",
     "figures",
     "fit",
     "gd",
+    "in_precision",
     "init_linear",
     "init_mlp",
     "init_state",
@@ -68,6 +63,7 @@ __all__ = [
     "jsonl",
     "keyed",
     "linear",
+    "load_run",
     "logistic",
     "mean",
     "minibatch",
@@ -75,11 +71,14 @@ __all__ = [
     "optim",
     "plan",
     "row_keys",
+    "scale",
     "sgd",
     "shuffle",
     "squared_error",
     "step",
     "storage",
+    "stream",
+    "streaming",
     "strong",
     "supervised",
     "tabular",

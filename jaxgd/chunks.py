@@ -9,6 +9,7 @@ from jaxtyping import Array, PyTree
 
 from jaxgd.batches import even_size, row_bytes
 from jaxgd.inputs import check_count, count_examples
+from jaxgd.layouts import on_several_devices, zeros_like
 from jaxgd.machine import CACHE_BYTES, CHUNK_BYTES
 
 OfRows = Callable[[Any, Any], Any]
@@ -45,7 +46,7 @@ def in_chunks(fn: OfRows, chunk: int | None) -> OfRows:
 
         full, rest = divmod(n, chunk)
         like = jax.eval_shape(fn, params, data)
-        zeros = jax.tree.map(lambda a: wide(jnp.zeros(a.shape, a.dtype)), like)
+        zeros = jax.tree.map(lambda a: wide(zeros_like(a)), like)
         sums = jax.lax.fori_loop(0, full, add_chunk, zeros)
         if rest:
             last = jax.tree.map(lambda a: a[full * chunk :], data)
@@ -63,14 +64,14 @@ def wide(array: Array) -> Array:
 def in_cache(fn: OfRows) -> OfRows:
     """The same function, on a CPU in chunks that its cache holds and elsewhere of all rows at once.
 
-    It is the platform compiled for that counts, not the one that the program is made on. Several
-    devices may hold a part of the rows each, and slicing across parts would move them: with them
-    it is all at once too.
+    It is the platform compiled for that counts, not the one that the program is made on. Where the
+    data's types say that several devices may hold a part of the rows each, slicing across parts
+    would move them: then it is all at once too.
     """
 
     def cached(params: PyTree, data: PyTree) -> PyTree:
         chunk = rows_in_cache(data)
-        if chunk is None or jax.device_count() > 1:
+        if chunk is None or on_several_devices(data):
             return fn(params, data)
         return jax.lax.platform_dependent(params, data, cpu=in_chunks(fn, chunk), default=fn)
 

@@ -9,17 +9,16 @@ A state is any pytree, and so is an out; an update is any function of this form.
 """
 
 from collections.abc import Callable
-from functools import partial
 from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, ArrayLike, Int, PyTree
+from jaxtyping import ArrayLike, Int, PyTree
 
 from jaxgd.batches import scan_batches
-from jaxgd.chunks import in_cache, in_chunks
+from jaxgd.chunks import in_chunks
 from jaxgd.inputs import (
     Optimizer,
     check_batch_size,
@@ -33,6 +32,7 @@ from jaxgd.inputs import (
 )
 from jaxgd.keys import Key
 from jaxgd.keys import row_keys as keys_of_rows
+from jaxgd.layouts import Layout, beside
 from jaxgd.objective import Loss, Objective, mean
 from jaxgd.order import shuffle
 
@@ -119,7 +119,7 @@ def step(loss: Loss, optimizer: Optimizer, *, chunk: int | None = None) -> Updat
     return descend(in_chunks(objective, chunk), optimizer, value_and_grad=gradient)
 
 
-def visit(update: Update, batch_size: int) -> Epoch:
+def visit(update: Update, batch_size: int, *, batch_sharding: Layout = None) -> Epoch:
     """An epoch of any update: `epoch(state, data, order) -> (state, outs[⌈m/b⌉])`.
 
     Update j is given rows order[j b : (j+1) b] of the data. An order is any one-dimensional array
@@ -127,48 +127,21 @@ def visit(update: Update, batch_size: int) -> Epoch:
     where b does not divide m the last batch is the m mod b rows that remain. `order=None` takes
     all rows as they lie. Outs are pytrees, stacked: they must not have the batch's size in their
     shape, unless every batch is full (`whole`). Rows past either end are refused where the order
-    is known before tracing, and clamped where it is traced.
+    is known before tracing, and clamped where it is traced. A batch lies on the data's mesh as
+    `batch_sharding` says, such as `PartitionSpec("data")`: see docs/scale.md.
 
-    Raises ValueError while tracing if batch_size > n, or for an order of other dimensions.
+    Raises ValueError while tracing for batch_size > n or of other devices, or another order.
     """
     b = check_batch_size(batch_size)
 
     def epoch(state: Any, data: PyTree, order: Order = None) -> tuple[Any, PyTree]:
         n = count_examples(data)
         check_batch_size(b, n)
-        state, parts = scan_batches(update, strong(state), data, check_order(order, n), b)
+        rows, state = check_order(order, n), beside(data, strong(state))
+        state, parts = scan_batches(update, state, data, rows, b, batch_sharding)
         return state, jax.tree.map(lambda *outs: jnp.concatenate(outs), *parts)
 
     return epoch
-
-
-def gd(loss: Loss, optimizer: Optimizer, *, chunk: int | None = None) -> Epoch:
-    """An epoch of full-batch descent: `epoch(state, data, order=None) -> (state, losses[1])`.
-
-    One `step` on all n rows, read where they lie: rows are never gathered or permuted, and `order`
-    is ignored. `chunk` rows are worked on at a time, by default as many as a CPU's cache holds.
-    """
-    objective = mean(loss)
-    of_rows = in_cache if chunk is None else partial(in_chunks, chunk=check_count("chunk", chunk))
-    gradient = of_rows(jax.value_and_grad(objective))
-    update = descend(of_rows(objective), optimizer, value_and_grad=gradient)
-
-    def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Array]:
-        del order
-        state, value = update(strong(state), data)
-        return state, value[None]
-
-    return epoch
-
-
-def sgd(loss: Loss, optimizer: Optimizer) -> Epoch:
-    """An epoch of stochastic gradient descent, n updates of a row each: `minibatch` with b = 1."""
-    return minibatch(loss, optimizer, 1)
-
-
-def minibatch(loss: Loss, optimizer: Optimizer, batch_size: int) -> Epoch:
-    """An epoch of mini-batch descent: `visit(step(loss, optimizer), batch_size)`."""
-    return visit(step(loss, optimizer), batch_size)
 
 
 def train(

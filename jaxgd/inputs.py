@@ -1,6 +1,8 @@
 """What a run may be given. Each check names the rule, what was given and the remedy."""
 
 import operator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import jax
@@ -17,12 +19,28 @@ _ARRAY_LIKE = (jax.Array, np.ndarray, np.generic, float, int, complex)
 _ALL_ROWS = "Full gradient descent is gd, or batch_size=None in fit."
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=["rows"], meta_fields=["n"])
+@dataclass(frozen=True)
+class Padded:
+    """Data of which the first n rows are examples, and the others there for their number only.
+
+    `jaxgd.scale.spread` makes them, for `jaxgd.scale.data_parallel(…, rows="owned")`.
+    """
+
+    rows: PyTree
+    n: int
+
+
 def count_examples(data: PyTree) -> int:
     """The number n of examples: the length of the leading axis that all leaves share.
+
+    Of `Padded` data it is the number of those that count.
 
     Raises ValueError for no leaves, a scalar leaf, leaves of different length, or n = 0, and
     TypeError for sparse arrays.
     """
+    if isinstance(data, Padded):
+        return data.n
     leaves = jax.tree_util.tree_leaves_with_path(data, is_leaf=_is_sparse)
     if any(_is_sparse(leaf) for _, leaf in leaves):
         raise TypeError(

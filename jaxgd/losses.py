@@ -1,22 +1,37 @@
 """Losses of one example. `vmap` makes the batch, the mean makes the objective."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
 
 Label = Real[ArrayLike, ""] | Bool[ArrayLike, ""]
 
 
+@dataclass(frozen=True)
+class Supervised:
+    """The loss of an example, in the parts it is made of: see `supervised`."""
+
+    predict: Callable[[Any, Any], Array]
+    loss: Callable[[Array, Any], Array]
+
+    def __call__(self, params: Any, example: Any) -> Array:
+        """The loss of the example (x, y)."""
+        return self.loss(self.predict(params, example[0]), example[1])
+
+
 def supervised(
     predict: Callable[[Any, Any], Array], loss: Callable[[Array, Any], Array]
-) -> Callable[[Any, Any], Array]:
+) -> Supervised:
     """The loss of an example (x, y): `loss(predict(params, x), y)`."""
-    return lambda params, example: loss(predict(params, example[0]), example[1])
+    return Supervised(predict, loss)
 
 
 @jax.custom_jvp
@@ -26,16 +41,15 @@ def _bernoulli_nats(probability: Array, label: Array) -> Array:
     return -(label * log_p + (1 - label) * log_q)
 
 
-@_bernoulli_nats.defjvp
+@partial(_bernoulli_nats.defjvp, symbolic_zeros=True)
 def _bernoulli_nats_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     """The slope torch uses: finite at p = 0 and 1, where the clamp alone would give NaN."""
     p, y = primals
-    dp, dy = tangents
     log_p = jnp.maximum(jnp.log(p), -100)
     log_q = jnp.maximum(jnp.log1p(-p), -100)
     # torch's constant is a float32 in every precision.
     slope = (p - y) / jnp.maximum(p * (1 - p), float(np.float32(1e-12)))
-    return _bernoulli_nats(p, y), slope * dp + (log_q - log_p) * dy
+    return _bernoulli_nats(p, y), _along(tangents, slope, log_q - log_p)
 
 
 def binary_cross_entropy(probability: Float[ArrayLike, ""], label: Label) -> Float[Array, ""]:
@@ -58,12 +72,17 @@ def _logistic_nats(logit: Array, label: Array) -> Array:
     return jnp.maximum(logit, 0) - logit * label + jnp.log1p(jnp.exp(-jnp.abs(logit)))
 
 
-@_logistic_nats.defjvp
+@partial(_logistic_nats.defjvp, symbolic_zeros=True)
 def _logistic_nats_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     """One exponential, shared with the value, and no terms that cancel."""
     z, y = primals
-    dz, dy = tangents
-    return _logistic_nats(z, y), (jax.nn.sigmoid(z) - y) * dz - z * dy
+    return _logistic_nats(z, y), _along(tangents, jax.nn.sigmoid(z) - y, -z)
+
+
+def _along(moves: tuple, *slopes: Array) -> Array:
+    """Σ slope · move, without those known to be zero, which jax 0.12 puts on no mesh."""
+    terms = [s * t for s, t in zip(slopes, moves, strict=True) if not isinstance(t, SymbolicZero)]
+    return sum(terms[1:], terms[0])
 
 
 def binary_cross_entropy_with_logits(logit: Float[ArrayLike, ""], label: Label) -> Float[Array, ""]:

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from jaxgd.layouts import varying_axes
+
 Loss = Callable[[Any, Any], Array]
 Objective = Callable[[Any, Any], Any]
 
@@ -31,14 +33,7 @@ def mean(loss: Loss) -> Objective:
                 f"{jnp.shape(losses)[1:]}. Reduce it, or pass descend an objective of the batch."
             )
         value = jnp.mean(losses)
-        axes = _devices(value) - _devices(*jax.tree.leaves(params))
+        axes = varying_axes(value) - varying_axes(*jax.tree.leaves(params))
         return jax.lax.pmean(value, tuple(sorted(axes))) if axes else value
 
     return objective
-
-
-def _devices(*arrays: Array) -> frozenset:
-    """The axes of `shard_map` along which some of the arrays differ from device to device."""
-    types = [jax.typeof(array) for array in arrays]
-    # jax 0.9 has the field vma for what jax 0.10 calls mat.varying.
-    return frozenset().union(*(t.vma if hasattr(t, "vma") else t.mat.varying for t in types))

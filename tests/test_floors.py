@@ -13,13 +13,18 @@ ROOT = Path(__file__).parents[1]
 
 # From the ground up. A room may import rooms of lower floors only, never its own floor's.
 FLOORS = [
-    {"inputs", "keys", "losses", "machine", "optim", "permutation", "storage", "figures"},
+    {
+        *("inputs", "keys", "layouts", "losses", "machine", "optim", "permutation", "precision"),
+        *("storage", "figures"),
+    },
     {"batches", "order", "equivalence"},
     {"chunks", "models"},
     {"objective"},
+    {"linear_row"},
     {"descent", "tabular"},
-    {"blocked", "host_loop", "interop", "stopping"},
-    {"fitting"},
+    {"blocked", "epochs", "host_loop", "stopping", "streaming"},
+    {"interop"},
+    {"fitting", "scale"},
     {"reliability"},
     {"cli"},
 ]

@@ -18,9 +18,11 @@ def _peer(name: str, target: str, kinds: str, slow_start: bool = False) -> Peer:
 
 
 PEERS = [
-    _peer("jaxgd", "ours:run", "sgd squares minibatch mlp gd sweep table"),
-    _peer("jaxgd, general path", "ours:general_sgd", "sgd"),
+    _peer("jaxgd", "ours:run", "sgd squares variant minibatch mlp gd sweep table"),
+    _peer("jaxgd, sgd of a linear predictor", "ours:supervised_sgd", "sgd"),
+    _peer("jaxgd, sgd of any loss", "ours:general_sgd", "sgd"),
     _peer("jaxgd, 200 single runs", "ours:single_runs", "sweep"),
+    _peer("optax in a scan", "optax_loop:in_a_scan", "sgd variant"),
     _peer("optax, a jitted step a call", "optax_loop:run", "sgd minibatch"),
     _peer("Keras on JAX", "keras_fit:run", "minibatch"),
     _peer("torch, eager with DataLoader", "torch_loops:with_loader", "sgd minibatch table"),
@@ -29,9 +31,10 @@ PEERS = [
     _peer("torch.compile", "torch_loops:compiled", "minibatch gd", slow_start=True),
     _peer("scikit-learn SGDClassifier", "scikit:classifier", "sgd"),
     _peer("scikit-learn SGDRegressor", "scikit:regressor", "squares"),
+    _peer("scikit-learn SGD", "scikit:variant", "variant"),
     _peer("scikit-learn MLPClassifier", "scikit:perceptron", "mlp"),
     _peer("Vowpal Wabbit", "vowpal:run", "sgd"),
     _peer("limit: the dependent chain", "limits:dependent_chain", "sgd squares"),
+    _peer("limit: one read of the rows", "limits:one_read", "sgd minibatch gd"),
     _peer("a shuffled copy of the rows", "limits:gather", "sgd minibatch"),
-    _peer("limit: one read of the rows", "limits:one_read", "gd"),
 ]

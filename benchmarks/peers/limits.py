@@ -36,7 +36,7 @@ def one_read(case: Case) -> Callable[[], int]:
     def work() -> int:
         for _ in range(case.epochs):
             read(x).block_until_ready()
-        return case.epochs
+        return case.epochs * -(-case.n // (case.n if case.kind == "gd" else case.batch))
 
     return work
 

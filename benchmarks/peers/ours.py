@@ -8,6 +8,7 @@ import optax
 
 import jaxgd
 from benchmarks.cases import LEARNING_RATE, Case, problem
+from benchmarks.variants import VARIANTS, half_square
 from jaxgd.blocked import blocked_sgd
 
 SWEPT = jnp.geomspace(1e-3, 1.0, 200)
@@ -22,14 +23,14 @@ def perceptron_loss(params, example):
     return jaxgd.binary_cross_entropy_with_logits(logit, y)
 
 
-def half_square(logit, label):
-    return (logit - label) ** 2 / 2
-
-
 def run(case: Case) -> Callable[[], int]:
     """`train` in one jitted call; per-example SGD of a linear model through `blocked_sgd`."""
     if case.kind == "sweep":
         return _sweep(case)
+    if case.kind == "variant":
+        variant = VARIANTS[case.variant]
+        loss = jaxgd.supervised(jaxgd.linear, variant.link)
+        return _train(case, jaxgd.sgd(loss, variant.ours), variant.ours)
     optimizer = optax.sgd(LEARNING_RATE)
     if case.kind in ("sgd", "squares", "table"):
         link = half_square if case.kind == "squares" else jaxgd.binary_cross_entropy_with_logits
@@ -40,10 +41,16 @@ def run(case: Case) -> Callable[[], int]:
     return _train(case, jaxgd.minibatch(loss, optimizer, case.batch), optimizer)
 
 
-def general_sgd(case: Case) -> Callable[[], int]:
-    """`sgd`, which takes any loss and any optimizer."""
+def supervised_sgd(case: Case) -> Callable[[], int]:
+    """`sgd` of a loss that it knows to be a linear predictor's."""
     optimizer = optax.sgd(LEARNING_RATE)
     return _train(case, jaxgd.sgd(logistic_loss, optimizer), optimizer)
+
+
+def general_sgd(case: Case) -> Callable[[], int]:
+    """`sgd` of a loss of which it knows nothing."""
+    optimizer = optax.sgd(LEARNING_RATE)
+    return _train(case, jaxgd.sgd(lambda p, e: logistic_loss(p, e), optimizer), optimizer)
 
 
 def single_runs(case: Case) -> Callable[[], int]:
@@ -82,13 +89,13 @@ def _run_at_rate(case: Case) -> Callable[[jax.Array], jax.Array]:
 def _train(case: Case, epoch, optimizer) -> Callable[[], int]:
     data = jax.tree.map(jnp.asarray, problem(case))
     d = data[0].shape[1]
-    params = (
-        jaxgd.init_mlp(jax.random.key(1), (d, 32, 1))
-        if case.kind == "mlp"
-        else jaxgd.init_linear(d)
-    )
+    if case.kind == "mlp":
+        params = jaxgd.init_mlp(jax.random.key(1), (d, case.hidden, 1))
+    else:
+        params = jaxgd.init_linear(d, VARIANTS[case.variant].outputs if case.variant else None)
     state = jaxgd.init_state(params, optimizer)
-    train = jax.jit(jaxgd.train(epoch, case.epochs))
+    order = jaxgd.shuffle if case.shuffled else None
+    train = jax.jit(jaxgd.train(epoch, case.epochs, order=order))
 
     def work() -> int:
         _, losses = jax.block_until_ready(train(state, data, jax.random.key(0)))

@@ -13,12 +13,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree, Real
 
-from jaxgd.batches import even_size, gather, scan_batches
+from jaxgd.batches import gather, scan_batches, scan_rows
 from jaxgd.blocked.gram_block import block
-from jaxgd.blocked.rows_in_order import Data, Weights, in_order
+from jaxgd.blocked.rows_in_order import Data, Weights, row
 from jaxgd.descent import Epoch, Order, State
 from jaxgd.inputs import check_count, check_order, count_examples
-from jaxgd.machine import ACCELERATOR_BLOCK, BLOCKED_GATHER_BYTES, CPU_BLOCK, KERNEL_MOST_FEATURES
+from jaxgd.layouts import beside, one_by_one, slice_of
+from jaxgd.linear_row import fast_in_lanes
+from jaxgd.machine import ACCELERATOR_BLOCK, CPU_BLOCK
 
 LinkLoss = Callable[[Any, Any], Array]
 
@@ -45,9 +47,7 @@ def blocked_sgd(
     A block's logits are iterated, all at once, until they stand still: at most block_size times,
     because each pass settles at least one more row, and far fewer as a rule (6 for 8 rows, 13 for
     64, by `python -m benchmarks depth`). `block_size=1` takes the rows in order. The default is
-    what measured fastest on a CPU, 1 for up to 400 features and 8 for more; elsewhere it is 64,
-    wherever the program is made.
-    Rows in order are copied 4 MB at a time, for every order anew where orders are vmapped.
+    `default_block_size` of the platform that the program is compiled for, wherever it is made.
 
     Raises TypeError or ValueError while tracing for a schedule, other params or other data.
     Departs from optax.chain(add_decayed_weights(l2), sgd(learning_rate)) in `jaxgd.sgd`, and from
@@ -65,25 +65,39 @@ def blocked_sgd(
 
     def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Float[Array, "m"]]:
         x, y = _check_data(data)
+        state, layout = beside(data, state), one_by_one(data)
         w, b = _check_params(state.params, x)
         n, d = x.shape
         rows = check_order(order, n)
-        labels = y if rows is None else gather(y, rows)
+        labels = slice_of(y, 0, n, layout) if rows is None else gather(y, rows, layout)
         rate = jnp.asarray(learning_rate, w.dtype)
         decay = 1 - rate * jnp.asarray(l2, w.dtype)
         fold = partial(_logits, slope, rate, decay, rows)
         if block_size:
             (w, b), logits = fold(block_size, (w, b), (x, y))
         else:
-            on_cpu = 1 if d <= KERNEL_MOST_FEATURES else CPU_BLOCK
             (w, b), logits = jax.lax.platform_dependent(
-                (w, b), (x, y), cpu=partial(fold, on_cpu), default=partial(fold, ACCELERATOR_BLOCK)
+                (w, b),
+                (x, y),
+                cpu=partial(fold, default_block_size(d, "cpu")),
+                default=partial(fold, default_block_size(d, "gpu")),
             )
         losses = jax.vmap(link_loss)(logits, labels)
         params = jax.tree.unflatten(jax.tree.structure(state.params), (w, b))
         return state._replace(params=params), losses
 
     return epoch
+
+
+def default_block_size(d: int, platform: str) -> int:
+    """The rows at a time that measured fastest on a platform, for rows of d features.
+
+    On a CPU rows come in order, one at a time, their products summed in lanes. Before jax 0.12 the
+    loop around more than 400 features is not one kernel, and blocks of 8 are faster.
+    """
+    if platform != "cpu":
+        return ACCELERATOR_BLOCK
+    return 1 if fast_in_lanes(d, 1) else CPU_BLOCK
 
 
 def _logits(
@@ -96,12 +110,11 @@ def _logits(
     data: Data,
 ) -> tuple[Weights, Float[Array, "m"]]:
     """The weights after the rows in order, k at a time, and each row's logit before its update."""
-    x, y = data
-    m = len(y) if rows is None else rows.size
-    ahead = even_size(m, BLOCKED_GATHER_BYTES // max(1, x.shape[1] * x.dtype.itemsize))
-    solve = partial(in_order if k == 1 else block, slope, rate, decay)
-    group = ahead if k == 1 else min(k, max(1, m))
-    weights, parts = scan_batches(solve, weights, data, rows, group)
+    fold = partial(row if k == 1 else block, slope, rate, decay)
+    if k == 1:
+        return scan_rows(fold, weights, data, rows)
+    m = len(data[1]) if rows is None else rows.size
+    weights, parts = scan_batches(fold, weights, data, rows, min(k, max(1, m)), one_by_one(data))
     return weights, jnp.concatenate([part.reshape(-1) for part in parts])
 
 

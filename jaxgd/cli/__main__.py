@@ -68,12 +68,21 @@ def _run_subcommand(argv: list[str]) -> None:
     from jaxgd.cli.check_command import check
     from jaxgd.cli.compare_command import compare
     from jaxgd.cli.diff_command import diff
+    from jaxgd.cli.export_command import export
     from jaxgd.cli.fit_command import fit
     from jaxgd.cli.notebook_command import notebook
     from jaxgd.cli.predict_command import predict
 
     app = SubcommandApp()
-    subcommands: tuple[Callable[..., None], ...] = (compare, fit, predict, notebook, check, diff)
+    subcommands: tuple[Callable[..., None], ...] = (
+        compare,
+        fit,
+        predict,
+        export,
+        notebook,
+        check,
+        diff,
+    )
     for subcommand in subcommands:
         app.command(subcommand)
     app.cli(prog="jaxgd", args=argv, description=_DESCRIPTION)

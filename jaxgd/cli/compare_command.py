@@ -87,7 +87,10 @@ def compare(
 
     screen = console()
     screen.print(described(table.source, dataset), soft_wrap=True)
-    screen.print(f"{epochs} epochs, learning rate {learning_rate:g}, seed {seed}")
+    precision = runs["GD"].history.precision
+    screen.print(
+        f"{epochs} epochs, learning rate {learning_rate:g}, seed {seed}, {precision} precision"
+    )
     screen.show(_results(runs))
     if runs["SGD"].blocked:
         screen.print("SGD ran as jaxgd.blocked_sgd: the same updates, faster for a linear model.")

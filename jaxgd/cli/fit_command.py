@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -44,6 +44,7 @@ def fit(
     epochs: int = 20,
     patience: int | None = None,
     min_change: float = 0.0,
+    precision: Literal["default", "high", "highest"] = "default",
     seed: int = 0,
     model_file: Path = Path("model.safetensors"),
     run: Path | None = None,
@@ -63,6 +64,7 @@ def fit(
         epochs: How often every row is seen, at most.
         patience: Stop after so many epochs without a lower held-out loss, and keep its best model.
         min_change: By how much a loss must be lower to count for --patience.
+        precision: Of matrix products, which accelerators round to TF32 or bfloat16 by default.
         seed: Decides the held-out rows, an MLP's start and the order of rows.
         model_file: Where the model goes.
         run: Directory for checkpoints, every 30 s and at the end, and for history.jsonl.
@@ -114,6 +116,7 @@ def fit(
             checkpoint=run,
             resume=resume,
             patience=waits,
+            precision=precision,
         )
     training = {
         "optimizer": optimizer,
@@ -122,6 +125,7 @@ def fit(
         "epochs": position.epoch,
         "seed": seed,
         "held_out": source.held_out,
+        "precision": precision,
     }
     model = Model(predictor, params, schema, training)
     parts = {"training": dataset.train, "held-out": dataset.held_out}
@@ -146,7 +150,8 @@ def _run_told(model: Model, history: History, by: str) -> str:
     n_params = sum(leaf.size for leaf in jax.tree.leaves(model.params))
     early = f"\nstopped after {len(history.loss)} epochs: the held-out loss fell no more"
     return (
-        f"{kind}, {n_params} parameters ({history.dtype})\n{history.loss.size} updates by {by}: "
+        f"{kind}, {n_params} parameters ({history.dtype}, {history.precision} precision)\n"
+        f"{history.loss.size} updates by {by}: "
         f"{history.run_seconds:.3f} s after {history.compile_seconds:.2f} s of compiling"
         f"{early if history.stopped_early else ''}"
     )

@@ -224,12 +224,19 @@ def _loss(now: Progressed) -> float:
 
 
 def identity(
-    data: PyTree, segments: tuple[slice, ...], key: Key | None, settings: Mapping[str, Any]
+    data: PyTree,
+    n: int,
+    segments: tuple[slice, ...],
+    key: Key | None,
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What makes a training this one: its data, plan, key and settings, and what computes it."""
+    """What makes a training this one: its data, plan, key and settings, and what computes it.
+
+    Of n rows that are read, the data are a sample.
+    """
     leaves = jax.tree.leaves(data)
     return {
-        "data": ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves),
+        "data": ", ".join(f"{leaf.dtype}{[n, *leaf.shape[1:]]}" for leaf in leaves),
         "rows": of_arrays(data),
         "segments": [segments[0].stop, segments[-1].stop - segments[-1].start],
         "key": None if key is None else of_arrays(key),

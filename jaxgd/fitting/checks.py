@@ -10,9 +10,11 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, PyTree
 
-from jaxgd.descent import State, descend
+from jaxgd.descent import Epoch, State, descend
 from jaxgd.fitting.history import Position
 from jaxgd.inputs import Optimizer, alike, check_params, count_examples
+from jaxgd.precision import Precision, in_precision
+from jaxgd.streaming import Source
 
 OnDivergence = Literal["raise", "stop", "skip"]
 
@@ -33,6 +35,26 @@ def form(params: PyTree) -> str:
     leaves = jax.tree_util.tree_leaves_with_path(params)
     named = ((jax.tree_util.keystr(path), leaf) for path, leaf in leaves)
     return ", ".join(f"params{name} {leaf.dtype}{list(leaf.shape)}" for name, leaf in named)
+
+
+def check_read(source: Source, batch_size: int | None) -> Source:
+    """The source; ValueError for full-batch descent, which would need all of its rows at once."""
+    if batch_size is None:
+        raise ValueError(
+            "rows that are read need a batch_size; got batch_size=None. Full-batch descent takes "
+            "its data in memory."
+        )
+    return source
+
+
+def check_precise(epoch: Epoch, precision: Precision) -> Epoch:
+    """An epoch of one's own in that precision; ValueError where its state would be converted."""
+    if precision == "bfloat16":
+        raise ValueError(
+            'an epoch of one\'s own takes its params as they are; got precision="bfloat16" with '
+            "epoch=. Make the epoch of a loss in that precision, by jaxgd.in_precision."
+        )
+    return in_precision(epoch, precision)
 
 
 def check_key(key: Any) -> Array:
@@ -60,6 +82,8 @@ def check_data(name: str, data: PyTree) -> PyTree:
     Raises TypeError for strings, objects and complex numbers, ValueError for what
     `count_examples` refuses and for NaN or inf, naming leaf and first row.
     """
+    if isinstance(data, Source):
+        raise ValueError(f"{name} must be in memory; got a Source. Read its rows: source.rows(…).")
     count_examples(data)
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: _check_leaf(name + jax.tree_util.keystr(path), leaf), data

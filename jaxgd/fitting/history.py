@@ -24,7 +24,8 @@ class History:
     examples; `validation_loss` the mean loss of the validation rows after each whole epoch
     (None without any). An update that was let go (`on_divergence="skip"`) has NaN in the place of a
     loss that was not finite. Compiling and running are timed apart, in seconds. `dtype` is the
-    precision the params were trained in; `stopped_early` tells whether patience ended the run.
+    precision of the params and `precision` that of matrix products (see `jaxgd.in_precision`);
+    `stopped_early` tells whether patience ended the run.
     """
 
     loss: np.ndarray
@@ -34,6 +35,7 @@ class History:
     run_seconds: float
     dtype: str
     stopped_early: bool = False
+    precision: str = "default"
 
 
 class Fit(NamedTuple):
@@ -51,12 +53,12 @@ class Fit(NamedTuple):
 class Record:
     """The history while it is being written."""
 
-    def __init__(self, n: int, batch_size: int, dtype: str) -> None:
+    def __init__(self, n: int, batch_size: int, dtype: str, precision: str) -> None:
         self.batch_size = batch_size
         self.batch_sizes = [batch_size] * (n // batch_size) + [n % batch_size] * (
             n % batch_size > 0
         )
-        self.dtype = dtype
+        self.dtype, self.precision = dtype, precision
         self.compile_seconds = self.run_seconds = 0.0
         self.loss: dict[int, np.ndarray] = {}
         self.validation_loss: list[float] = []
@@ -99,4 +101,5 @@ class Record:
             run_seconds=self.run_seconds,
             dtype=self.dtype,
             stopped_early=stopped_early,
+            precision=self.precision,
         )

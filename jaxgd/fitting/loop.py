@@ -1,6 +1,7 @@
 """The friendly host loop: checks its input, runs compiled segments, keeps the history."""
 
 import warnings
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -21,6 +22,8 @@ from jaxgd.fitting.checks import (
     check_loss,
     check_on_divergence,
     check_optimizer,
+    check_precise,
+    check_read,
     check_start,
     form,
     rounded,
@@ -45,8 +48,11 @@ from jaxgd.inputs import (
 from jaxgd.keys import Key
 from jaxgd.objective import Loss
 from jaxgd.optim import by_name, skip_nonfinite
+from jaxgd.precision import Precision, in_precision
 from jaxgd.stopping import Patience, check_patience
 from jaxgd.storage import Checkpoints
+from jaxgd.streaming import Source
+from jaxgd.streaming.streamed import Reading
 
 
 def fit(
@@ -70,6 +76,7 @@ def fit(
     keep_best: bool | Score = False,
     on_divergence: OnDivergence = "raise",
     patience: int | Patience | None = None,
+    precision: Precision = "default",
 ) -> Fit:
     """The result of training on data for a number of epochs: `Fit(params, state, history, …)`.
 
@@ -78,6 +85,10 @@ def fit(
     `epoch` takes the place of `gd` or `minibatch`, such as `blocked_sgd(…)` with batch_size=1.
     Epoch e visits the rows in the order `shuffle(fold_in(key, e), n)`, as `train` does, and with
     `row_keys` an example is (example, key), as there: the losses are those of `train`, to rounding.
+
+    Data may be a `jaxgd.streaming.Source` of rows that are read when they are needed, with the same
+    bits: then a sample of them is checked at once and counts as their identity, the others are
+    checked as they are read, and its `order` is the one that rows come in.
 
     An epoch is run in the segments of `jaxgd.plan`, each a compiled program of its own that a
     second fit with the same loss and optimizer finds compiled. After each, `progress` is told: True
@@ -105,6 +116,10 @@ def fit(
     decisions as in `jaxgd.train_until`. A patience is gone on with from a checkpoint only: with
     `state` and `start` it begins anew.
 
+    Matrix products of the loss and its gradient are worked out in `precision`, see `in_precision`:
+    on accelerators "default" is less than float32. Of "bfloat16" the params stay float32 and so
+    does their mean over a batch; to keep labels and the loss itself so, wrap `predict` instead.
+
     Raises, before anything is compiled, ValueError or TypeError for data that are empty, ragged,
     not finite or not numbers, params that are not real and floating point, a loss that is not a
     scalar, an optimizer that changes a dtype or a state of another, an epoch that does not fit
@@ -127,23 +142,30 @@ def fit(
                 "patience waits for a validation loss; got no validation. Pass rows held out as "
                 "validation=."
             )
+    loss = in_precision(loss, precision)
+    epoch = epoch and check_precise(epoch, precision)
     if isinstance(optimizer, str):
         optimizer = _named(optimizer)
     if on_divergence == "skip":
         optimizer = _skipping(optimizer)
-    given, data = data, check_data("data", data)
+    source = data if isinstance(data, Source) else None
+    given = data if source is None else check_read(source, batch_size).sample()
+    data = check_data("data", given)
     if (told := rounded(given, data)) is not None:
         warnings.warn(told, stacklevel=2)
-    n = count_examples(data)
+    n = count_examples(data) if source is None else source.n
     b = n if batch_size is None else check_batch_size(batch_size, n)
     shuffled = shuffle and batch_size is not None
     if key is not None or shuffled or row_keys:
         key = check_key(key)
-    segments = (slice(0, n),) if batch_size is None else plan(data, b)
+    segments = (slice(0, n),) if batch_size is None else plan(data, b, n)
     position = check_start(start, segments, b)
     state = _start(params, optimizer)
-    rows = Rows(data, key, shuffled, row_keys)
-    example = rows.of(position.epoch, slice(0, 1)) if row_keys else data
+    rows: Rows | Reading = Rows(data, key, shuffled, row_keys)
+    if source is not None:
+        end = position.epoch + epochs
+        rows = Reading(source, key, shuffled, row_keys, segments, end)
+    example = rows.form(1) if row_keys else data
     traced = check_loss(loss, state.params, example)
     marks = {
         "loss": of_program(traced),
@@ -155,7 +177,7 @@ def fit(
         held_out = Rows(validation, key, shuffled=False, keyed=row_keys)
     host = has_convolution(traced) and _platform(data) == "cpu"
     program = program_of(loss, optimizer, batch_size, epoch, host, "".join(marks.values()))
-    record = Record(n, b, _dtype_of(state.params))
+    record = Record(n, b, _dtype_of(state.params), precision)
     search = searcher(loss, optimizer, b) if epoch is None else None
     skips = on_divergence == "skip"
     training = Training(
@@ -170,14 +192,15 @@ def fit(
         "batch_size": batch_size,
         "shuffle": shuffled,
         "row_keys": row_keys,
+        "precision": precision,
         **marks,
     }
     settings["validation"] = None if validation is None else of_arrays(validation)
     if epoch is not None:
-        of_segment = jax.eval_shape(lambda: rows.of(position.epoch, segments[0]))
+        of_segment = rows.form(segments[0].stop)
         settings["epoch"] = of_program(jax.make_jaxpr(epoch)(state, of_segment))
     settings["patience"] = None if patience is None else list(patience)
-    own = identity(data, segments, key, settings)
+    own = identity(data, n, segments, key, settings)
     log = jsonl(Path(checkpoint) / HISTORY)
     saver = Saver(Checkpoints(checkpoint), own, *pause, log, score_of(keep_best))
     return _train_saved(training, end, report, saver, resume, stops)
@@ -214,7 +237,8 @@ def _train(
     training: Training, end: int, report: Progress | None, saver: Saver | None, stops_lost: bool
 ) -> Fit:
     """Advance until the end, a callback that stops it, a patience that is over, or a signal."""
-    with signals_wait((SIGINT, SIGTERM) if saver else (SIGINT,)) as waiting:
+    signals = (SIGINT, SIGTERM) if saver else (SIGINT,)
+    with closing(training.rows), signals_wait(signals) as waiting:
         try:
             while training.position.epoch < end and not training.has_waited:
                 now = training.advance(end)

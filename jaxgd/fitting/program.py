@@ -10,7 +10,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from jaxtyping import Array, PyTree
 
 from jaxgd.batches import gather
-from jaxgd.descent import Epoch, State, Update, gd, minibatch, step
+from jaxgd.descent import Epoch, State, Update, step
+from jaxgd.epochs import gd, minibatch
 from jaxgd.fitting.checks import check_epoch
 from jaxgd.host_loop import walk
 from jaxgd.inputs import Optimizer, count_examples

@@ -36,6 +36,13 @@ class Rows:
             return _rows(self.data, self.key, epoch, segment.start, length, self.shuffled)
         return _keyed_rows(self.data, self.key, epoch, segment.start, length, self.shuffled)
 
+    def form(self, length: int) -> Any:
+        """The shapes and dtypes of a segment of so many rows."""
+        return jax.eval_shape(lambda: self.of(0, slice(0, length)))
+
+    def close(self) -> None:
+        """Nothing is held: the data are the caller's."""
+
     def numbers(self, epoch: int, positions: slice) -> np.ndarray:
         """The numbers of the rows at these positions of an epoch's order."""
         n, length = count_examples(self.data), positions.stop - positions.start

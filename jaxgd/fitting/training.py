@@ -17,6 +17,7 @@ from jaxgd.fitting.progress import Progressed
 from jaxgd.fitting.rows import Rows
 from jaxgd.inputs import count_examples
 from jaxgd.stopping import Best, Patience, has_waited, nothing_yet, watch
+from jaxgd.streaming.streamed import Reading
 
 _VALIDATION = -1  # stands for its program among the lengths of segments
 
@@ -33,7 +34,7 @@ class Training:
     """
 
     program: Program
-    rows: Rows
+    rows: Rows | Reading
     held_out: Rows | None
     segments: tuple[slice, ...]
     record: Record

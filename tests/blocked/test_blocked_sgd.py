@@ -9,11 +9,22 @@ import optax
 import pytest
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 
-from jaxgd import Linear, State, init_linear, init_state, linear, sgd, shuffle, supervised, train
+from jaxgd import (
+    Linear,
+    State,
+    batches,
+    init_linear,
+    init_state,
+    linear,
+    sgd,
+    shuffle,
+    supervised,
+    train,
+)
 from jaxgd import binary_cross_entropy_with_logits as logistic_loss
-from jaxgd.blocked import blocked_sgd, epoch
+from jaxgd.blocked import blocked_sgd
 from jaxgd.blocked.gram_block import _standstill
-from jaxgd.blocked.rows_in_order import _dot_in_lanes
+from jaxgd.linear_row import dot_in_lanes
 from tests.tolerances import BLOCKED_F32, HALF_PRECISION_TO_SGD, PARITY_F64
 
 
@@ -81,7 +92,7 @@ def test_equals_sgd(link, block_size):
     )
 
 
-@pytest.mark.parametrize("d", [1, 30, 103, 300])
+@pytest.mark.parametrize("d", [1, 30, 49, 103, 300, 1100])
 def test_features_are_all_used_whatever_their_number(dtype, d):
     params, data = problem(n=64, d=d, dtype=dtype)
     state = fresh(params)
@@ -96,7 +107,7 @@ def test_features_are_all_used_whatever_their_number(dtype, d):
 def test_rows_gathered_ahead_are_those_of_the_order(monkeypatch, rows):
     """203 = 7 · 29 rows: groups that come out even, and one that does not."""
     params, data = problem()
-    monkeypatch.setattr(epoch, "BLOCKED_GATHER_BYTES", (rows + 1) * 5 * 8)
+    monkeypatch.setattr(batches, "ROW_GATHER_BYTES", rows * 6 * 8)
     order = shuffle(jax.random.key(3), 203)
     ours = jax.jit(blocked_sgd(logistic_loss, 0.1, block_size=1))(fresh(params), data, order)
     theirs = one_by_one(logistic_loss, 0.1)(fresh(params), data, order)
@@ -108,7 +119,7 @@ def test_products_of_half_precision_are_not_rounded(dtype):
     """(1 + ε)² - (1 + ε)(1 + 2ε) = -ε - ε²; rounded to half precision, each product loses ε²."""
     eps = float(jnp.finfo(dtype).eps)
     a, b = jnp.array([1 + eps, 1 + eps], dtype), jnp.array([1 + eps, -1 - 2 * eps], dtype)
-    for dot in (_dot_in_lanes, jax.jit(_dot_in_lanes)):
+    for dot in (dot_in_lanes, jax.jit(dot_in_lanes)):
         assert float(dot(a, b)) == -eps - eps**2
 
 

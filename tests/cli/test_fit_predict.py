@@ -63,7 +63,7 @@ def test_an_mlp_learns_many_classes_from_an_npz(jaxgd, tmp_path):
     status, out, _ = jaxgd("fit", "rings.npz", *options, "--epochs", 60, "--model-file", "rings.st")
     assert status == 0
     assert "y (3 classes) from 2 features" in out
-    assert "MLP, 371 parameters (float32)" in out
+    assert "MLP, 371 parameters (float32, default precision)" in out
     assert accuracy(out, "held-out") > 0.85
     assert load_model(tmp_path / "rings.st").training["optimizer"] == "adam"
 

@@ -1,7 +1,5 @@
 """What a program costs, in counts that cannot flake: kernels, gathers, sorts, steps, bytes."""
 
-import re
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -125,21 +123,6 @@ def test_a_donated_state_is_updated_in_place(epoch):
 
 def test_gd_gathers_no_rows():
     assert count(compiled(train(EPOCHS["gd"], 3), 1024, 30).as_text(), "gather") == 0
-
-
-@pytest.mark.parametrize(
-    ("d", "dtype"),
-    [(d, "float32") for d in (10, 30, 36, 59, 100, 251, 400)] + [(16, "float64"), (60, "float64")],
-)
-def test_rows_in_order_are_one_kernel(d, dtype):
-    """XLA hoists a small loop into a single kernel and marks the call; ten times slower without."""
-    n = 1000
-    with jax.enable_x64(dtype == "float64"):
-        run = train(blocked_sgd(smooth_hinge, 0.1, l2=0.01, block_size=1), 2)
-        text = jax.jit(run).lower(*shapes(n, d, dtype=dtype), KEY).compile().as_text()
-    [loop] = [p for p in text.split("\n\n") if f'"known_trip_count":{{"n":"{n}"}}' in p]
-    name = re.match(r"%([\w.-]+) ", loop)[1]
-    assert f'to_apply=%{name}, frontend_attributes={{xla_cpu_small_call="true"}}' in text
 
 
 @pytest.mark.parametrize(

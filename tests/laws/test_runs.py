@@ -110,11 +110,15 @@ def test_gd_neither_gathers_nor_sorts_nor_shuffles():
 
 @pytest.mark.parametrize("name", ["sgd", "minibatch"])
 def test_rows_are_gathered_as_they_are_needed(name):
-    """The epoch's data are not copied into a shuffled whole: a tenth of them at most."""
-    n = 65536
+    """The epoch's data are not copied into a shuffled whole: a tenth of them at most.
+
+    Beside them stands one logit a row of single rows, until the losses are made of them.
+    """
+    n = 2**19
+    logits = n * 4 if name == "sgd" else 0
     epoch, order = EPOCHS[name](loss, SGD), jnp.arange(n)
     memory = jax.jit(epoch).lower(start(SGD), data(n), order).compile().memory_analysis()
-    assert memory.temp_size_in_bytes < n * 5 * 4 / 10
+    assert memory.temp_size_in_bytes - logits < n * 5 * 4 / 10
 
 
 @pytest.mark.parametrize("name", ["sgd", "minibatch"])

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from jaxgd import descent, optim
+from jaxgd import epochs, optim
 from jaxgd.descent import State, init_state
 from jaxgd.equivalence import Report, compare
 from jaxgd.losses import (
@@ -124,7 +124,7 @@ class _Training(NamedTuple):
     """One algorithm with one optimizer, named and made on both sides."""
 
     name: str
-    algorithm: str  # gd, sgd or minibatch, by that name in jaxgd.descent and torch_ref.descent
+    algorithm: str  # gd, sgd or minibatch, by that name in jaxgd.epochs and torch_ref.descent
     ours: optax.GradientTransformation
     theirs: Callable[..., Any]
 
@@ -147,7 +147,7 @@ def _trainings(torch_optim: ModuleType) -> Iterator[_Training]:
 def _in_jax(training: _Training, problem: _Problem) -> dict[str, Array]:
     """The parameters before each epoch, so that the start comes first, and its losses."""
     loss = supervised(linear, binary_cross_entropy_with_logits)
-    epoch = getattr(descent, training.algorithm)(loss, training.ours, *training.arguments)
+    epoch = getattr(epochs, training.algorithm)(loss, training.ours, *training.arguments)
     data = jnp.asarray(problem.x), jnp.asarray(problem.y)
 
     def record(state: State, order: Array) -> tuple[State, dict[str, Array]]:

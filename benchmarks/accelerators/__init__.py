@@ -1,0 +1,1 @@
+"""Runs compiled for accelerators that are not here: launches, bytes, and the time on paper."""
