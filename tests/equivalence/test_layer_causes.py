@@ -93,8 +93,8 @@ def normalized(x, eps):
     ("scale", "eps", "cause"),
     [
         (1.4, 1e-6, "the norm's eps is 1e-06, not 1e-05"),  # 9.5e-7, added to a variance of 2
-        (1.4, 1e-3, "the norm's eps is 0.001, not 1e-05"),
-        (10, 1e-3, "the norm's eps is 0.001"),  # torch's own is below the variance's last digit
+        (10, 1e-3, "the norm's eps is 0.001"),  # torch's own is beside 100, whose digit is 7.6e-6
+        (10, 5e-5, "the norm's eps is another"),  # and not "eps is outside the root"
         (10, 1e-6, None),
     ],
 )

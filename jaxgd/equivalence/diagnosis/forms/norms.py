@@ -25,7 +25,7 @@ class Norm:
     eps_outside: bool = False
     biased: bool = True  # whether b is added
     weighted: bool = True
-    sure: bool = True  # whether no other usual eps gives the layer's output as well
+    sure: bool = True  # whether no other eps gives the layer's output as well
 
     def __call__(self, layer: Layer) -> Array:
         """The output."""
@@ -36,9 +36,10 @@ class Norm:
     def changes(self, layer: Layer, actual: Array) -> Iterator[tuple[str, Array]]:
         """eps, its place, the variance's divisor, what is normalized over, the affine parts."""
         found = self.fitted(layer, actual)
-        if found is not None and found.sure and found.eps != self.eps:
+        if found is not None and found.eps != self.eps:
             instead = f", not {short(self.eps)}" if self.sure else ""
-            yield f"the norm's eps is {short(found.eps)}{instead}", found(layer)
+            value = short(found.eps) + instead if found.sure else "another"
+            yield f"the norm's eps is {value}", found(layer)
         outside = "outside" if not self.eps_outside else "inside"
         moved = replace(self, eps_outside=not self.eps_outside)
         yield f"the norm's eps is {outside} the root", moved(layer)
@@ -68,15 +69,14 @@ class Norm:
         }[self.over]  # fmt: skip
 
     def fitted(self, layer: Layer, target: Array) -> "Norm | None":
-        """With the eps that best gives the target; the nearest usual one where that is as good."""
+        """With the eps that best gives the target; a usual one where no other is as good."""
         if self.eps_outside or target.size < EVIDENCE:
             return None
         eps, uncertain = self._least_squares(layer, target)
         near = [usual for usual in _USUAL_EPS if abs(usual - eps) <= max(0.02 * usual, uncertain)]
-        if near:
-            nearest = min(near, key=lambda usual: abs(usual - eps))
-            return replace(self, eps=nearest, sure=len(near) == 1)
-        return replace(self, eps=eps) if eps > 0 and uncertain < 0.1 * eps else None
+        if len(near) == 1:
+            return replace(self, eps=near[0], sure=True)
+        return replace(self, eps=eps, sure=not near and 0 <= uncertain < 0.1 * eps)
 
     def _least_squares(self, layer: Layer, target: Array) -> tuple[float, float]:
         """The eps that leaves the least, and how far off it may be: infinitely, if any will do.
