@@ -84,7 +84,7 @@ def stopped_at_every_border(model, optimizer, b):
     while position.epoch < EPOCHS:
         _kept.cache_clear()  # as in another process: nothing that was compiled is found
         state, done, position = jaxgd.fit(
-            jax.tree_util.Partial(loss),
+            loss,
             state,
             data,
             optimizer=descent,
@@ -103,8 +103,9 @@ def stopped_at_every_border(model, optimizer, b):
 def streamed(model, optimizer, b):
     """The rows of each segment come from NumPy, as a file's would; the loop is written by hand."""
     loss, params, data, descent = training(model, optimizer)
-    update = jaxgd.step(loss, descent)
-    epoch = jaxgd.walk(update, b) if model == "convolutional" else jax.jit(jaxgd.visit(update, b))
+    walked = model == "convolutional"
+    epoch = jaxgd.walk(jaxgd.step(loss, descent), b) if walked else jaxgd.minibatch(loss, descent, b)
+    epoch = epoch if walked else jax.jit(epoch)
     state, losses = jaxgd.init_state(params, descent), []
     for e in range(EPOCHS):
         order = np.asarray(jaxgd.shuffle(jax.random.fold_in(KEY, e), N))
