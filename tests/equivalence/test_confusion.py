@@ -18,7 +18,9 @@ def each_once(pairs):
     own = {name: ("float32", "float64")[i % 2] for i, name in enumerate(names)}
     rest = pytest.mark.exhaustive
     return [
-        pytest.param(pair, marks=() if pair.dtype.__name__ == own[pair.name] else rest, id=str(pair))
+        pytest.param(
+            pair, marks=() if pair.dtype.__name__ == own[pair.name] else rest, id=str(pair)
+        )
         for pair in pairs
     ]
 
