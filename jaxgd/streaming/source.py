@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxgd.inputs import check_count, count_examples
+from jaxgd.inputs import check_below, check_count, count_examples
 from jaxgd.keys import Key
 from jaxgd.streaming.host_order import HostOrder, host_shuffle
 
@@ -24,7 +25,7 @@ _ALIGNMENT = 64  # bytes, as XLA's CPU backend wants it
 class Source:
     """n rows: `read(rows)` is a pytree of arrays whose leading axis is that of the row numbers.
 
-    It is called with int32 row numbers in [0, n), in any order, from one thread at a time, which is
+    It is called with int32 row numbers in [0, n), in any order, from one thread at a time, mostly
     not the main one. A row is the same whenever it is read. `order(key, n)` gives the rows at
     positions of an epoch with that key: by default the order of `jaxgd.shuffle`. What is read is
     copied, unless `fresh` says that it is new each time and nobody changes it.
@@ -34,6 +35,8 @@ class Source:
     n: int
     order: Callable[[Key, int], HostOrder] = host_shuffle
     fresh: bool = False
+    # A fit that ctrl-C has ended may leave a slow read behind: the next waits for its end.
+    _turn: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if check_count("n", self.n) >= 2**31:
@@ -42,9 +45,11 @@ class Source:
     def rows(self, numbers: np.ndarray) -> PyTree:
         """The rows of these numbers in JAX's own precision, checked.
 
-        Raises ValueError or TypeError for another number of rows than was asked for, for what is
-        no real number, and for NaN or inf, naming leaf and row.
+        Raises ValueError or TypeError for numbers that are no integers or not in [0, n), for
+        another number of rows than was asked for, for what is no real number, and for NaN or inf,
+        naming leaf and row.
         """
+        numbers = _row_numbers(numbers, self.n)
         return jax.tree_util.tree_map_with_path(
             lambda path, leaf: _checked("data" + jax.tree_util.keystr(path), leaf, numbers),
             self._as_read(numbers),
@@ -62,7 +67,8 @@ class Source:
         return self._as_read(np.unique(runs))
 
     def _as_read(self, numbers: np.ndarray) -> PyTree:
-        tree = jax.tree.map(np.asarray if self.fresh else copied, self.read(numbers))
+        with self._turn:
+            tree = jax.tree.map(np.asarray if self.fresh else copied, self.read(numbers))
         if (found := count_examples(tree)) != len(numbers):
             raise ValueError(
                 f"read must return as many rows as it is asked for; got {found} for {len(numbers)}."
@@ -86,6 +92,18 @@ def copied(leaf: Any) -> np.ndarray:
     room = aligned(array.shape, array.dtype)
     np.copyto(room, array)
     return room
+
+
+def _row_numbers(numbers: Any, n: int) -> np.ndarray:
+    """The numbers in 32 bits; ValueError unless each is a row's."""
+    numbers = np.asarray(numbers)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise ValueError(
+            "row numbers must be one-dimensional, of integers; got "
+            f"{numbers.dtype}{list(numbers.shape)}. Use np.arange(start, stop)."
+        )
+    check_below("row numbers", numbers, n)
+    return numbers.astype(np.int32, copy=False)
 
 
 def _checked(name: str, leaf: np.ndarray, numbers: np.ndarray) -> np.ndarray:
