@@ -29,7 +29,8 @@ class Ahead:
 
     def __init__(self, read: Callable[[Any], Any], place: Callable[[Any], Any]) -> None:
         self._read, self._place = read, place
-        self._wide, self._device = jax.config.jax_enable_x64, jax.config.jax_default_device
+        here: Any = jax.config
+        self._wide, self._device = here.jax_enable_x64, here.jax_default_device
         self._begun: dict[Any, Future] = {}
         self._asked: SimpleQueue[tuple[Any, Future] | None] = SimpleQueue()
         self._thread: Thread | None = None

@@ -113,7 +113,7 @@ def _checked(name: str, leaf: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         array = leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)
         is_float = leaf.dtype.kind not in "biu"
-        if (is_float and np.isfinite(array.sum())) or (not is_float and array.dtype == leaf.dtype):
+        if (is_float and _finite_at_once(array)) or (not is_float and array.dtype == leaf.dtype):
             return array
         bad = ~np.isfinite(array) if is_float else array != leaf
     if (rows := bad.reshape(len(bad), -1).any(axis=1)).any():
@@ -123,3 +123,14 @@ def _checked(name: str, leaf: np.ndarray, numbers: np.ndarray) -> np.ndarray:
             f"in row {numbers[np.argmax(rows)]}. Convert, remove or impute them."
         )
     return array
+
+
+def _finite_at_once(array: np.ndarray) -> bool:
+    """Whether one number tells that all are finite; where it does not they may still be.
+
+    The sum of squares takes NumPy half of a sum's time or less.
+    """
+    if array.dtype in (np.float32, np.float64):
+        flat = array.ravel(order="K")
+        return bool(np.isfinite(np.einsum("i,i->", flat, flat)))
+    return bool(np.isfinite(array.sum()))

@@ -122,15 +122,15 @@ def stream(
     """
     b = check_batch_size(batch_size, source.n)
     prefetch = check_count("prefetch", prefetch)
-    # By precision: the bytes of a row are a part of the plan.
-    segments_in = cache(lambda wide: plan(first_row(source), b, source.n))  # noqa: ARG005
+    # By JAX's widest float: the bytes of a row are a part of the plan.
+    segments_in = cache(lambda widest: plan(first_row(source), b, source.n))  # noqa: ARG005
 
     def streamed(state: Any, key: Key | None = None, e: int = 0) -> tuple[Any, PyTree]:
         check_untraced("stream", "Use visit on rows in memory there.", state, key, e)
         if key is None and (shuffle or row_keys):
             raise TypeError("a stream needs a key; got none. Use jax.random.key(0), or neither.")
         pieces: list[PyTree] = []
-        segments = segments_in(jax.config.jax_enable_x64)
+        segments = segments_in(jax.dtypes.canonicalize_dtype(np.float64))
         reading = Reading(source, key, shuffle, row_keys, segments, e + 1, prefetch)
         with reading:
             for segment in segments:

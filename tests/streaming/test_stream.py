@@ -98,7 +98,7 @@ def test_a_checkpoint_of_another_order_is_named(tmp_path):
     """With the same rows: blocks and windows, or those of the one and the order of the other."""
 
     def rows_in(*order):
-        return Source(read, N, *map(lambda sizes: blockwise(*sizes), order))
+        return Source(read, N, *(blockwise(*sizes) for sizes in order))
 
     def stopped(table, folder):
         fitted(table, checkpoint=tmp_path / folder, progress=lambda now: now.update == 18)
