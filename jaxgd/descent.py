@@ -29,6 +29,7 @@ from jaxgd.inputs import (
     check_state_of,
     check_updates,
     count_examples,
+    count_spread,
 )
 from jaxgd.keys import Key
 from jaxgd.keys import row_keys as keys_of_rows
@@ -135,8 +136,7 @@ def visit(update: Update, batch_size: int, *, batch_sharding: Layout = None) -> 
     b = check_batch_size(batch_size)
 
     def epoch(state: Any, data: PyTree, order: Order = None) -> tuple[Any, PyTree]:
-        n = count_examples(data)
-        check_batch_size(b, n)
+        check_batch_size(b, n := count_examples(data))
         rows, state = check_order(order, n), beside(data, strong(state))
         state, parts = scan_batches(update, state, data, rows, b, batch_sharding)
         return state, jax.tree.map(lambda *outs: jnp.concatenate(outs), *parts)
@@ -166,7 +166,7 @@ def train(
     def run(
         state: Any, data: PyTree, key: Key | None = None, start: Int[ArrayLike, ""] = 0
     ) -> tuple[Any, PyTree]:
-        n = count_examples(data) if jax.tree.leaves(data) else 0
+        n = count_spread(data)
         check_run(key, start, needs_key=order is not None or row_keys)
 
         def one_epoch(state: Any, e: Any) -> tuple[Any, PyTree]:

@@ -29,6 +29,7 @@ def gd(loss: Loss, optimizer: Optimizer, *, chunk: int | None = None) -> Epoch:
 
     def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Array]:
         del order
+        count_examples(data)
         state, value = update(beside(data, strong(state)), data)
         return state, value[None]
 

@@ -34,14 +34,16 @@ class Padded:
 def count_examples(data: PyTree) -> int:
     """The number n of examples: the length of the leading axis that all leaves share.
 
-    Of `Padded` data it is the number of those that count.
-
-    Raises ValueError for no leaves, a scalar leaf, leaves of different length, or n = 0, and
-    TypeError for sparse arrays.
+    Raises ValueError for no leaves, a scalar leaf, leaves of different length, or n = 0, and for
+    `Padded` rows, some of which are no examples; TypeError for sparse arrays.
     """
-    if isinstance(data, Padded):
-        return data.n
-    leaves = jax.tree_util.tree_leaves_with_path(data, is_leaf=_is_sparse)
+    leaves = jax.tree_util.tree_leaves_with_path(data, is_leaf=_is_no_array)
+    if any(isinstance(leaf, Padded) for _, leaf in leaves):
+        raise ValueError(
+            "data must be without padding; got rows that jaxgd.scale.spread has padded. They are "
+            'for train and data_parallel(…, rows="owned"), without row_keys. Use '
+            "jaxgd.scale.on_mesh(data, mesh) elsewhere."
+        )
     if any(_is_sparse(leaf) for _, leaf in leaves):
         raise TypeError(
             "data must be dense; got a sparse array, whose rows cannot be taken one by one. "
@@ -65,6 +67,13 @@ def count_examples(data: PyTree) -> int:
     if n == 0:
         raise ValueError(f"data must hold at least one example; got shapes {shapes}.")
     return n
+
+
+def count_spread(data: PyTree) -> int:
+    """As `count_examples`, but 0 without leaves, and of `Padded` data those that count."""
+    if isinstance(data, Padded):
+        return data.n
+    return count_examples(data) if jax.tree.leaves(data) else 0
 
 
 def check_batch_size(batch_size: Any, n: int | None = None) -> int:
@@ -96,15 +105,16 @@ def check_order(order: ArrayLike | None, n: int) -> Array | None:
             f"{jnp.asarray(order).dtype}{list(jnp.shape(order))}. Use shuffle(key, n), or None for "
             "the rows as they lie; for several epochs, one order each."
         )
-    if not isinstance(order, jax.core.Tracer) and jnp.size(order):
-        rows = np.asarray(order)
-        if rows.min() < 0 or rows.max() >= n:
-            worst = rows.min() if rows.min() < 0 else rows.max()
-            raise ValueError(
-                f"an order's row numbers must be in [0, n); got {worst} with n={n}. "
-                "Count rows from 0."
-            )
+    if not isinstance(order, jax.core.Tracer):
+        check_below("an order's row numbers", np.asarray(order), n)
     return jnp.asarray(order)
+
+
+def check_below(name: str, rows: np.ndarray, n: int) -> None:
+    """ValueError for row numbers outside [0, n)."""
+    if rows.size and (rows.min() < 0 or rows.max() >= n):
+        worst = rows.min() if rows.min() < 0 else rows.max()
+        raise ValueError(f"{name} must be in [0, n); got {worst} with n={n}. Count rows from 0.")
 
 
 def check_count(name: str, count: Any) -> int:
@@ -206,6 +216,10 @@ def _outline(state: Any) -> str:
     if isinstance(state, tuple) and not hasattr(state, "_fields"):
         return f"({', '.join(map(_outline, state))})"
     return type(state).__name__
+
+
+def _is_no_array(leaf: Any) -> bool:
+    return isinstance(leaf, Padded) or _is_sparse(leaf)
 
 
 def _is_sparse(leaf: Any) -> bool:

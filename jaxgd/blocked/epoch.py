@@ -120,8 +120,8 @@ def _logits(
 
 def _check_data(data: PyTree) -> Data:
     """The pair (x [n, d], y [n]) of floating-point rows and one label each."""
+    count_examples(data)
     if isinstance(data, tuple | list) and len(data) == 2:
-        count_examples(data)
         x, y = (jnp.asarray(leaf) for leaf in data)
         if x.ndim == 2 and y.ndim == 1 and jnp.issubdtype(x.dtype, jnp.floating):
             return x, y

@@ -30,6 +30,8 @@ from jaxgd.tabular.model_file import jaxgd_version
 _MACHINE = ("jax", "platform", "devices")
 # These are told by the text of a program, which another version of JAX writes otherwise.
 _PROGRAMS = ("loss", "optimizer", "epoch")
+# Each of these brings another order of rows.
+_ORDERING = ("data", "key", "shuffle")
 
 # Of a note and a short history.
 _NOTE_BYTES = 2**16
@@ -174,14 +176,17 @@ class Saver:
         different = [name for name in self.identity if found.get(name) != self.identity[name]]
         if "jax" in different:
             different = [name for name in different if name not in _PROGRAMS]
+        if any(name in different for name in _ORDERING):
+            different = [name for name in different if name != "order"]
         if changed := [name for name in different if name not in _MACHINE]:
             if "params" in changed:  # another model is another loss and optimizer, too
                 changed = ["params"]
             pairs = ((name, found.get(name), self.identity[name]) for name in changed)
             told = "; ".join(f"{name} was {was}, is {now}" for name, was, now in pairs)
+            rows = ", a source's block and window among them" if "order" in changed else ""
             raise ValueError(
                 f"a checkpoint goes on with its own training; in {stored.path} {told}. "
-                "Use the same settings, or another directory to begin anew."
+                f"Use the same settings{rows}, or another directory to begin anew."
             )
         for name in different:
             warnings.warn(

@@ -9,6 +9,9 @@ from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
 from jaxgd.storage.bits import plain_bits
+from jaxgd.streaming.host_order import HostOrder
+
+_PROBED = 300
 
 
 def of_program(traced: ClosedJaxpr) -> str:
@@ -18,6 +21,12 @@ def of_program(traced: ClosedJaxpr) -> str:
     for constant in traced.consts:
         digest.update(plain_bits(constant).tobytes())
     return digest.hexdigest()[:16]
+
+
+def of_order(order: HostOrder, n: int) -> str:
+    """A hash of the rows at a few hundred positions of an order of n rows, evenly spread."""
+    positions = np.unique(np.linspace(0, n - 1, _PROBED).astype(np.int32))
+    return of_arrays(np.asarray(order(positions), np.int32))
 
 
 def of_arrays(tree: PyTree) -> str:

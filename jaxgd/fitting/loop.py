@@ -1,7 +1,6 @@
 """The friendly host loop: checks its input, runs compiled segments, keeps the history."""
 
 import warnings
-from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -29,7 +28,7 @@ from jaxgd.fitting.checks import (
     rounded,
 )
 from jaxgd.fitting.divergence import Diverged, searcher
-from jaxgd.fitting.fingerprint import of_arrays, of_program
+from jaxgd.fitting.fingerprint import of_arrays, of_order, of_program
 from jaxgd.fitting.history import Fit, Position, Record
 from jaxgd.fitting.history_file import HISTORY, jsonl
 from jaxgd.fitting.interruption import Interrupted, signals_wait
@@ -191,6 +190,7 @@ def fit(
         "params": form(state.params),
         "batch_size": batch_size,
         "shuffle": shuffled,
+        "order": of_order(rows.order(0), n),
         "row_keys": row_keys,
         "precision": precision,
         **marks,
@@ -238,7 +238,7 @@ def _train(
 ) -> Fit:
     """Advance until the end, a callback that stops it, a patience that is over, or a signal."""
     signals = (SIGINT, SIGTERM) if saver else (SIGINT,)
-    with closing(training.rows), signals_wait(signals) as waiting:
+    with training.rows, signals_wait(signals) as waiting:
         try:
             while training.position.epoch < end and not training.has_waited:
                 now = training.advance(end)

@@ -13,6 +13,7 @@ from jaxgd.batches import gather
 from jaxgd.inputs import count_examples
 from jaxgd.keys import Key, row_keys
 from jaxgd.order import shuffle
+from jaxgd.streaming.host_order import HostOrder, as_they_lie, host_shuffle
 
 Start = int | Int[Array, ""]
 
@@ -40,7 +41,10 @@ class Rows:
         """The shapes and dtypes of a segment of so many rows."""
         return jax.eval_shape(lambda: self.of(0, slice(0, length)))
 
-    def close(self) -> None:
+    def __enter__(self) -> "Rows":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Nothing is held: the data are the caller's."""
 
     def numbers(self, epoch: int, positions: slice) -> np.ndarray:
@@ -48,6 +52,13 @@ class Rows:
         n, length = count_examples(self.data), positions.stop - positions.start
         key: Any = self.key
         return np.asarray(_numbers(key, epoch, n, positions.start, length, self.shuffled))
+
+    def order(self, epoch: int) -> HostOrder:
+        """The rows at any positions of an epoch's order, on the host."""
+        if not self.shuffled:
+            return as_they_lie
+        key: Any = self.key
+        return host_shuffle(jax.random.fold_in(key, epoch), count_examples(self.data))
 
 
 def _numbers(

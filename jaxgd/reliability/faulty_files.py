@@ -149,7 +149,10 @@ class FaultyFiles:
         def asked(path: Any, *args: Any, **kwargs: Any) -> Any:
             if self._mine(path):
                 self.step()
-            return real(path, *args, **kwargs)
+            done = real(path, *args, **kwargs)
+            if name == "replace" and Path(path) in self._names:  # a directory, with what is in it
+                self._names[Path(args[0])] = self._names.pop(Path(path))
+            return done
 
         return asked
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 from jaxgd.batches import gather
 from jaxgd.chunks import in_cache, wide
 from jaxgd.descent import Epoch, Order, State, descend, strong, visit
-from jaxgd.inputs import Optimizer, Padded, check_batch_size, count_examples
+from jaxgd.inputs import Optimizer, Padded, check_batch_size, count_examples, count_spread
 from jaxgd.layouts import beside, varying
 from jaxgd.objective import Loss, Objective, mean
 from jaxgd.scale import shares
@@ -75,7 +75,7 @@ def data_parallel(
     objective = mean(_counted(loss))
 
     def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Array]:
-        n, held = count_examples(data), _rows_held(data, devices)
+        n, held = count_spread(data), _rows_held(data, devices)
         state = beside(held, strong(state))
         value = partial(_over_devices, objective, devices, n, held)
         gradient = partial(_over_devices, jax.value_and_grad(objective), devices, n, held)

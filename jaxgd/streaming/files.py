@@ -17,7 +17,7 @@ from jaxgd.streaming.blocks import Blocks, blockwise
 from jaxgd.streaming.source import Source, aligned
 
 # Rows of a block: about what writers of Parquet put into a row group.
-_BLOCK = 2**16
+BLOCK = 2**16
 
 
 def npy(paths: PyTree, *, fits: bool | None = None) -> Source:
@@ -49,7 +49,7 @@ def parquet(
     path: Path | str,
     columns: PyTree,
     *,
-    block: int = _BLOCK,
+    block: int = BLOCK,
     window: int = 8,
 ) -> Source:
     """The rows of a Parquet file: `columns` is a tree of columns' names.
@@ -70,46 +70,20 @@ def arrow(
     path: Path | str,
     columns: PyTree,
     *,
-    block: int = _BLOCK,
+    block: int = BLOCK,
     window: int = 8,
 ) -> Source:
     """The rows of an Arrow IPC file (`.arrow`, `.feather`), read as `parquet` does."""
     return _table(_polars().scan_ipc, Path(path), columns, block, window)
 
 
-def unpack(source: Source, directory: Path | str, *, block: int = _BLOCK) -> Source:
-    """The same rows as `.npy` files in a directory: a source that is read in any order.
-
-    They are written `block` rows at a time, in JAX's own precision, one file a leaf, `0.npy` and so
-    on in the tree's order; a file has its name once it is whole.
-
-    Raises what reading raises, and OSError where there is no room.
-    """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    form = source.rows(np.zeros(1, np.int32))
-    leaves, structure = jax.tree.flatten(form)
-    paths = [directory / f"{i}.npy" for i in range(len(leaves))]
-    parts = [path.with_suffix(".part") for path in paths]
-    files = [
-        np.lib.format.open_memmap(part, "w+", leaf.dtype, (source.n, *leaf.shape[1:]))
-        for part, leaf in zip(parts, leaves, strict=True)
-    ]
-    for start in range(0, source.n, check_count("block", block)):
-        rows = np.arange(start, min(start + block, source.n), dtype=np.int32)
-        for file, leaf in zip(files, jax.tree.leaves(source.rows(rows)), strict=True):
-            file[start : start + len(rows)] = leaf
-    for file, part, path in zip(files, parts, paths, strict=True):
-        file.flush()
-        part.replace(path)
-    return npy(jax.tree.unflatten(structure, paths))
-
-
 def _mapped(path: Path | str) -> np.memmap:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no .npy file of a plain array: {error}.") from None
+        raise ValueError(
+            f"{path} is no .npy file of a plain array: {error}. Write one with numpy.save."
+        ) from None
     if not isinstance(array, np.memmap):
         raise ValueError(f"{path} is an archive, which cannot be mapped. Save one array a file.")
     return array

@@ -1,7 +1,6 @@
 """An epoch of rows that are read, in the segments of its plan."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
@@ -16,7 +15,7 @@ from jaxgd.descent import Epoch
 from jaxgd.inputs import check_batch_size, check_count, check_untraced
 from jaxgd.keys import Key
 from jaxgd.keys import row_keys as keys_of_rows
-from jaxgd.streaming.host_order import HostOrder
+from jaxgd.streaming.host_order import HostOrder, as_they_lie
 from jaxgd.streaming.reading_ahead import Ahead
 from jaxgd.streaming.source import Source
 
@@ -28,7 +27,7 @@ class Reading:
     """The rows of each segment of the epochs of a run, the next few read while these are used.
 
     `of(epoch, segment)` places a segment's rows on the device, `numbers(epoch, positions)` tells
-    which they are. Whoever is through with it closes it.
+    which they are. It is a context, at whose end the reading ends; a ctrl-C waits for no read.
     """
 
     source: Source
@@ -38,8 +37,16 @@ class Reading:
     segments: tuple[slice, ...]
     end: int
     prefetch: int = 2
-    _ahead: Ahead = field(default_factory=Ahead)
     _orders: dict[int, HostOrder] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._ahead = Ahead(self._read, _placed)
+
+    def __enter__(self) -> "Reading":
+        return self
+
+    def __exit__(self, *how: Any) -> None:
+        self._ahead.__exit__(*how)
 
     def of(self, epoch: int, segment: slice) -> Any:
         """The rows of a segment of an epoch, in their order, with a key each if they are keyed."""
@@ -47,8 +54,8 @@ class Reading:
         following = islice(self._after(epoch, segment), self.prefetch)
         upcoming = [(e, s.start, s.stop) for e, s in following]
         # Here, not in the thread: an order's words come from the device.
-        self._orders = {e: self._order(e) for e in {epoch, *(e for e, _, _ in upcoming)}}
-        rows = self._ahead.take(name, upcoming, self._read)
+        self._orders = {e: self.order(e) for e in {epoch, *(e for e, _, _ in upcoming)}}
+        rows = self._ahead.take(name, upcoming)
         if not self.keyed:
             return rows
         key: Any = self.key
@@ -56,7 +63,7 @@ class Reading:
 
     def numbers(self, epoch: int, positions: slice) -> np.ndarray:
         """The numbers of the rows at these positions of an epoch's order."""
-        return self._order(epoch)(np.arange(positions.start, positions.stop, dtype=np.int32))
+        return self.order(epoch)(np.arange(positions.start, positions.stop, dtype=np.int32))
 
     def form(self, length: int) -> Any:
         """The shapes and dtypes of a segment of so many rows."""
@@ -69,14 +76,9 @@ class Reading:
 
         return jax.eval_shape(rows)
 
-    def close(self) -> None:
-        """End the thread that reads ahead."""
-        self._ahead.close()
-
     def _read(self, name: tuple[int, int, int]) -> PyTree:
         epoch, start, stop = name
-        rows = self.source.rows(self.numbers(epoch, slice(start, stop)))
-        return jax.block_until_ready(jax.tree.map(jax.device_put, rows))
+        return self.source.rows(self.numbers(epoch, slice(start, stop)))
 
     def _after(self, epoch: int, segment: slice) -> Iterator[tuple[int, slice]]:
         """The segments that follow, none for a slice that is no segment."""
@@ -85,9 +87,10 @@ class Reading:
             yield from ((epoch, later) for later in rest)
             yield from ((e, s) for e in range(epoch + 1, self.end) for s in self.segments)
 
-    def _order(self, epoch: int) -> HostOrder:
+    def order(self, epoch: int) -> HostOrder:
+        """The rows at any positions of an epoch's order."""
         if not self.shuffled:
-            return _as_they_lie
+            return as_they_lie
         if epoch in self._orders:
             return self._orders[epoch]
         key: Any = self.key
@@ -119,16 +122,18 @@ def stream(
     """
     b = check_batch_size(batch_size, source.n)
     prefetch = check_count("prefetch", prefetch)
-    segments = cache(lambda: plan(first_row(source), b, source.n))
+    # By JAX's widest float: the bytes of a row are a part of the plan.
+    segments_in = cache(lambda widest: plan(first_row(source), b, source.n))  # noqa: ARG005
 
     def streamed(state: Any, key: Key | None = None, e: int = 0) -> tuple[Any, PyTree]:
         check_untraced("stream", "Use visit on rows in memory there.", state, key, e)
         if key is None and (shuffle or row_keys):
             raise TypeError("a stream needs a key; got none. Use jax.random.key(0), or neither.")
         pieces: list[PyTree] = []
-        reading = Reading(source, key, shuffle, row_keys, segments(), e + 1, prefetch)
-        with closing(reading):
-            for segment in segments():
+        segments = segments_in(jax.dtypes.canonicalize_dtype(np.float64))
+        reading = Reading(source, key, shuffle, row_keys, segments, e + 1, prefetch)
+        with reading:
+            for segment in segments:
                 rows = reading.of(e, segment)
                 jax.block_until_ready(pieces[-1:])  # or rows would pile up before a slow device
                 state, out = epoch(state, rows)
@@ -143,8 +148,8 @@ def first_row(source: Source) -> PyTree:
     return source.rows(np.zeros(1, np.int32))
 
 
-def _as_they_lie(positions: np.ndarray) -> np.ndarray:
-    return positions
+def _placed(rows: PyTree) -> PyTree:
+    return jax.block_until_ready(jax.tree.map(jax.device_put, rows))
 
 
 def _joined(*outs: Any) -> np.ndarray:

@@ -147,6 +147,7 @@ REFUSED = {
     "no table": (lambda f: parquet(__file__, ("x0", "y")), "cannot be read as a table of"),
     "no array": (lambda f: npy(__file__), r"is no \.npy file of a plain array"),
     "lengths": (lambda f: npy((f / "a.npy", f / "b.npy")), "the same number of examples"),
+    "remedy": (lambda f: npy(__file__), r"Write one with numpy\.save"),
     "archive": (lambda f: npy(f / "c.npz"), "is an archive, which cannot be mapped"),
 }
 

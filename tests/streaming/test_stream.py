@@ -11,7 +11,7 @@ import pytest
 import jaxgd
 from jaxgd import batches
 from jaxgd.fitting import Diverged
-from jaxgd.streaming import Source, ahead
+from jaxgd.streaming import Source, ahead, blockwise
 from tests.laws.problem import KEY, MOMENTUM, data, leaves, loss, start
 
 N, B, EPOCHS = 203, 7, 2
@@ -92,6 +92,39 @@ def test_resumed_from_a_checkpoint_to_the_same_bits(tmp_path):
         fitted(other, checkpoint=tmp_path, resume=True)
     with pytest.raises(ValueError, match=r"data was float32\[203, 5\], .* is float32\[100, 5\]"):
         fitted(Source(read, 100), checkpoint=tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_order_is_named(tmp_path):
+    """With the same rows: blocks and windows, or those of the one and the order of the other."""
+
+    def rows_in(*order):
+        return Source(read, N, *(blockwise(*sizes) for sizes in order))
+
+    def stopped(table, folder):
+        fitted(table, checkpoint=tmp_path / folder, progress=lambda now: now.update == 18)
+
+    stopped(rows_in((20, 3)), "blocks")
+    for other in (rows_in((20, 2)), rows_in((10, 3)), rows_in(), (X, Y)):
+        with pytest.raises(ValueError, match=r"order was .*, is .*\. Use .* block and window"):
+            fitted(other, checkpoint=tmp_path / "blocks", resume=True)
+    again = fitted(rows_in((20, 3)), checkpoint=tmp_path / "blocks", resume=True)
+    same(again.state, fitted(rows_in((20, 3))).state)
+    stopped((X, Y), "memory")
+    with pytest.raises(ValueError, match="order was"):
+        fitted(rows_in((20, 3)), checkpoint=tmp_path / "memory", resume=True)
+    same(fitted(rows_in(), checkpoint=tmp_path / "memory", resume=True).state, fitted().state)
+
+
+def test_row_numbers_that_are_no_rows_are_refused():
+    """NumPy would take some from the other end, and mapped files clip."""
+    for number in (-1, N):
+        with pytest.raises(ValueError, match=rf"must be in \[0, n\); got {number} with n=203"):
+            Source(read, N).rows(np.array([0, number]))
+    for numbers in (np.zeros(3), np.zeros((2, 1), np.int32)):
+        with pytest.raises(ValueError, match="row numbers must be one-dimensional, of integers"):
+            Source(read, N).rows(numbers)
+    with pytest.raises(ValueError, match=r"row numbers must be in \[0, n\); got 203"):
+        fitted(Source(read, N, lambda key, n: lambda positions: positions + 1))
 
 
 def test_the_next_segments_are_read_while_one_runs_and_none_twice():
