@@ -1,0 +1,68 @@
+"""The slope of a link loss, d loss / d logit, as a list of operations that any kernel can do."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jaxtyping import Array
+
+# What both Triton and Mosaic have, one number from a few; `tests/accelerators` compiles each.
+OPERATIONS = {
+    *("abs", "add", "add_any", "and", "clamp", "convert_element_type", "cos", "div", "eq", "exp"),
+    *("exp2", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt"),
+    *("max", "min", "mul", "ne", "neg", "not", "or", "pow", "rsqrt", "select_n", "sign", "sin"),
+    *("sqrt", "square", "sub", "tanh", "xor"),
+}
+BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # as JAX names the body of a function that is called
+
+
+def traced(slope: Callable[[Array, Array], Array], z: Any, y: Any) -> ClosedJaxpr:
+    """The slope at a logit and a label of these shapes and dtypes."""
+    return jax.make_jaxpr(slope)(z, y)
+
+
+def fits_a_kernel(slope: ClosedJaxpr) -> bool:
+    """Whether it is made of `OPERATIONS`, and of no array that the loss brings along."""
+    z, y = (jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in slope.in_avals)
+    if slope.consts:
+        return False
+    flat = jax.make_jaxpr(lambda z, y: in_a_kernel(slope, z, y))(z, y)
+    return {eqn.primitive.name for eqn in flat.eqns} <= OPERATIONS
+
+
+def in_a_kernel(slope: ClosedJaxpr, z: Array, y: Array) -> Array:
+    """Its value, from operations alone: without calls, and without those that nothing hangs on."""
+    [value] = _inlined(slope.jaxpr, slope.consts, [z, y])
+    return value
+
+
+def _inlined(jaxpr: Jaxpr, consts: list, arguments: list) -> list:
+    values = dict(
+        zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True)
+    )
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, Literal) else values[atom]
+
+    for eqn in _needed(jaxpr):
+        inputs = [read(atom) for atom in eqn.invars]
+        body = next((eqn.params[name] for name in BODIES if name in eqn.params), None)
+        if isinstance(body, ClosedJaxpr):
+            outs = _inlined(body.jaxpr, body.consts, inputs)
+        else:
+            out = eqn.primitive.bind(*inputs, **eqn.params)
+            outs = out if eqn.primitive.multiple_results else [out]
+        values.update(zip(eqn.outvars, outs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _needed(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
+    """The operations that the result hangs on, in order."""
+    needed = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}
+    found = []
+    for eqn in reversed(jaxpr.eqns):
+        if needed & set(eqn.outvars):
+            found.append(eqn)
+            needed |= {atom for atom in eqn.invars if not isinstance(atom, Literal)}
+    return reversed(found)
