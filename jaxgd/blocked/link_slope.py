@@ -17,17 +17,17 @@ OPERATIONS = {
 BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # as JAX names the body of a function that is called
 
 
-def traced(slope: Callable[[Array, Array], Array], z: Any, y: Any) -> ClosedJaxpr:
-    """The slope at a logit and a label of these shapes and dtypes."""
-    return jax.make_jaxpr(slope)(z, y)
+def traced(slope: Callable[[Array, Array], Array], logit: Any, label: Any) -> ClosedJaxpr:
+    """The slope at one logit and one label of these dtypes, wherever they lie."""
+    return jax.make_jaxpr(slope)(*_numbers(logit, label))
 
 
 def fits_a_kernel(slope: ClosedJaxpr) -> bool:
     """Whether it is made of `OPERATIONS`, and of no array that the loss brings along."""
-    z, y = (jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in slope.in_avals)
     if slope.consts:
         return False
-    flat = jax.make_jaxpr(lambda z, y: in_a_kernel(slope, z, y))(z, y)
+    numbers = _numbers(*(aval.dtype for aval in slope.in_avals))
+    flat = jax.make_jaxpr(lambda z, y: in_a_kernel(slope, z, y))(*numbers)
     return {eqn.primitive.name for eqn in flat.eqns} <= OPERATIONS
 
 
@@ -35,6 +35,10 @@ def in_a_kernel(slope: ClosedJaxpr, z: Array, y: Array) -> Array:
     """Its value, from operations alone: without calls, and without those that nothing hangs on."""
     [value] = _inlined(slope.jaxpr, slope.consts, [z, y])
     return value
+
+
+def _numbers(*dtypes: Any) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct((), dtype) for dtype in dtypes]
 
 
 def _inlined(jaxpr: Jaxpr, consts: list, arguments: list) -> list:

@@ -55,7 +55,7 @@ def in_one_kernel(
     one_device = not on_several_devices((w, b, x, y, rows)) and not varying_axes(
         *(a for a in (w, b, rate, decay, x, y, rows) if a is not None)
     )
-    traced = link_slope.traced(slope, b, jax.ShapeDtypeStruct((), y.dtype))
+    traced = link_slope.traced(slope, x.dtype, y.dtype)
     if not (of_a_kernel and one_device and link_slope.fits_a_kernel(traced)):
         return block_by_block(slope, rate, decay, rows, ACCELERATOR_BLOCK, weights, data)
     numbers = [] if rows is None else [jnp.clip(rows, 0, len(y) - 1).astype(jnp.int32)]
