@@ -46,7 +46,7 @@ TRITON_WARP_ELEMENTS, TRITON_ELEMENTS_AHEAD, TRITON_MOST_AHEAD = 2**10, 2**12, 8
 
 # And on a TPU: blocks of rows on the core, of which there are two at a time, and the rows of one
 # launch, which are gathered in main memory before it.
-MOSAIC_BLOCK_BYTES, MOSAIC_PIECE_BYTES = 2**20, 2**28
+MOSAIC_BLOCK_BYTES, MOSAIC_PIECE_BYTES = 2**20, 2**26
 
 # The widest rows of each: eight warps are all that a multiprocessor has registers for, and two
 # blocks of 128 rows of 8,192 features are half of a core's memory.

@@ -4,15 +4,25 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
 # What both Triton and Mosaic have, one number from a few; `tests/accelerators` compiles each.
 OPERATIONS = {
     *("abs", "add", "add_any", "and", "clamp", "convert_element_type", "cos", "div", "eq", "exp"),
     *("exp2", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt"),
-    *("max", "min", "mul", "ne", "neg", "not", "or", "pow", "rsqrt", "select_n", "sign", "sin"),
-    *("sqrt", "square", "sub", "tanh", "xor"),
+    *("max", "min", "mul", "ne", "neg", "not", "or", "pow", "rsqrt", "select_n", "sin", "sqrt"),
+    *("square", "sub", "tanh", "xor"),
+}
+DTYPES = {"float32", "int32", "bool"}
+# What one of them lacks, made of what both have.
+INSTEAD: dict[str, Callable[..., Array]] = {
+    "sign": lambda x: lax.select(x == x, _as(x, x > 0) - _as(x, x < 0), x),  # of NaN it is NaN
+    "stop_gradient": lambda x: x,
+    "pow": lambda x, y: lax.pow(x, _as(x, y)),
 }
 BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # as JAX names the body of a function that is called
 
@@ -23,12 +33,13 @@ def traced(slope: Callable[[Array, Array], Array], logit: Any, label: Any) -> Cl
 
 
 def fits_a_kernel(slope: ClosedJaxpr) -> bool:
-    """Whether it is made of `OPERATIONS`, and of no array that the loss brings along."""
+    """Whether it is made of `OPERATIONS` in 32 bits, and of no array that the loss brings along."""
     if slope.consts:
         return False
     numbers = _numbers(*(aval.dtype for aval in slope.in_avals))
     flat = jax.make_jaxpr(lambda z, y: in_a_kernel(slope, z, y))(*numbers)
-    return {eqn.primitive.name for eqn in flat.eqns} <= OPERATIONS
+    dtypes = {var.aval.dtype.name for eqn in flat.eqns for var in eqn.outvars}
+    return {eqn.primitive.name for eqn in flat.eqns} <= OPERATIONS and dtypes <= DTYPES
 
 
 def in_a_kernel(slope: ClosedJaxpr, z: Array, y: Array) -> Array:
@@ -55,10 +66,24 @@ def _inlined(jaxpr: Jaxpr, consts: list, arguments: list) -> list:
         if isinstance(body, ClosedJaxpr):
             outs = _inlined(body.jaxpr, body.consts, inputs)
         else:
-            out = eqn.primitive.bind(*inputs, **eqn.params)
-            outs = out if eqn.primitive.multiple_results else [out]
+            outs = [_value(eqn, inputs)]
         values.update(zip(eqn.outvars, outs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
+
+
+def _value(eqn: JaxprEqn, inputs: list) -> Any:
+    """The result of one operation, at once where its inputs are known: Triton takes no constants
+    alone."""
+    given = eqn.primitive.bind
+    fn = INSTEAD.get(eqn.primitive.name, lambda *inputs: given(*inputs, **eqn.params))
+    if any(isinstance(a, jax.core.Tracer) for a in inputs):
+        return fn(*inputs)
+    with jax.ensure_compile_time_eval():
+        return np.asarray(fn(*map(jnp.asarray, inputs)))[()]
+
+
+def _as(x: Array, y: ArrayLike) -> Array:
+    return lax.convert_element_type(y, x.dtype)
 
 
 def _needed(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:

@@ -87,7 +87,8 @@ def _in_a_kernel(*arrays: Array, slope: ClosedJaxpr, platform: str, interpret: b
         from jaxgd.blocked.triton_kernel import triton_kernel as kernel
     else:
         from jaxgd.blocked.mosaic_kernel import mosaic_kernel as kernel
-    return list(kernel(partial(link_slope.in_a_kernel, slope), Runs(*arrays), interpret))
+    with jax.enable_x64(False):  # a kernel counts in 32 bits
+        return list(kernel(partial(link_slope.in_a_kernel, slope), Runs(*arrays), interpret))
 
 
 def _lowered(platform: str, ctx: Any, *operands: Any, slope: Any, interpreted: Any) -> Any:
