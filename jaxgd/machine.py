@@ -41,7 +41,7 @@ CPU_BLOCK = 8
 
 # One kernel for many rows on NVIDIA: a thread has 255 registers, and a multiprocessor 65,536. Of
 # 1,024 features a warp's threads hold 32 weights each, and 128 numbers of rows that were asked for
-# ahead of their turn: a row takes about 0.15 µs, and one that is read from memory arrives after 0.6.
+# ahead of their turn: on paper a row takes 0.15 µs, and one from memory arrives after 0.6.
 TRITON_WARP_ELEMENTS, TRITON_ELEMENTS_AHEAD, TRITON_MOST_AHEAD = 2**10, 2**12, 8
 
 # And on a TPU: blocks of rows on the core, of which there are two at a time, and the rows of one

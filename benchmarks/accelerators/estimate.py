@@ -1,11 +1,13 @@
 """The time of an update on paper: an estimate from counts and public numbers, and no measurement.
 
     Σ_instructions (launch + max(bytes / bandwidth, FLOPs / peak)) + waits · wait
-    + rows of blocked SGD's kernel · row + collectives · (⌈log₂ chips⌉ hops + 2 bytes (chips - 1) / chips / link)
+    + rows of blocked SGD's kernel · row
+    + collectives · (⌈log₂ chips⌉ hops + 2 bytes (chips - 1) / chips / link)
 
 A row of that kernel is a chain of operations each of which waits for the one before; its time is
-that of 128 features and the logistic loss. Waits are those for the host that ends a loop by looking at the device's data. Nothing overlaps, no
-kernel is slower than the memory or the products allow, and an all-reduce goes around a ring.
+that of 128 features and the logistic loss, and its reads are hidden behind it. Waits are those for
+the host that ends a loop by looking at the device's data. Nothing overlaps, no kernel is slower
+than the memory or the products allow, and an all-reduce goes around a ring.
 """
 
 import math

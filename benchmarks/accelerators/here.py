@@ -4,7 +4,7 @@
 
 The estimate of a chip whose public numbers `estimate.py` has is made of those, that of a CPU of its
 own numbers, measured first; of any other device there is none, and the programs are measured all
-the same. What is measured of a chip is kept in `measured/`, where docs/accelerators.md takes it from.
+the same. What is measured of a chip is kept in `measured/`, where the page takes it from.
 """
 
 import json
@@ -89,14 +89,14 @@ def how_far_off(rows: Sequence[Row]) -> str:
     mean = math.exp(sum(map(math.log, ratios.values())) / len(ratios))
     return (
         f"The estimate was {mean:.2g} times what was measured, in the geometric mean of "
-        f"{len(ratios)} programs: between {ratios[low]:.2g} ({low}) and {ratios[high]:.2g} ({high})."
+        f"{len(ratios)} programs: from {ratios[low]:.2g} ({low}) to {ratios[high]:.2g} ({high})."
     )
 
 
 def kept(name: str | None, rows: Sequence[Row], folder: Path = MEASURED) -> str:
-    """Write the measured microseconds of a chip where the page takes them from; say so, or why not."""
+    """Write the measured microseconds of a chip to where the page finds them, and say so."""
     if name is None:
-        return "docs/accelerators.md has a column for the chips of its table alone: nothing is kept."
+        return "docs/accelerators.md has room for the chips of its table alone: nothing is kept."
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.json"
     found = {"jax": jax.__version__} | {row.program: round(row.measured, 4) for row in rows}

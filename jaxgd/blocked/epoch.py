@@ -48,7 +48,13 @@ def blocked_sgd(
     A block's logits are iterated, all at once, until they stand still: at most block_size times,
     because each pass settles at least one more row, and far fewer as a rule (6 for 8 rows, 13 for
     64, by `python -m benchmarks depth`). `block_size=1` takes the rows in order. The default is
-    `default_block_size` of the platform that the program is compiled for, wherever it is made.
+    that of the platform that the program is compiled for, wherever it is made: blocks of
+    `default_block_size`, but on an NVIDIA GPU and on a TPU all rows in order in **one kernel**, and
+    all runs under `vmap` in the same. The kernel takes float32 rows of up to `widest_in_one_kernel`
+    features, float32 or int32 labels, and losses made of arithmetic, comparisons and the usual
+    functions that hold no arrays. Everything else is left to blocks: derivatives, programs for
+    several devices, `shard_map`, exported programs, and NVIDIA from jax 0.12 on as long as no GPU
+    is there to compile for.
 
     Raises TypeError or ValueError while tracing for a schedule, other params or other data.
     Departs from optax.chain(add_decayed_weights(l2), sgd(learning_rate)) in `jaxgd.sgd`, and from

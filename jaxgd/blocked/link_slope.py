@@ -53,9 +53,7 @@ def _numbers(*dtypes: Any) -> list[jax.ShapeDtypeStruct]:
 
 
 def _inlined(jaxpr: Jaxpr, consts: list, arguments: list) -> list:
-    values = dict(
-        zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True)
-    )
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
 
     def read(atom: Any) -> Any:
         return atom.val if isinstance(atom, Literal) else values[atom]

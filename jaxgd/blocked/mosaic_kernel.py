@@ -3,7 +3,9 @@
 The rows come by as a stream, in the order of their visit; the weights stay on the core.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +38,7 @@ def mosaic_kernel(
     size = chunk * max(1, min(-(-m // chunk), MOSAIC_PIECE_BYTES // (chunk * width * 4)))
     launch = partial(_launch, partial(_kernel, slope, chunk), chunk, rate, decay, interpret)
 
-    def piece(carry, start):
+    def piece(carry: tuple, start: Array) -> tuple:
         x, y = _visited(runs, start, size, width)
         w, b, z = launch(*carry, x, y, jnp.minimum(m - start, size))
         return (w, b), z
@@ -83,37 +85,45 @@ def _taken(array: Array, numbers: Array) -> Array:
     return jax.vmap(take, axes)(*one) if 0 in axes else take(*one)[None]
 
 
-def _launch(kernel, chunk, rate, decay, interpret, w, b, x, y, count):
+def _launch(
+    kernel: Callable[..., None],
+    chunk: int,
+    rate: Array,
+    decay: Array,
+    interpret: bool,
+    w: Array,
+    b: Array,
+    x: Array,
+    y: Array,
+    count: Array,
+) -> list[Array]:
+    """The kernel on the first `count` of the rows x [_, size, width] and labels y [_, 1, size]."""
     from jax.experimental.pallas import tpu
 
-    def of(array):
-        """An array's part for a group of runs, or the whole of what all groups share."""
-        shared = len(array) == 1
-        return lambda g, c: (0 if shared else g, c)
-
-    group = lambda size: pl.BlockSpec((SUBLANES, size), lambda g, c: (g, 0))  # noqa: E731
-    scalar = tpu.SMEM
     size, width = x.shape[1:]
-    xs, ys = of(x), of(y)
-    logits = jax.ShapeDtypeStruct((len(w), size), w.dtype)
+    of_x, of_y = (0 if len(a) == 1 else 1 for a in (x, y))  # a group's own, or shared by all
+    of_a_group = [pl.BlockSpec((SUBLANES, k), lambda g, _: (g, 0)) for k in (width, 1)]
+    in_scalars = partial(pl.BlockSpec, memory_space=tpu.SMEM)
     return pl.pallas_call(
         kernel,
         grid=(len(w) // SUBLANES, size // chunk),
         in_specs=[
-            pl.BlockSpec((1,), lambda g, c: (0,), memory_space=scalar),
-            pl.BlockSpec((None, 1, chunk), lambda g, c: (ys(g, c)[0], 0, c), memory_space=scalar),
-            pl.BlockSpec((None, chunk, width), lambda g, c: (*xs(g, c), 0)),
-            *map(group, (1, 1, width, 1)),
+            in_scalars((1,), lambda *_: (0,)),
+            in_scalars((None, 1, chunk), lambda g, c: (g * of_y, 0, c)),
+            pl.BlockSpec((None, chunk, width), lambda g, c: (g * of_x, c, 0)),
+            *(of_a_group[1], of_a_group[1], *of_a_group),
         ],
-        out_specs=[group(width), group(1), pl.BlockSpec((SUBLANES, chunk), lambda g, c: (g, c))],
-        out_shape=[jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (w, b)] + [logits],
+        out_specs=[*of_a_group, pl.BlockSpec((SUBLANES, chunk), lambda g, c: (g, c))],
+        out_shape=[jax.ShapeDtypeStruct((len(w), last), w.dtype) for last in (width, 1, size)],
         compiler_params=tpu.CompilerParams(dimension_semantics=("parallel", "arbitrary")),
         interpret=interpret,
         name="sgd_of_a_linear_predictor",
     )(count[None], y, x, rate[:, None], decay[:, None], w, b)
 
 
-def _kernel(slope, chunk, count, y_ref, x_ref, rate_ref, decay_ref, w0, b0, w_ref, b_ref, z_ref):
+def _kernel(slope: Slope, chunk: int, *refs: Any) -> None:
+    count, y_ref, x_ref, rate_ref, decay_ref, w0, b0, w_ref, b_ref, z_ref = refs
+
     @pl.when(pl.program_id(1) == 0)
     def _start() -> None:
         w_ref[...], b_ref[...] = w0[...], b0[...]
@@ -123,11 +133,11 @@ def _kernel(slope, chunk, count, y_ref, x_ref, rate_ref, decay_ref, w0, b0, w_re
     left = count[0] - pl.program_id(1) * chunk
     slopes = jax.vmap(jax.vmap(slope))
 
-    def register(j, carry):
+    def register(j: Array, carry: tuple) -> tuple:
         """The rows whose logits fill one register, as far as there are any."""
         first = j * LANES
 
-        def update(i, carry):
+        def update(i: Array, carry: tuple) -> tuple:
             w, b, logits = carry
             x = x_ref[pl.ds(first + i, 1), :]
             z = jnp.sum(x * w, axis=1, keepdims=True) + b

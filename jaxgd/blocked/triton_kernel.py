@@ -5,6 +5,7 @@ their turn, and their numbers as many rows before that, so that no update waits 
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +54,7 @@ def _of_run(shape: tuple[int, ...]) -> pl.BlockSpec:
     return pl.BlockSpec((None, *shape[1:]), lambda r: (0 if shared else r, *zeros))
 
 
-def _kernel(slope, d, ahead, gathered, *refs) -> None:
+def _kernel(slope: Slope, d: int, ahead: int, gathered: bool, *refs: Any) -> None:
     from jax.experimental.pallas import triton
 
     w0, b0, rate_ref, decay_ref, x_ref, y_ref, *rows_ref = refs[: 6 + gathered]
@@ -62,15 +63,15 @@ def _kernel(slope, d, ahead, gathered, *refs) -> None:
     rate, decay = rate_ref[...], decay_ref[...]
     lanes = jnp.arange(width, dtype=jnp.int32)
 
-    def number(i):
+    def number(i: Array) -> Array:
         i = jnp.minimum(i, m - 1)
         return rows_ref[0][i] if gathered else i
 
-    def fetch(row):
+    def fetch(row: Array) -> tuple[Array, Array]:
         x = triton.load(x_ref.at[row, lanes], mask=lanes < d, other=0.0)
         return x, y_ref[row]
 
-    def update(i, carry):
+    def update(i: Array, carry: tuple) -> tuple:
         w, b, numbers, examples = carry
         x, y = examples[0]
         examples = (*examples[1:], fetch(numbers[0]))

@@ -47,7 +47,8 @@ IN_ORDER = [{"all-to-all": 1, "all-gather": 1}, {"all-to-all": 1, "all-reduce": 
 # Loops that the data end, for which a GPU waits at every trip.
 OPEN = {"blocked SGD, blocks of 64", "mini-batch 256, rows owned"}
 # GD of a network keeps the activations of all rows; what works on batches keeps those of one, or of
-# a sweep's all, a TPU's kernel for SGD the rows that it is to see, and a v5p, whose scratchpad is small, copies the rows of an epoch in its order.
+# a sweep's all; a TPU's kernel of SGD has its rows beside it, in their order, as has a v5p, whose
+# scratchpad is small, those of any epoch.
 TEMPORARY_MB = {"GD": 140, "blocked SGD": 110}
 BATCHES_MB = 20
 PROCESSOR_SECONDS = 60  # at most 7 on two cores when this was written: a program must not explode

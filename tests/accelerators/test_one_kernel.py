@@ -1,4 +1,4 @@
-"""blocked_sgd compiled for accelerators: all rows of an epoch and all runs of a sweep in one kernel."""
+"""blocked_sgd compiled for accelerators: an epoch's rows, and a sweep's runs, in one kernel."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,9 @@ def target(request):
 def compiled(fn, target, *arguments):
     mesh = Mesh(np.array(devices(target)), ("data",))
     whole = NamedSharding(mesh, PartitionSpec())
-    placed = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), arguments)
+    placed = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), arguments
+    )
     return read(jax.jit(fn).lower(*placed).compile().as_text())
 
 
