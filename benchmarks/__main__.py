@@ -8,7 +8,6 @@ import argparse
 from pathlib import Path
 
 from benchmarks import environments, machine, plots, table
-from benchmarks.accelerators import here
 from benchmarks.cases import Case, all_cases
 from benchmarks.depth import dependent_steps
 from benchmarks.environments import Environment
@@ -37,6 +36,8 @@ def main() -> None:
     if options.quick:
         options.rounds, options.seconds = 2, 2.0
     if options.accelerator:
+        from benchmarks.accelerators import here  # which needs jax: peers are other processes
+
         here.main(options.rounds)
         return
     options.out.mkdir(parents=True, exist_ok=True)
