@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree, Real
 
 from jaxgd.batches import gather
-from jaxgd.blocked.block_by_block import block_by_block
+from jaxgd.blocked.blocks_in_order import block_by_block
 from jaxgd.blocked.one_kernel import in_one_kernel
 from jaxgd.blocked.rows_in_order import Data, Weights
 from jaxgd.descent import Epoch, Order, State

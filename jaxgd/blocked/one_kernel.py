@@ -15,7 +15,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
 from jaxgd.blocked import link_slope
-from jaxgd.blocked.block_by_block import block_by_block
+from jaxgd.blocked.blocks_in_order import block_by_block
 from jaxgd.blocked.rows_in_order import Data, Slope, Weights
 from jaxgd.blocked.runs import Runs
 from jaxgd.layouts import on_several_devices, varying_axes
@@ -84,9 +84,9 @@ def _in_blocks(*arrays: Array, slope: ClosedJaxpr) -> Outcome:
 
 def _in_a_kernel(*arrays: Array, slope: ClosedJaxpr, platform: str, interpret: bool) -> Outcome:
     if platform == "cuda":
-        from jaxgd.blocked.triton_kernel import triton_kernel as kernel
+        from jaxgd.blocked.triton_runs import triton_kernel as kernel
     else:
-        from jaxgd.blocked.mosaic_kernel import mosaic_kernel as kernel
+        from jaxgd.blocked.mosaic_runs import mosaic_kernel as kernel
     with jax.enable_x64(False):  # a kernel counts in 32 bits
         return list(kernel(partial(link_slope.in_a_kernel, slope), Runs(*arrays), interpret))
 

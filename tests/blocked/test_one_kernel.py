@@ -23,8 +23,8 @@ from jaxgd import (
     train,
 )
 from jaxgd import binary_cross_entropy_with_logits as logistic_loss
-from jaxgd.blocked import mosaic_kernel, widest_in_one_kernel
-from jaxgd.blocked.block_by_block import block_by_block
+from jaxgd.blocked import mosaic_runs, widest_in_one_kernel
+from jaxgd.blocked.blocks_in_order import block_by_block
 from jaxgd.blocked.one_kernel import in_one_kernel
 from tests.blocked.test_blocked_sgd import half_square, huber, problem, smooth_hinge
 from tests.tolerances import BLOCKED_F32
@@ -48,8 +48,8 @@ CASES = {
 @pytest.fixture(params=["cuda", "tpu"])
 def platform(request, monkeypatch):
     """A platform's kernel, on a TPU in blocks of 128 rows and launches of two of those."""
-    monkeypatch.setattr(mosaic_kernel, "MOSAIC_BLOCK_BYTES", 128 * 128 * 4)
-    monkeypatch.setattr(mosaic_kernel, "MOSAIC_PIECE_BYTES", 2 * 128 * 128 * 4)
+    monkeypatch.setattr(mosaic_runs, "MOSAIC_BLOCK_BYTES", 128 * 128 * 4)
+    monkeypatch.setattr(mosaic_runs, "MOSAIC_PIECE_BYTES", 2 * 128 * 128 * 4)
     return request.param
 
 
@@ -131,8 +131,7 @@ def test_derivatives_are_those_of_blocks(platform):
         slope, rate, decay, order, w, data, interpreted=platform
     ))  # fmt: skip
     theirs = of(lambda w, data, rate: block_by_block(slope, rate, decay, order, 64, w, data))
-    for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_equal(ours, theirs)
 
 
 def epoch(state, data, link=logistic_loss):

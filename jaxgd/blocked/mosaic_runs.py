@@ -3,7 +3,7 @@
 The rows come by as a stream, in the order of their visit; the weights stay on the core.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -96,7 +96,7 @@ def _launch(
     x: Array,
     y: Array,
     count: Array,
-) -> list[Array]:
+) -> Sequence[Array]:
     """The kernel on the first `count` of the rows x [_, size, width] and labels y [_, 1, size]."""
     from jax.experimental.pallas import tpu
 
