@@ -38,12 +38,13 @@ def mosaic_kernel(
     size = chunk * max(1, min(-(-m // chunk), MOSAIC_PIECE_BYTES // (chunk * width * 4)))
     launch = partial(_launch, partial(_kernel, slope, chunk), chunk, rate, decay, interpret)
 
-    def piece(carry: tuple, start: Array) -> tuple:
+    def piece(weights: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], Array]:
         x, y = _visited(runs, start, size, width)
-        w, b, z = launch(*carry, x, y, jnp.minimum(m - start, size))
+        w, b, z = launch(*weights, x=x, y=y, count=jnp.minimum(m - start, size))
         return (w, b), z
 
     starts = jnp.arange(0, m, size, dtype=jnp.int32)
+    z: Array
     (w, b), z = lax.scan(piece, (w, b[:, None]), starts)
     every = slice(r) if shared else slice(None, None, SUBLANES)
     return w[every, :d], b[every, 0], jnp.moveaxis(z, 0, 1).reshape(len(w), -1)[every, :m]

@@ -5,6 +5,7 @@ over at once. So this is an operation of its own, which `vmap` turns into the sa
 which is looked at again when it is lowered; its derivatives are those of the blocks.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -100,13 +101,12 @@ def _lowered(platform: str, ctx: Any, *operands: Any, slope: Any, interpreted: A
     context = ctx.module_context
     alone = getattr(context.axis_context, "num_devices", 2) == 1
     exported = context.lowering_parameters.for_export
+    how: Callable[..., Outcome] = _in_blocks
     wide = ctx.avals_in[4].shape[-1] > widest_in_one_kernel(platform)
     if interpreted:
         how = partial(_in_a_kernel, platform=interpreted, interpret=True)
     elif alone and not exported and not wide and _has_compiler(platform):
         how = partial(_in_a_kernel, platform=platform, interpret=False)
-    else:
-        how = _in_blocks
     return mlir.lower_fun(partial(how, slope=slope))(ctx, *operands)
 
 
