@@ -34,17 +34,19 @@ def traced(slope: Callable[[Array, Array], Array], logit: Any, label: Any) -> Cl
 
 def fits_a_kernel(slope: ClosedJaxpr) -> bool:
     """Whether it is made of `OPERATIONS` in 32 bits, and of no array that the loss brings along."""
-    if slope.consts:
+    if any(isinstance(const, jax.core.Tracer) or np.ndim(const) for const in slope.consts):
         return False
     numbers = _numbers(*(aval.dtype for aval in slope.in_avals))
     flat = jax.make_jaxpr(lambda z, y: in_a_kernel(slope, z, y))(*numbers)
     dtypes = {var.aval.dtype.name for eqn in flat.eqns for var in eqn.outvars}
-    return {eqn.primitive.name for eqn in flat.eqns} <= OPERATIONS and dtypes <= DTYPES
+    known = {eqn.primitive.name for eqn in flat.eqns} <= OPERATIONS and dtypes <= DTYPES
+    return known and not flat.consts
 
 
 def in_a_kernel(slope: ClosedJaxpr, z: Array, y: Array) -> Array:
     """Its value, from operations alone: without calls, and without those that nothing hangs on."""
-    [value] = _inlined(slope.jaxpr, slope.consts, [z, y])
+    numbers = [np.asarray(const)[()] for const in slope.consts]
+    [value] = _inlined(slope.jaxpr, numbers, [z, y])
     return value
 
 
