@@ -74,7 +74,7 @@ def test_a_sweep_is_a_kernel_an_epoch(target):
 def everything(z, y):
     """A slope of all operations that a kernel is said to do."""
     over = jnp.isfinite(z) & ~(z > 9.0) | ((z <= -9.0) ^ (z != y)) | (z == y)
-    slope = jnp.where(over & (z >= -y) | (z < y), jnp.tanh(z), -jnp.abs(z))
+    slope = lax.select(over & (z >= -y) | (z < y), jnp.tanh(z), -jnp.abs(z))
     slope += jnp.sin(z) * jnp.cos(y) + jnp.sqrt(z * z) + lax.rsqrt(z * z) + jnp.exp2(z / 4)
     slope += jnp.log(z * z) + lax.pow(z * z, y) + lax.clamp(-y, z, y) + jnp.square(z) + z**3
     slope += jnp.sign(z) + jnp.log1p(jnp.exp(-z)) + jnp.maximum(z, y) - jnp.minimum(z, y)
