@@ -1,6 +1,7 @@
 """`python -m benchmarks [groups] [--quick] [--versions] [--out FOLDER]`: time everybody.
 
-With --versions each peer runs under the newest Python here as well, whose JAX is another.
+With --versions each peer runs under the newest Python here as well, whose JAX is another. With
+--accelerator it is the programs of docs/accelerators.md instead, on the device that JAX finds here.
 """
 
 import argparse
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", metavar="group", help=f"of {GROUPS}; all by default")
     parser.add_argument("--quick", action="store_true", help="small sizes and two rounds")
     parser.add_argument("--versions", action="store_true", help="under the newest Python as well")
+    parser.add_argument("--accelerator", action="store_true", help="measured beside its estimate")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=10.0, help="at most, for a case's rounds")
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks"))
@@ -31,9 +33,14 @@ def main() -> None:
     groups = options.groups or GROUPS
     if unknown := set(groups) - set(GROUPS):
         parser.error(f"groups are {GROUPS}; got {sorted(unknown)}")
-    options.out.mkdir(parents=True, exist_ok=True)
     if options.quick:
         options.rounds, options.seconds = 2, 2.0
+    if options.accelerator:
+        from benchmarks.accelerators import here  # which needs jax: peers are other processes
+
+        here.main(options.rounds)
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
 
     pythons = [environments.this()]
     if options.versions and (newest := environments.newest(options.out)):

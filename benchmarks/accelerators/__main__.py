@@ -13,9 +13,12 @@ from string import Template
 import jax
 
 from benchmarks.accelerators import this_cpu
+from benchmarks.accelerators.clock import ROUNDS
 from benchmarks.accelerators.compiling import Compiled, compiled
 from benchmarks.accelerators.estimate import CHIPS, all_reduce_seconds, update_seconds
+from benchmarks.accelerators.here import HEAD, measured, on_record
 from benchmarks.accelerators.programs import FLEET, PROGRAMS, ROWS, TO_SCALE, programs_for
+from benchmarks.accelerators.tables import short, table
 from benchmarks.compiled_products import rounded
 from benchmarks.topologies import TARGETS, chips
 
@@ -30,11 +33,11 @@ def main() -> None:
     print(
         page.substitute(
             versions=", ".join(f"{name} {version(name)}" for name in names),
-            compiled=_table(COMPILED, _compiled_rows(targets)),
-            precision=_table(["program", *single], _precision_rows(single)),
-            scaled=_table(["chips", *single], _scaled_rows(single)),
-            chips=_table(CHIP, _chip_rows()),
-            cpu=_table(CPU, _cpu_rows(cpu)),
+            compiled=table(COMPILED, _compiled_rows(targets)),
+            precision=table(["program", *single], _precision_rows(single)),
+            scaled=table(["chips", *single], _scaled_rows(single)),
+            chips=table(CHIP, _chip_rows()),
+            cpu=table(HEAD, (row.cells for row in measured(cpu, ROUNDS))),
             cpu_numbers=f"{cpu.bandwidth / 1e9:.0f} GB/s from memory, {cpu.cached / 1e9:.0f} GB/s "
             f"from its cache, {cpu.peak / 1e9:.0f} GFLOP/s in products and "
             f"{cpu.launch * 1e9:.0f} ns for a kernel",
@@ -44,16 +47,16 @@ def main() -> None:
 
 
 COMPILED = ["program", "target", "kernels", "collectives", "bytes sent", "kB moved", "MFLOP"]
-COMPILED += ["temporary MB", "compiled in s", "estimate µs"]
+COMPILED += ["temporary MB", "compiled in s", "estimate µs", "measured µs"]
 CHIP = ["chip", "GB/s", "TFLOP/s", "launch µs", "links: up to chips, GB/s, µs a hop"]
-CPU = ["program", "estimated µs", "measured µs", "estimated / measured"]
 
 
 def _compiled_rows(targets: Sequence[str]) -> Iterator[list[str]]:
     for program in dict.fromkeys(name for t in targets for name in programs_for(chips(t))):
         for target in targets:
             if program in programs_for(chips(target)) and program not in PROGRAMS[TO_SCALE]:
-                yield [program, target, *_figures(compiled(program, target), target)]
+                figures = _figures(compiled(program, target), target)
+                yield [program, target, *figures, on_record(target, program)]
 
 
 def _figures(found: Compiled, target: str) -> list[str]:
@@ -65,11 +68,11 @@ def _figures(found: Compiled, target: str) -> list[str]:
         f"{found.an_update(found.counts.kernels + found.counts.library_calls):.1f}",
         f"{collectives:.0f}",
         f"{sent:,.0f}",
-        _short(found.an_update(found.bytes) / 1e3),
-        _short(found.an_update(found.flops) / 1e6),
+        short(found.an_update(found.bytes) / 1e3),
+        short(found.an_update(found.flops) / 1e6),
         f"{found.memory.temp_size_in_bytes / 1e6:.1f}",
         f"{found.seconds:.1f}",
-        _short((update_seconds(found, chip) + together) * 1e6),
+        short((update_seconds(found, chip) + together) * 1e6),
     ]
 
 
@@ -93,7 +96,7 @@ def _scaled(target: str, number: int) -> str:
             raise
         return "too large"
     sent = all_reduce_seconds(CHIPS[target], number, 4 * (share.params + 1))
-    return _short((update_seconds(share, CHIPS[target]) + sent) * 1e6)
+    return short((update_seconds(share, CHIPS[target]) + sent) * 1e6)
 
 
 def _chip_rows() -> Iterator[list[str]]:
@@ -106,22 +109,6 @@ def _chip_rows() -> Iterator[list[str]]:
             f"{chip.launch * 1e6:.1f}",
             "; ".join(links),
         ]
-
-
-def _cpu_rows(cpu) -> Iterator[list[str]]:
-    for row in this_cpu.rows(cpu):
-        ratio = row.estimated / row.measured
-        yield [row.program, _short(row.estimated), _short(row.measured), f"{ratio:.2f}"]
-
-
-def _short(number: float) -> str:
-    """A number to three figures, whole ones in full."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
-
-
-def _table(head: Sequence[str], rows: Iterator[list[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from benchmarks.accelerators.programs import programs_for
 from benchmarks.compiled_text import Counts, Work, counts, read
 from benchmarks.topologies import devices
 
+HERE = "here"  # the device that JAX takes by default
+
 
 class Compiled(NamedTuple):
     """A program for a target; counts are those of a whole run on one of its devices."""
@@ -36,7 +38,7 @@ class Compiled(NamedTuple):
 
 @cache
 def compiled(program: str, target: str, precision: str | None = None) -> Compiled:
-    """The program compiled for a target, or "cpu", at JAX's default precision or another."""
+    """The program compiled for a target, or `HERE`, at JAX's default precision or another."""
     mesh = Mesh(np.array(_devices(target)), ("data",))
     case = programs_for(mesh.size)[program](mesh)
     start = time.process_time()
@@ -61,4 +63,4 @@ def compiled(program: str, target: str, precision: str | None = None) -> Compile
 
 
 def _devices(target: str) -> tuple[Any, ...]:
-    return tuple(jax.devices("cpu")[:1]) if target == "cpu" else devices(target)
+    return tuple(jax.devices()[:1]) if target == HERE else devices(target)

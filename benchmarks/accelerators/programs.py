@@ -75,8 +75,8 @@ def sgd(mesh: Mesh) -> Case:
     return _training(jaxgd.sgd(model.loss, model.optimizer), model, mesh, N)
 
 
-def blocked(mesh: Mesh) -> Case:
-    epoch = jaxgd.blocked_sgd(jaxgd.binary_cross_entropy_with_logits, 1e-2)
+def blocked(mesh: Mesh, **options: Any) -> Case:
+    epoch = jaxgd.blocked_sgd(jaxgd.binary_cross_entropy_with_logits, 1e-2, **options)
     return _training(epoch, logistic(), mesh, N)
 
 
@@ -126,6 +126,7 @@ PROGRAMS: dict[str, dict[str, Callable[[Mesh], Case]]] = {
         "sweep of 64 rates": sweep,
         "SGD": sgd,
         "blocked SGD": blocked,
+        "blocked SGD, blocks of 64": partial(blocked, block_size=64),
     },
     MANY: {"GD": gd},
     EIGHT: {},

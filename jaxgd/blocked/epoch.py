@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree, Real
 
-from jaxgd.batches import gather, scan_batches, scan_rows
-from jaxgd.blocked.gram_block import block
-from jaxgd.blocked.rows_in_order import Data, Weights, row
+from jaxgd.batches import gather
+from jaxgd.blocked.blocks_in_order import block_by_block
+from jaxgd.blocked.one_kernel import in_one_kernel
+from jaxgd.blocked.rows_in_order import Data, Weights
 from jaxgd.descent import Epoch, Order, State
 from jaxgd.inputs import check_count, check_order, count_examples
 from jaxgd.layouts import beside, one_by_one, slice_of
@@ -47,7 +48,13 @@ def blocked_sgd(
     A block's logits are iterated, all at once, until they stand still: at most block_size times,
     because each pass settles at least one more row, and far fewer as a rule (6 for 8 rows, 13 for
     64, by `python -m benchmarks depth`). `block_size=1` takes the rows in order. The default is
-    `default_block_size` of the platform that the program is compiled for, wherever it is made.
+    that of the platform that the program is compiled for, wherever it is made: blocks of
+    `default_block_size`, but on an NVIDIA GPU and on a TPU all rows in order in **one kernel**, and
+    all runs under `vmap` in the same. The kernel takes float32 rows of up to `widest_in_one_kernel`
+    features, float32 or int32 labels, and losses made of arithmetic, comparisons and the usual
+    functions that hold no arrays. Everything else is left to blocks: derivatives, programs for
+    several devices, `shard_map`, exported programs, and NVIDIA from jax 0.12 on as long as no GPU
+    is there to compile for.
 
     Raises TypeError or ValueError while tracing for a schedule, other params or other data.
     Departs from optax.chain(add_decayed_weights(l2), sgd(learning_rate)) in `jaxgd.sgd`, and from
@@ -72,15 +79,15 @@ def blocked_sgd(
         labels = slice_of(y, 0, n, layout) if rows is None else gather(y, rows, layout)
         rate = jnp.asarray(learning_rate, w.dtype)
         decay = 1 - rate * jnp.asarray(l2, w.dtype)
-        fold = partial(_logits, slope, rate, decay, rows)
+        blocks = partial(block_by_block, slope, rate, decay, rows)
         if block_size:
-            (w, b), logits = fold(block_size, (w, b), (x, y))
+            (w, b), logits = blocks(block_size, (w, b), (x, y))
         else:
             (w, b), logits = jax.lax.platform_dependent(
                 (w, b),
                 (x, y),
-                cpu=partial(fold, default_block_size(d, "cpu")),
-                default=partial(fold, default_block_size(d, "gpu")),
+                cpu=partial(blocks, default_block_size(d, "cpu")),
+                default=partial(in_one_kernel, slope, rate, decay, rows),
             )
         losses = jax.vmap(link_loss)(logits, labels)
         params = jax.tree.unflatten(jax.tree.structure(state.params), (w, b))
@@ -98,24 +105,6 @@ def default_block_size(d: int, platform: str) -> int:
     if platform != "cpu":
         return ACCELERATOR_BLOCK
     return 1 if fast_in_lanes(d) else CPU_BLOCK
-
-
-def _logits(
-    slope: Callable[[Array, Array], Array],
-    rate: Array,
-    decay: Array,
-    rows: Array | None,
-    k: int,
-    weights: Weights,
-    data: Data,
-) -> tuple[Weights, Float[Array, "m"]]:
-    """The weights after the rows in order, k at a time, and each row's logit before its update."""
-    fold = partial(row if k == 1 else block, slope, rate, decay)
-    if k == 1:
-        return scan_rows(fold, weights, data, rows)
-    m = len(data[1]) if rows is None else rows.size
-    weights, parts = scan_batches(fold, weights, data, rows, min(k, max(1, m)), one_by_one(data))
-    return weights, jnp.concatenate([part.reshape(-1) for part in parts])
 
 
 def _check_data(data: PyTree) -> Data:
