@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxgd.inputs import Optimizer, count_examples
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
-from jaxgd.study.modes import MEMORY, Mode, slope_through
+from jaxgd.study.modes import MEMORY, slope_through
 from jaxgd.study.remarks import remarks_of, tell
 from jaxgd.study.smoothness import Smoothness, smoothness_in
 from jaxgd.study.trainings import Settings, trained
@@ -24,15 +24,16 @@ class Hypergradient(NamedTuple):
     """A validation loss, its gradient by name, and how much of it one may believe.
 
     `smoothness` has the figures of each name, `remarks` what is wrong with any of them in words.
-    `levels` are those of reverse mode; `held_bytes` are XLA's buffers for the gradient beside
-    arguments and results, as the compiler's own `memory_analysis()` has them.
+    `mode` is forward or reverse, `levels` are those of reverse mode; `held_bytes` are XLA's
+    buffers for the gradient beside arguments and results, as the compiler's own
+    `memory_analysis()` has them.
     """
 
     value: float
     gradient: dict[str, PyTree]
     smoothness: dict[str, Smoothness]
     remarks: tuple[str, ...]
-    mode: Mode
+    mode: str
     levels: int
     held_bytes: int
 
@@ -50,7 +51,7 @@ def hypergradient(
     key: Key | None = None,
     weights: Float[Array, "n"] | None = None,
     wrt: Sequence[str] | None = None,
-    mode: Mode | None = None,
+    mode: str | None = None,
     levels: int | None = None,
     memory: int = MEMORY,
 ) -> Hypergradient:

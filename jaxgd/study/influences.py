@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from jaxgd.inputs import Optimizer, check_count, count_examples
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
-from jaxgd.study.modes import MEMORY, Final, slope_through
+from jaxgd.study.modes import MEMORY, Final, held_bytes, slope_through
 from jaxgd.study.remarks import remarks_of, tell
 from jaxgd.study.trainings import trained
 
@@ -129,7 +129,7 @@ def left_out(
         padded = np.full((pieces, size), n, np.int32)  # no row: nothing is left out
         padded.flat[: len(rows)] = rows
         compiled = program.lower(padded, table).compile()
-        if size == 1 or compiled.memory_analysis().temp_size_in_bytes <= memory:
+        if size == 1 or held_bytes(compiled) <= memory:
             break
         pieces = min(2 * pieces, len(rows) + 1)
     values = np.asarray(compiled(padded, table)).reshape(-1)

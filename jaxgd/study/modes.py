@@ -1,7 +1,7 @@
 """The derivative of a run by forward mode, or by reverse mode in as many levels as fit."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -9,7 +9,6 @@ from jaxtyping import Array, PyTree
 
 from jaxgd.inputs import check_count
 
-Mode = Literal["forward", "reverse"]
 Final = Callable[..., Array]
 
 # Each number costs forward mode a run of tangents, and reverse mode nothing.
@@ -27,7 +26,7 @@ class Slope(NamedTuple):
 
     value: float
     gradient: PyTree
-    mode: Mode
+    mode: str
     levels: int
     held_bytes: int
 
@@ -36,7 +35,7 @@ def slope_through(
     final: Final,
     moving: PyTree,
     *rest: Any,
-    mode: Mode | None = None,
+    mode: str | None = None,
     levels: int | None = None,
     memory: int = MEMORY,
 ) -> Slope:
@@ -56,7 +55,7 @@ def slope_through(
     for c in [1] if mode == "forward" else tried:
         program = jax.jit(_forward(final) if mode == "forward" else _reverse(final, c))
         compiled = program.lower(moving, *rest).compile()
-        held = compiled.memory_analysis().temp_size_in_bytes
+        held = held_bytes(compiled)
         if found and held >= found[-1][0]:
             break
         found.append((held, c, compiled))
@@ -65,6 +64,12 @@ def slope_through(
     held, c, compiled = found[-1]
     value, gradient = compiled(moving, *rest)
     return Slope(float(value), gradient, mode, c, held)
+
+
+def held_bytes(compiled: jax.stages.Compiled) -> int:
+    """XLA's buffers beside arguments and results; 0 where a backend does not tell."""
+    analysis = compiled.memory_analysis()
+    return analysis.temp_size_in_bytes if analysis else 0
 
 
 def _reverse(final: Final, levels: int) -> Callable:

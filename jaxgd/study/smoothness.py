@@ -52,14 +52,20 @@ def smoothness_in(
     ends = jax.jit(jax.vmap(lambda at, *rest: end_of(at, *rest, levels=2), (0, None, None)))
     values, params = jax.tree.map(_wide, ends(stacked, fixed, table))
     flat = np.concatenate([p.reshape(len(values), -1) for p in jax.tree.leaves(params)], axis=1)
-    found = {}
-    for i, (name, h) in enumerate(steps.items()):
-        once, twice = 2 * i + 1, 2 * i + 2
-        predicted = _dot(gradient[name], h)
-        ratio = _quotient(values[once] - values[0], predicted)
-        agreement = sign_agreement(flat[once] - flat[0], flat[twice] - flat[once])
-        found[name] = Smoothness(_dot(h, h) ** 0.5, predicted, ratio, agreement)
-    return found
+    runs = {name: [0, 2 * i + 1, 2 * i + 2] for i, name in enumerate(steps)}
+    return {
+        name: _figures(gradient[name], h, values[runs[name]], flat[runs[name]])
+        for name, h in steps.items()
+    }
+
+
+@np.errstate(invalid="ignore", over="ignore")  # of runs that diverged nothing is known
+def _figures(gradient: PyTree, h: PyTree, values: np.ndarray, params: np.ndarray) -> Smoothness:
+    """Of the runs at z, z + h and z + 2h."""
+    predicted = _dot(gradient, h)
+    ratio = _quotient(values[1] - values[0], predicted)
+    agreement = sign_agreement(params[1] - params[0], params[2] - params[1])
+    return Smoothness(_dot(h, h) ** 0.5, predicted, ratio, agreement)
 
 
 def sign_agreement(first: Float[np.ndarray, "p"], second: Float[np.ndarray, "p"]) -> float:

@@ -57,8 +57,10 @@ def trained(
         b = check_batch_size(n if batch_size is None else batch_size, n)
         check_run(key, 0, needs_key=batch_size is not None)
         update = descend(mean(loss) if weights is None else weighted_mean(loss), made)
-        walk = whole_batches if batch_size is None else shuffled_batches
-        step, look_up = walk(update, data, weights, n, b, key)
+        if key is None or batch_size is None:
+            step, look_up = whole_batches(update, data, weights)
+        else:
+            step, look_up = shuffled_batches(update, data, weights, n, b, key)
         updates = epochs * math.ceil(n / b)
         state, _ = scan_in_levels(step, init_state(params, made), updates, levels, look_up)
         return state.params
@@ -66,9 +68,7 @@ def trained(
     return end
 
 
-def whole_batches(
-    update: Update, data: PyTree, weights: Array | None, *_: Any
-) -> tuple[Callable, Callable]:
+def whole_batches(update: Update, data: PyTree, weights: Array | None) -> tuple[Callable, Callable]:
     """An update on all rows as they lie, at every step."""
     batch = data if weights is None else (data, weights)
     return lambda state, _: (update(state, batch)[0], None), jnp.asarray

@@ -1,0 +1,190 @@
+"""Gradients through a run are those of finite differences, and what is wrong with one is told."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import jaxgd
+from jaxgd.study import hypergradient, trained
+from jaxgd.study.smoothness import sign_agreement
+from tests import tolerances
+from tests.laws import problem
+
+pytestmark = pytest.mark.optax_promotion
+
+N, B, EPOCHS = 11, 4, 2  # two full batches and one of 3 rows
+KEY = jax.random.key(3)
+NAMES = ("rates", "decay", "params", "weights")
+
+
+@pytest.fixture(autouse=True)
+def _quick_to_compile():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def scheduled(rates, decay):
+    descent = optax.sgd(lambda count: rates[count // 2], momentum=0.5)
+    return optax.chain(optax.add_decayed_weights(decay), descent)
+
+
+def given(dtype):
+    params = jaxgd.Linear(jnp.full(problem.D, 0.1, dtype), jnp.asarray(0.1, dtype))
+    rates = jnp.linspace(0.4, 0.2, 3, dtype=dtype)
+    return params, problem.data(N, dtype), {"rates": rates, "decay": 0.02}
+
+
+def found(**options):
+    params, data, settings = given(jnp.zeros(()).dtype)
+    return hypergradient(
+        problem.loss,
+        params,
+        data,
+        **{
+            "optimizer": scheduled,
+            "settings": settings,
+            "epochs": EPOCHS,
+            "batch_size": B,
+            "key": KEY,
+            "validation": problem.data(7, seed=1),
+            **options,
+        },
+    )
+
+
+def as_one_function():
+    """The validation loss of all numbers in one vector, by number of levels; the vector itself."""
+    params, data, settings = given(jnp.float64)
+    flat, unravel = ravel_pytree({**settings, "params": params, "weights": jnp.ones(N)})
+
+    def value(flat, levels):
+        end = trained(problem.loss, scheduled, epochs=EPOCHS, batch_size=B, levels=levels)
+        at = unravel(flat)
+        chosen = {name: at[name] for name in settings}
+        params = end(chosen, at["params"], data, KEY, at["weights"])
+        return jaxgd.mean(problem.loss)(params, problem.data(7, seed=1))
+
+    return value, flat
+
+
+def test_forward_and_levelled_reverse_are_finite_differences_in_f64(x64):
+    value, flat = as_one_function()
+    moves = 1e-6 * jnp.eye(flat.size)
+    places = flat[None] + jnp.concatenate([moves, -moves])
+    values = jax.jit(jax.vmap(lambda at: value(at, 1)))(places)
+    differences = (values[: flat.size] - values[flat.size :]) / 2e-6
+    back = jax.jit(jax.grad(value), static_argnums=1)(flat, 3)
+    result = found(wrt=NAMES, mode="forward")
+    forward, _ = ravel_pytree(result.gradient)
+    for ours in (forward, back):
+        np.testing.assert_allclose(ours, differences, rtol=0, atol=tolerances.HYPERGRADIENT)
+    assert jnp.abs(differences).min() > 100 * tolerances.HYPERGRADIENT  # every one of them tells
+    assert result.remarks == ()
+    for figures in result.smoothness.values():
+        assert figures.predicted < 0
+        assert figures.ratio == pytest.approx(1, abs=0.2)
+        assert figures.agreement > 0.9
+
+
+def test_few_numbers_go_forward_and_many_back_in_as_many_levels_as_the_memory_asks():
+    long = {"batch_size": None, "epochs": 200, "key": None}
+    few = found(**long, optimizer=optax.sgd, settings={"learning_rate": 0.1, "nesterov": False})
+    assert (few.mode, few.levels, set(few.gradient)) == ("forward", 1, {"learning_rate"})
+    start = {"wrt": ["params"], "optimizer": optax.sgd, "settings": {"learning_rate": 0.1}}
+    plain = found(**long, **start)
+    assert (plain.mode, plain.levels) == ("reverse", 1)
+    less = found(**long, **start, memory=plain.held_bytes // 2)
+    assert (less.mode, less.levels) == ("reverse", 2)
+    assert few.held_bytes < less.held_bytes < plain.held_bytes // 2
+    np.testing.assert_allclose(
+        less.gradient["params"].w, plain.gradient["params"].w, rtol=tolerances.RECOMPUTED_F32
+    )
+
+
+@pytest.mark.parametrize("b", [None, B])
+def test_trained_ends_where_the_run_ends(b):
+    params, data, settings = given(jnp.float32)
+    optimizer = scheduled(**settings)
+    epoch = (
+        jaxgd.gd(problem.loss, optimizer)
+        if b is None
+        else jaxgd.minibatch(problem.loss, optimizer, b)
+    )
+    state = jaxgd.init_state(params, optimizer)
+    expected, _ = jax.jit(jaxgd.train(epoch, EPOCHS))(state, data, KEY)
+    end = jax.jit(trained(problem.loss, scheduled, epochs=EPOCHS, batch_size=b, levels=2))
+    ours = end(settings, params, data, KEY, jnp.ones(N))
+    np.testing.assert_allclose(ours.w, expected.params.w, rtol=1e-5)
+
+
+def test_a_row_of_weight_zero_is_a_row_left_out():
+    params, data, settings = given(jnp.float32)
+    end = jax.jit(trained(problem.loss, scheduled, epochs=EPOCHS))
+    without = jax.tree.map(lambda a: jnp.delete(a, 4, axis=0), data)
+    ours = end(settings, params, data, None, jnp.ones(N).at[4].set(0))
+    np.testing.assert_allclose(ours.w, end(settings, params, without).w, rtol=1e-5)
+    assert not np.allclose(ours.w, end(settings, params, data).w, rtol=1e-3)
+
+
+def one_number(loss, optimizer, settings, start=1.0, n=1, **options):
+    return hypergradient(
+        loss,
+        jnp.float32(start),
+        jnp.ones(n),
+        optimizer=optimizer,
+        settings=settings,
+        **{"epochs": 3, "validation": jnp.ones(1), **options},
+    )
+
+
+def square(p, x):
+    return (p * x) ** 2
+
+
+@pytest.mark.parametrize(
+    ("told", "optimizer", "setting", "options"),
+    [
+        ("in b is exactly zero", lambda b: optax.sgd(0.1), {"b": 0.9}, {}),
+        ("1 of 1 numbers .* are not finite", optax.adam, {"learning_rate": 0.1}, {"start": 0.0}),
+        ("is (inf|nan): the run diverged", optax.sgd, {"learning_rate": 1e15}, {}),
+        ("learning_rate explodes", optax.sgd, {"learning_rate": 1.5}, {"epochs": 40}),
+        (
+            "not smooth in learning_rate",  # the first step ends just before a kink
+            optax.sgd,
+            {"learning_rate": 0.4975},
+            {"epochs": 1, "validation": lambda p: 1 + jnp.abs(p)},
+        ),
+    ],
+)
+def test_what_is_wrong_is_told(told, optimizer, setting, options):
+    with pytest.warns(UserWarning, match=told):
+        result = one_number(lambda p, x: (p * x) ** 2, optimizer, setting, **options)
+    assert len(result.remarks) == 1
+
+
+def test_agreement_of_signs_is_weighted_by_the_first_change():
+    first = np.array([3.0, -1.0])
+    assert sign_agreement(first, np.array([0.1, -9.0])) == 1
+    assert sign_agreement(first, -first) == -1
+    assert sign_agreement(first, np.array([1.0, 1.0])) == 0.5
+    assert np.isnan(sign_agreement(0 * first, first))
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ("wrt must name some of decay, params, rates, weights", {"wrt": ["rate"]}),
+        ("settings must not be called params", {"settings": {"params": 1.0}}),
+        ("mode must be forward or reverse; got 'back'", {"mode": "back"}),
+        ("levels must be", {"levels": 0, "wrt": ["params"]}),
+        ("weights must be one a row, of shape \\(11,\\)", {"weights": jnp.ones(3)}),
+        ("batch_size must be", {"batch_size": 12}),
+    ],
+)
+def test_refusals(message, options):
+    with pytest.raises(ValueError, match=message):
+        found(**options)
