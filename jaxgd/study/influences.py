@@ -17,8 +17,9 @@ from jaxgd.study.trainings import trained
 
 # Up to so many rows, the run is made without each of them; of more, without this many.
 SMALL, SAMPLE = 2000, 256
+# Below this rank correlation what is foretold is not to be believed.
+LEAST_CORRELATION = 0.5
 _AT_ONCE = 512
-_LEAST_CORRELATION = 0.5
 
 
 class Influence(NamedTuple):
@@ -101,7 +102,8 @@ def influence(
     slope = slope_through(value, jnp.ones(n), table, mode="reverse", levels=levels, memory=memory)
     foretold = -np.asarray(slope.gradient)
     rows = np.linspace(0, n - 1, k).round().astype(np.int32)
-    measured = left_out(value, n, rows, table, memory)
+    diverged = not math.isfinite(slope.value)
+    measured = np.full(k, np.nan) if diverged else left_out(value, n, rows, table, memory)
     correlation = rank_correlation(foretold[rows], measured)
     remarks = remarks_of(slope.value, {"weights": foretold}, {}) or _disagreeing(correlation)
     tell(remarks)
@@ -127,7 +129,7 @@ def left_out(
     while True:
         size = math.ceil((len(rows) + 1) / pieces)
         padded = np.full((pieces, size), n, np.int32)  # no row: nothing is left out
-        padded.flat[: len(rows)] = rows
+        padded.reshape(-1)[: len(rows)] = rows
         compiled = program.lower(padded, table).compile()
         if size == 1 or held_bytes(compiled) <= memory:
             break
@@ -150,7 +152,7 @@ def _ranks(values: Float[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
 
 
 def _disagreeing(correlation: float) -> tuple[str, ...]:
-    if correlation >= _LEAST_CORRELATION:
+    if correlation >= LEAST_CORRELATION:
         return ()
     return (
         f"what is foretold of rows has a rank correlation of {correlation:.2g} with runs without "

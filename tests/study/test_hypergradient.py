@@ -9,13 +9,14 @@ from jax.flatten_util import ravel_pytree
 
 import jaxgd
 from jaxgd.study import hypergradient, trained
+from jaxgd.study.modes import slope_through
 from jaxgd.study.smoothness import sign_agreement
 from tests import tolerances
 from tests.laws import problem
 
 pytestmark = pytest.mark.optax_promotion
 
-N, B, EPOCHS = 11, 4, 2  # two full batches and one of 3 rows
+N, B, EPOCHS = 11, 4, 3  # two full batches and one of 3 rows
 KEY = jax.random.key(3)
 NAMES = ("rates", "decay", "params", "weights")
 
@@ -28,7 +29,7 @@ def _quick_to_compile():
 
 
 def scheduled(rates, decay):
-    descent = optax.sgd(lambda count: rates[count // 2], momentum=0.5)
+    descent = optax.sgd(lambda count: rates[count % 3], momentum=0.5)
     return optax.chain(optax.add_decayed_weights(decay), descent)
 
 
@@ -56,13 +57,13 @@ def found(**options):
     )
 
 
-def as_one_function():
+def one_function(batch_size):
     """The validation loss of all numbers in one vector, by number of levels; the vector itself."""
     params, data, settings = given(jnp.float64)
     flat, unravel = ravel_pytree({**settings, "params": params, "weights": jnp.ones(N)})
 
     def value(flat, levels):
-        end = trained(problem.loss, scheduled, epochs=EPOCHS, batch_size=B, levels=levels)
+        end = trained(problem.loss, scheduled, epochs=EPOCHS, batch_size=batch_size, levels=levels)
         at = unravel(flat)
         chosen = {name: at[name] for name in settings}
         params = end(chosen, at["params"], data, KEY, at["weights"])
@@ -71,52 +72,74 @@ def as_one_function():
     return value, flat
 
 
-def test_forward_and_levelled_reverse_are_finite_differences_in_f64(x64):
-    value, flat = as_one_function()
+def differences(value, flat):
+    """Central differences in every number, all runs in one program."""
     moves = 1e-6 * jnp.eye(flat.size)
     places = flat[None] + jnp.concatenate([moves, -moves])
     values = jax.jit(jax.vmap(lambda at: value(at, 1)))(places)
-    differences = (values[: flat.size] - values[flat.size :]) / 2e-6
-    back = jax.jit(jax.grad(value), static_argnums=1)(flat, 3)
-    result = found(wrt=NAMES, mode="forward")
-    forward, _ = ravel_pytree(result.gradient)
-    for ours in (forward, back):
-        np.testing.assert_allclose(ours, differences, rtol=0, atol=tolerances.HYPERGRADIENT)
-    assert jnp.abs(differences).min() > 100 * tolerances.HYPERGRADIENT  # every one of them tells
-    assert result.remarks == ()
-    for figures in result.smoothness.values():
-        assert figures.predicted < 0
-        assert figures.ratio == pytest.approx(1, abs=0.2)
-        assert figures.agreement > 0.9
+    return (values[: flat.size] - values[flat.size :]) / 2e-6
+
+
+def test_levels_over_short_batches_are_finite_differences_in_f64(x64):
+    value, flat = one_function(B)
+    expected = differences(value, flat)
+    slope = jax.jit(jax.grad(value), static_argnums=1)(flat, 2)
+    np.testing.assert_allclose(slope, expected, rtol=0, atol=tolerances.HYPERGRADIENT)
+    assert jnp.abs(expected).min() > 100 * tolerances.HYPERGRADIENT  # every one of them tells
+
+
+def test_both_modes_are_finite_differences_in_f64(x64):
+    expected = differences(*one_function(None))
+    for mode in ("forward", "reverse"):
+        result = found(wrt=NAMES, mode=mode, batch_size=None, levels=3)
+        slope, _ = ravel_pytree(result.gradient)
+        np.testing.assert_allclose(slope, expected, rtol=0, atol=tolerances.HYPERGRADIENT)
+        assert jnp.abs(expected).min() > 100 * tolerances.HYPERGRADIENT
+        assert (result.mode, result.remarks) == (mode, ())
+        for figures in result.smoothness.values():
+            assert figures.predicted < 0
+            assert figures.ratio == pytest.approx(1, abs=0.2)
+            assert figures.agreement > 0.9
 
 
 def test_few_numbers_go_forward_and_many_back_in_as_many_levels_as_the_memory_asks():
-    long = {"batch_size": None, "epochs": 200, "key": None}
-    few = found(**long, optimizer=optax.sgd, settings={"learning_rate": 0.1, "nesterov": False})
-    assert (few.mode, few.levels, set(few.gradient)) == ("forward", 1, {"learning_rate"})
-    start = {"wrt": ["params"], "optimizer": optax.sgd, "settings": {"learning_rate": 0.1}}
-    plain = found(**long, **start)
+    params, data, _ = given(jnp.float32)
+
+    def final(moving, *, levels):
+        end = trained(problem.loss, optax.sgd, epochs=200, levels=levels)
+        params = end({"learning_rate": moving["rate"]}, moving["params"], data)
+        return jaxgd.mean(problem.loss)(params, data)
+
+    moving = {"rate": jnp.float32(0.1), "params": params}
+    few = slope_through(lambda rate, **options: final(moving | {"rate": rate}, **options), 0.1)
+    assert (few.mode, few.levels) == ("forward", 1)
+    plain = slope_through(final, moving)
     assert (plain.mode, plain.levels) == ("reverse", 1)
-    less = found(**long, **start, memory=plain.held_bytes // 2)
+    less = slope_through(final, moving, memory=plain.held_bytes // 2)
     assert (less.mode, less.levels) == ("reverse", 2)
     assert few.held_bytes < less.held_bytes < plain.held_bytes // 2
-    np.testing.assert_allclose(
-        less.gradient["params"].w, plain.gradient["params"].w, rtol=tolerances.RECOMPUTED_F32
+    ours, theirs = ravel_pytree(less.gradient)[0], ravel_pytree(plain.gradient)[0]
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerances.RECOMPUTED_F32)
+    assert few.gradient == pytest.approx(plain.gradient["rate"], rel=1e-4)
+
+
+def test_switches_are_settings_that_do_not_move():
+    result = found(
+        optimizer=optax.sgd,
+        settings={"learning_rate": 0.1, "nesterov": True, "momentum": 0.5},
+        batch_size=None,
     )
+    assert set(result.gradient) == {"learning_rate", "momentum"}
+    assert result.mode == "forward"
 
 
-@pytest.mark.parametrize("b", [None, B])
-def test_trained_ends_where_the_run_ends(b):
+def test_trained_ends_where_the_run_ends():
     params, data, settings = given(jnp.float32)
     optimizer = scheduled(**settings)
-    epoch = (
-        jaxgd.gd(problem.loss, optimizer)
-        if b is None
-        else jaxgd.minibatch(problem.loss, optimizer, b)
-    )
+    epoch = jaxgd.minibatch(problem.loss, optimizer, B)
     state = jaxgd.init_state(params, optimizer)
     expected, _ = jax.jit(jaxgd.train(epoch, EPOCHS))(state, data, KEY)
-    end = jax.jit(trained(problem.loss, scheduled, epochs=EPOCHS, batch_size=b, levels=2))
+    end = jax.jit(trained(problem.loss, scheduled, epochs=EPOCHS, batch_size=B, levels=2))
     ours = end(settings, params, data, KEY, jnp.ones(N))
     np.testing.assert_allclose(ours.w, expected.params.w, rtol=1e-5)
 

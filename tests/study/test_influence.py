@@ -16,6 +16,13 @@ N = 40
 WRONG = np.argsort(np.linalg.norm(problem.data(N)[0], axis=1))[-3:].tolist()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick_to_compile():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="module")
 def mislabelled():
     x, y = jax.tree.map(lambda a: a[:N], problem.data(100))
@@ -62,12 +69,12 @@ def test_a_run_without_a_row_is_the_run_on_the_table_without_it(of_gd, mislabell
 
 
 def test_a_sample_of_rows_in_batches_whose_last_is_one_row(mislabelled):
-    options = {"batch_size": 13, "key": problem.KEY, "epochs": 6, "levels": 2}
-    result = of(mislabelled, retrain=9, **options)
+    options = {"batch_size": 13, "key": problem.KEY, "epochs": 4, "levels": 2}
+    result = of(mislabelled, retrain=20, optimizer=optax.sgd(0.1), **options)
     assert result.foretold.shape == (N,)
-    assert result.retrained.tolist() == np.linspace(0, N - 1, 9).round().tolist()
-    assert result.measured.shape == (9,)
-    assert result.correlation > 0.8
+    assert result.retrained.tolist() == np.linspace(0, N - 1, 20).round().tolist()
+    assert result.measured.shape == (20,)
+    assert result.correlation > 0.9
     assert result.levels == 2
 
 
