@@ -5,8 +5,8 @@ with has a gradient in all 24, through the run, in reverse mode with two levels 
 descending on it finds rates that grow, and a loss that no constant rate comes near.
 
 Prints:
-    best constant of 100, 3.2: loss after 24 updates 0.061
-    learned schedule, 4 at first, 33 at last: 0.048
+    best constant of 100, 3.2: loss after 24 updates 0.06
+    learned schedule, its last rate over 5 times its first (True): 0.05
 """
 
 import jax
@@ -42,7 +42,6 @@ score = jax.jit(jax.vmap(loss_of_run, (0, None)))
 constants = jnp.linspace(-3, 4, 100)
 losses = score(constants[:, None] + jnp.zeros(24), rows)
 best = jnp.exp(constants[losses.argmin()])
-print(f"best constant of 100, {best:.1f}: loss after 24 updates {losses.min():.3f}")
-first, *_, last = jnp.exp(state.params)
-learned = score(state.params[None], rows)[0]
-print(f"learned schedule, {first:.0f} at first, {last:.0f} at last: {learned:.3f}")
+print(f"best constant of 100, {best:.1f}: loss after 24 updates {losses.min():.2f}")
+learned, growth = score(state.params[None], rows)[0], jnp.exp(state.params[-1] - state.params[0])
+print(f"learned schedule, its last rate over 5 times its first ({growth > 5}): {learned:.2f}")

@@ -9,6 +9,9 @@ Prints:
     rank correlation with 300 runs without a row: 1.00
     wrong among the 30 most harmful: 24
     wrong among the 30 of least weight: 24
+    test loss, wrong labels, all rows alike: 0.28
+    test loss, wrong labels, weights as learned: 0.09
+    test loss, right labels, all rows alike: 0.10
 """
 
 import jax
