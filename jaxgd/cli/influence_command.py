@@ -117,7 +117,8 @@ def influence(
     screen.print(
         f"rank correlation of foretold with measured: {found.correlation:.3f}, of "
         f"{found.measured.size} trainings without a row\n"
-        f"held-out loss with every row: {found.value:.4g}; without one it changes by:"
+        f"held-out loss with every row: {found.value:.4g}; without one it changes by:",
+        soft_wrap=True,
     )
     for name, chosen in _ends(found, top).items():
         screen.show(_grid(name, columns, chosen))

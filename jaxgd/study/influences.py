@@ -120,7 +120,7 @@ def left_out(
     """
 
     def without(row: Array, table: tuple) -> Array:
-        # In two levels a run looks up the weights of a few updates at a time.
+        # Two levels: see scan_in_levels.
         return value(jnp.ones(n).at[row].set(0, mode="drop"), table, levels=2)
 
     many = jax.vmap(without, (0, None))

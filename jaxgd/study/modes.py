@@ -81,7 +81,7 @@ def _forward(final: Final) -> Callable:
 
     def slope(moving: PyTree, *rest: Any) -> tuple[Array, PyTree]:
         def twice(moving: PyTree) -> tuple[Array, Array]:
-            value = final(moving, *rest, levels=1)
+            value = final(moving, *rest, levels=2)  # see scan_in_levels
             return value, value
 
         gradient, value = jax.jacfwd(twice, has_aux=True)(moving)

@@ -48,7 +48,7 @@ def smoothness_in(
         moves += [stay | {name: h}, stay | {name: jax.tree.map(lambda a: 2 * a, h)}]
     places = [jax.tree.map(jnp.add, moving, move) for move in moves]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *places)
-    # In two levels a run looks up its rows a few updates at a time.
+    # Two levels: see scan_in_levels.
     ends = jax.jit(jax.vmap(lambda at, *rest: end_of(at, *rest, levels=2), (0, None, None)))
     values, params = jax.tree.map(_wide, ends(stacked, fixed, table))
     flat = np.concatenate([p.reshape(len(values), -1) for p in jax.tree.leaves(params)], axis=1)
