@@ -27,7 +27,7 @@ def scan_in_levels(
     With c levels there are about T^(1/c) pieces of T^((c-1)/c) steps: the states between them are
     kept, and a piece, itself in c - 1 levels, is made again when its turn comes. So every level
     costs one more time forward. A piece looks up what its steps take all at once, and keeps
-    nothing of it: for that alone two levels serve forward derivatives, which keep no state, as well.
+    nothing of it: so two levels serve forward derivatives, too, which keep no state.
     """
     return _piece(carry, jnp.int32(0), step=step, length=length, levels=levels, look_up=look_up)
 
