@@ -29,6 +29,10 @@ REMEDIES = {
     ),
     "Use a smaller learning rate, or scale the features.": "Use a smaller --learning-rate.",
     "or use a smaller learning rate.": "or use a smaller --learning-rate.",
+    "Use a smaller learning rate.": "Use a smaller --learning-rate.",
+    "More epochs, or a smaller learning rate, may": (
+        "More --epochs, or a smaller --learning-rate, may"
+    ),
 }
 
 
