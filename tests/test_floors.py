@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[1]
 # From the ground up. A room may import rooms of lower floors only, never its own floor's.
 FLOORS = [
     {
-        *("inputs", "keys", "layouts", "losses", "machine", "optim", "permutation", "precision"),
+        *("inputs", "keys", "layouts", "losses", "machine", "optim", "permutation"),
         *("storage", "figures"),
     },
-    {"batches", "order", "equivalence"},
+    {"batches", "order", "equivalence", "precision"},
     {"chunks", "models"},
     {"objective"},
     {"linear_row"},

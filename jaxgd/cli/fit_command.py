@@ -130,7 +130,10 @@ def fit(
     model = Model(predictor, params, schema, training)
     parts = {"training": dataset.train, "held-out": dataset.held_out}
     scores = {name: model.score(part) for name, part in parts.items() if part is not None}
-    _check_learned(predictor, start, dataset, scores["training"]["loss"], model_file)
+    before = predictor.score(start, dataset.train, schema.y_scaling, precision)["loss"]
+    _check_learned(
+        before, scores["training"]["loss"], predictor.constant_loss(dataset.train.y), model_file
+    )
     save_model(model_file, model)
 
     grid = numbers_table("", *scores["training"])
@@ -157,12 +160,9 @@ def _run_told(model: Model, history: History, by: str) -> str:
     )
 
 
-def _check_learned(
-    predictor: Predictor, start: Any, dataset: Dataset, end: float, model_file: Path
-) -> None:
+def _check_learned(start: float, end: float, constant: float, model_file: Path) -> None:
     """FloatingPointError for a run that has learned nothing: its model is not worth a file."""
-    before = predictor.score(start, dataset.train, dataset.schema.y_scaling)["loss"]
-    told = not_learned(before, end, predictor.constant_loss(dataset.train.y))
+    told = not_learned(start, end, constant)
     if told is not None:
         kept = "left as it was" if model_file.exists() else "not written"
         raise FloatingPointError(
