@@ -102,7 +102,8 @@ def dot_in_lanes(x: Float[Array, "d"], w: Float[Array, "d *k"]) -> Float[Array, 
     it is where this is called.
     """
     # As jnp.dot does: rules that are asked for later must not find another one.
-    return _dot_in_lanes(jax.config.jax_default_matmul_precision, x, w)
+    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return _dot_in_lanes(precision, x, w)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

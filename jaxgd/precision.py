@@ -59,8 +59,10 @@ class InPrecision:
 
     def __post_init__(self) -> None:
         """It bears the name of its function, and its signature."""
-        named = {n: getattr(self.fn, n) for n in WRAPPER_ASSIGNMENTS if hasattr(self.fn, n)}
-        vars(self).update(named, __wrapped__=self.fn)
+        for name in WRAPPER_ASSIGNMENTS:
+            if hasattr(self.fn, name):
+                vars(self)[name] = getattr(self.fn, name)
+        vars(self)["__wrapped__"] = self.fn
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """What the function gives."""

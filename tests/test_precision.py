@@ -3,7 +3,6 @@
 import gc
 import re
 import weakref
-
 from functools import partial
 from inspect import signature
 
@@ -67,7 +66,8 @@ def test_single_rows_of_a_linear_predictor_keep_their_own_gradient(of):
     loss = of(LINEAR, "high")
     ours = jax.jit(partial(rows_at, loss))
     assert " dot(" not in ours.lower(0.1).compile().as_text()
-    for a, b in zip(*map(jax.tree.leaves, (ours(0.1), jax.jit(partial(rows_at, LINEAR))(0.1)))):
+    both = ours(0.1), jax.jit(partial(rows_at, LINEAR))(0.1)
+    for a, b in zip(*map(jax.tree.leaves, both), strict=True):
         np.testing.assert_array_equal(a, b)
     slope = jax.grad(lambda rate: rows_at(loss, rate)[0])
     for fn in (slope, jax.vmap(slope)):

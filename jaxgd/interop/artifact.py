@@ -201,8 +201,8 @@ def _platform_of(leaves: Sequence[Any]) -> str:
     """What a program of these arrays runs on: where one was put, or else JAX's default."""
     placed = (leaf for leaf in leaves if getattr(leaf, "committed", False))
     devices = next((leaf.devices() for leaf in placed), None)
-    default = jax.config.jax_default_device or jax.default_backend()
-    found = next(iter(devices)) if devices else default
+    default = jax.config.jax_default_device  # type: ignore[attr-defined]
+    found = next(iter(devices)) if devices else default or jax.default_backend()
     return found if isinstance(found, str) else found.platform
 
 

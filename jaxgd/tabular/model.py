@@ -39,9 +39,7 @@ class Model:
 
         Raises ValueError for a column that is missing, not complete or text.
         """
-        predicted = self.predictor.predict(
-            self.params, self.schema.inputs(table), self.precision
-        )
+        predicted = self.predictor.predict(self.params, self.schema.inputs(table), self.precision)
         if self.schema.target.task != "regression":
             return predicted
         return self.schema.y_scaling.invert(predicted.astype(np.float64))
