@@ -55,7 +55,8 @@ _OF_COMMAND = {
 }
 
 
-# Settings that `fit` tells of as they were and are, by their names there.
+_OTHER_TRAINING = "a checkpoint goes on with its own training;"
+# Settings that `fit` tells of there as they were and are, by their names there.
 _SETTINGS = {
     "params": "the model (--hidden, or the table's features)",
     "data": "the table to train on",
@@ -69,7 +70,8 @@ _WAS = re.compile(rf"\b({'|'.join(_SETTINGS)}) was ")
 
 def in_options(message: str, command: str = "") -> str:
     """The message with its remedies in options of the command of that name."""
-    message = _WAS.sub(lambda found: f"{_SETTINGS[found[1]]} was ", message)
+    if message.startswith(_OTHER_TRAINING):
+        message = _WAS.sub(lambda found: f"{_SETTINGS[found[1]]} was ", message)
     for remedy, in_command in [*_OF_COMMAND.get(command, {}).items(), *REMEDIES.items()]:
         message = message.replace(remedy, in_command)
     return message
