@@ -103,6 +103,16 @@ def test_no_module_bears_the_name_of_what_it_holds(path):
             assert node.name not in names, f"{named(path)} holds {node.name}"
 
 
+def test_an_assert_does_no_work():
+    """Under python -O there are none: they tell the type checker that something is there."""
+    for path in files("jaxgd"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Assert):
+                test = node.test
+                assert isinstance(test, ast.Compare), f"{named(path)}:{node.lineno}"
+                assert isinstance(test.left, ast.Name), f"{named(path)}:{node.lineno}"
+
+
 def test_dir_shows_public_names_only():
     assert set(dir(jaxgd)) == set(jaxgd.__all__)
     assert all(hasattr(jaxgd, name) for name in jaxgd.__all__)
