@@ -50,14 +50,15 @@ def minibatch(
     see `jaxgd.linear_row`.
     """
     epoch = visit(step(loss, optimizer), batch_size, batch_sharding=batch_sharding)
-    link = link_of(loss)
-    if link is None or batch_size != 1 or batch_sharding is not None:
+    found = link_of(loss)
+    if found is None or batch_size != 1 or batch_sharding is not None:
         return epoch
+    link, precision = found
     update = descend(
         lambda params, example: (loss(params, example), None),
         optimizer,
         has_aux=True,
-        value_and_grad=row_gradient(link),
+        value_and_grad=row_gradient(link, precision),
     )
 
     def of_single_rows(state: Any, data: PyTree, order: Order = None) -> tuple[Any, PyTree]:

@@ -5,7 +5,7 @@ z = xᵀw + b,   G = d link_loss(z, y) / dz,   ∇w = x Gᵀ,   ∇b = G
 
 import math
 from collections.abc import Callable
-from functools import reduce
+from functools import cache, partial, reduce
 from operator import add
 from typing import Any
 
@@ -26,17 +26,24 @@ from jaxgd.machine import (
     WIDEST_SMALL_LOOP,
 )
 from jaxgd.models import Linear, linear
+from jaxgd.precision import InPrecision, Precision, in_precision
 
 LinkLoss = Callable[[Any, Any], Array]
 
 
-def row_gradient(link_loss: LinkLoss) -> Callable[..., tuple[tuple[Array, Array], Linear]]:
-    """`gradient(params, (x [d], y)) -> ((loss, logits), gradient)` of `link_loss(logits, y)`."""
+def row_gradient(
+    link_loss: LinkLoss, precision: Precision = "default"
+) -> Callable[..., tuple[tuple[Array, Array], Linear]]:
+    """`gradient(params, (x [d], y)) -> ((loss, logits), gradient)` of `link_loss(logits, y)`.
+
+    The logits are worked out in that precision, the link loss in its own.
+    """
     slope = jax.value_and_grad(link_loss)
+    dot = in_precision(dot_in_lanes, precision)
 
     def gradient(params: Linear, example: PyTree) -> tuple[tuple[Array, Array], Linear]:
         x, y = example
-        z = dot_in_lanes(x, params.w)
+        z = dot(x, params.w)
         z = z if params.b is None else z + params.b
         loss, g = slope(z, y)
         return (loss, z), Linear(jnp.multiply.outer(x, g), None if params.b is None else g)
@@ -44,9 +51,15 @@ def row_gradient(link_loss: LinkLoss) -> Callable[..., tuple[tuple[Array, Array]
     return gradient
 
 
-def link_of(loss: Callable[..., Any]) -> LinkLoss | None:
-    """Of `supervised(linear, …)` the loss of a linear predictor's logits; None of any other."""
-    return loss.loss if isinstance(loss, Supervised) and loss.predict is linear else None
+def link_of(loss: Callable[..., Any]) -> tuple[LinkLoss, Precision] | None:
+    """Of `supervised(linear, …)` the loss of its logits, and their precision; None of any other."""
+    if not isinstance(loss, Supervised):
+        return None
+    predict: Any = loss.predict
+    precision: Precision = "default"
+    if isinstance(predict, InPrecision) and predict.precision != "bfloat16":
+        predict, precision = predict.fn, predict.precision
+    return (loss.loss, precision) if predict is linear else None
 
 
 def takes_rows(loss: Callable[..., Any], params: PyTree, data: PyTree, rows: Array | None) -> bool:
@@ -79,27 +92,42 @@ def fast_in_lanes(d: int, outputs: int = 1, *more: int) -> bool:
     return ANY_LOOP_IS_A_KERNEL or (outputs == 1 and d <= WIDEST_SMALL_LOOP)
 
 
-@jax.custom_jvp
 def dot_in_lanes(x: Float[Array, "d"], w: Float[Array, "d *k"]) -> Float[Array, "*k"]:
     """xᵀw as sums side by side, none of which waits for the others, added up in pairs.
 
     In one expression with what is made of it, XLA's CPU compiler makes vector instructions of the
     lanes and one kernel of the loop around them; a `dot` there is a call, or a sum term by term.
     Half precision is multiplied and added up in float32. It is a plain product on accelerators, of
-    many runs at once under `vmap`, and in derivatives.
+    many runs at once under `vmap`, and in derivatives, each in `jax.default_matmul_precision` as
+    it is where this is called.
     """
-    return _of_one_run(x, w)
+    # As jnp.dot does: rules that are asked for later must not find another one.
+    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return _dot_in_lanes(precision, x, w)
 
 
-@dot_in_lanes.defjvp
-def _derivative(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _dot_in_lanes(precision: str | None, x: Array, w: Array) -> Array:
+    return _of_one_run(precision)(x, w)
+
+
+@_dot_in_lanes.defjvp
+def _derivative(
+    precision: str | None, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
     (x, w), (dx, dw) = primals, tangents
-    return _dot(x, w), jnp.dot(dx, w) + jnp.dot(x, dw)
+    change = jnp.dot(dx, w, precision=precision) + jnp.dot(x, dw, precision=precision)
+    return _dot(precision, x, w), change
 
 
-@jax.custom_batching.custom_vmap
-def _of_one_run(x: Array, w: Array) -> Array:
-    return jax.lax.platform_dependent(x, w, cpu=_in_lanes, default=_dot)
+@cache
+def _of_one_run(precision: str | None) -> Callable[[Array, Array], Array]:
+    dot = partial(_dot, precision)
+    of_one = jax.custom_batching.custom_vmap(
+        lambda x, w: jax.lax.platform_dependent(x, w, cpu=_in_lanes, default=dot)
+    )
+    of_one.def_vmap(partial(_of_many_runs, dot))
+    return of_one
 
 
 def _in_lanes(x: Array, w: Array) -> Array:
@@ -118,15 +146,17 @@ def _in_lanes(x: Array, w: Array) -> Array:
     return sums[0].astype(x.dtype)
 
 
-@_of_one_run.def_vmap
-def _of_many_runs(runs: int, batched: list[bool], x: Array, w: Array) -> tuple[Array, bool]:
+def _of_many_runs(
+    dot: Callable[..., Array], runs: int, batched: list[bool], x: Array, w: Array
+) -> tuple[Array, bool]:
     del runs
     axes = tuple(0 if each else None for each in batched)
-    return jax.vmap(_dot, axes)(x, w), True
+    return jax.vmap(dot, axes)(x, w), True
 
 
-def _dot(x: Array, w: Array) -> Array:
-    return jnp.dot(x, w, preferred_element_type=wide(x).dtype).astype(x.dtype)
+def _dot(precision: str | None, x: Array, w: Array) -> Array:
+    wider = wide(x).dtype
+    return jnp.dot(x, w, precision=precision, preferred_element_type=wider).astype(x.dtype)
 
 
 def _sum_in_lanes(products: Float[Array, "d *k"], lanes: int) -> Float[Array, "lanes *k"]:

@@ -1,12 +1,15 @@
 """In which precision products of matrices are worked out."""
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from dataclasses import dataclass
+from functools import WRAPPER_ASSIGNMENTS, lru_cache
 from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
+
+from jaxgd.losses import Supervised
 
 Precision = Literal["default", "high", "highest", "bfloat16"]
 
@@ -25,14 +28,18 @@ def in_precision(fn: Callable[..., Any], precision: Precision) -> Callable[..., 
     `"bfloat16"` converts all floating-point arguments, and the results back to the widest dtype of
     these: of a model `predict(params, x)` or a loss, gradients and updates are those of the float32
     params (the masters). Of a loss the labels are converted too; of `predict` they are not. Its
-    derivative is in the same precision. `"default"` leaves what JAX is set to.
+    derivative is in the same precision. `"default"` leaves what JAX is set to. A `supervised` loss
+    stays one, but for `"bfloat16"`: what is made for a linear predictor takes it still.
 
     Raises ValueError for another name.
     """
     check_precision(precision)
     if precision == "default":
         return fn
-    return (_halved if precision == "bfloat16" else _under)(fn, precision)
+    try:
+        return _kept(fn, precision)
+    except TypeError:  # a function that cannot be hashed cannot be recognised
+        return _made(fn, precision)
 
 
 def check_precision(precision: Any) -> Precision:
@@ -43,26 +50,46 @@ def check_precision(precision: Any) -> Precision:
     return precision
 
 
-# The same object for the same function: programs are kept by the functions they are made of.
-@lru_cache(maxsize=64)
-def _under(fn: Callable[..., Any], precision: str) -> Callable[..., Any]:
-    @wraps(fn)
-    def under(*args: Any, **named: Any) -> Any:
-        with jax.default_matmul_precision(precision):
-            return fn(*args, **named)
+@dataclass(frozen=True)
+class InPrecision:
+    """A function in a precision: see `in_precision`."""
 
-    return under
+    fn: Callable[..., Any]
+    precision: Precision
+
+    def __post_init__(self) -> None:
+        """It bears the name of its function, and its signature."""
+        for name in WRAPPER_ASSIGNMENTS:
+            if hasattr(self.fn, name):
+                vars(self)[name] = getattr(self.fn, name)
+        vars(self)["__wrapped__"] = self.fn
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """What the function gives."""
+        if self.precision == "bfloat16":
+            return _halved(self.fn, args, named)
+        with jax.default_matmul_precision(self.precision):
+            return self.fn(*args, **named)
 
 
-@lru_cache(maxsize=64)
-def _halved(fn: Callable[..., Any], _: str) -> Callable[..., Any]:
-    @wraps(fn)
-    def halved(*args: Any) -> Any:
-        dtypes = [leaf.dtype for leaf in jax.tree.leaves(args) if _is_floating(leaf)]
-        widest = jnp.result_type(*dtypes) if dtypes else jnp.float32
-        return _converted(fn(*_converted(args, jnp.bfloat16)), widest)
+# The same object for the same function: programs are kept by the functions they are made of. It
+# keeps its function alive, and all that this closes over: only the latest few are kept.
+@lru_cache(maxsize=16)
+def _kept(fn: Callable[..., Any], precision: Precision) -> Callable[..., Any]:
+    return _made(fn, precision)
 
-    return halved
+
+def _made(fn: Callable[..., Any], precision: Precision) -> Callable[..., Any]:
+    if isinstance(fn, Supervised) and precision != "bfloat16":
+        return Supervised(in_precision(fn.predict, precision), in_precision(fn.loss, precision))
+    return InPrecision(fn, precision)
+
+
+def _halved(fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves((args, named)) if _is_floating(leaf)]
+    widest = jnp.result_type(*dtypes) if dtypes else jnp.float32
+    args, named = _converted((args, named), jnp.bfloat16)
+    return _converted(fn(*args, **named), widest)
 
 
 def _is_floating(leaf: Any) -> bool:

@@ -1,10 +1,15 @@
 """In which precision products are computed: in the traced program, and in what a fit tells."""
 
+import gc
 import re
+import weakref
+from functools import partial
+from inspect import signature
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax import export
 
@@ -38,6 +43,37 @@ def test_every_product_of_a_run_is_told_so_its_gradient_too(precision, told):
     found, _ = products(run, jaxgd.init_state(MLP, SGD), data(), KEY)
     assert len(found) >= 5  # two forward, three backward
     assert all(one == {told} for one in found)
+
+
+LINEAR = jaxgd.supervised(jaxgd.linear, jaxgd.binary_cross_entropy_with_logits)
+
+
+def rows_at(loss, rate):
+    """The training of a linear predictor by single rows, and its last loss."""
+    optimizer = optax.sgd(rate)
+    state = jaxgd.init_state(jaxgd.init_linear(5), optimizer)
+    state, losses = jaxgd.train(jaxgd.sgd(loss, optimizer), 1)(state, data(), KEY)
+    return losses[-1, -1], state
+
+
+def predicted_in(predict, precision):
+    return jaxgd.supervised(jaxgd.in_precision(predict, precision), LINEAR.loss)
+
+
+@pytest.mark.parametrize("of", [jaxgd.in_precision, lambda *_: predicted_in(jaxgd.linear, "high")])
+def test_single_rows_of_a_linear_predictor_keep_their_own_gradient(of):
+    """It has no product on a CPU, and what it has elsewhere is told of, derivatives too."""
+    loss = of(LINEAR, "high")
+    ours = jax.jit(partial(rows_at, loss))
+    assert " dot(" not in ours.lower(0.1).compile().as_text()
+    both = ours(0.1), jax.jit(partial(rows_at, LINEAR))(0.1)
+    for a, b in zip(*map(jax.tree.leaves, both), strict=True):
+        np.testing.assert_array_equal(a, b)
+    slope = jax.grad(lambda rate: rows_at(loss, rate)[0])
+    for fn in (slope, jax.vmap(slope)):
+        found, _ = products(fn, jnp.full(3, 0.1) if fn is not slope else 0.1)
+        assert len(found) == 2  # of the row that is visited, and of its derivative
+        assert all(one == {"HIGH"} for one in found)
 
 
 def test_bfloat16_computes_in_it_and_updates_the_masters_in_float32():
@@ -86,6 +122,43 @@ def test_fit_takes_it_tells_it_and_finds_its_program_again(precision, caplog):
     equal = np.array_equal(plain.history.loss, first.history.loss)
     assert equal == (precision == "highest")
     assert plain.history.precision == "default"
+
+
+class Unhashable:
+    """A loss such as a dataclass with fields that may change: equal to others, without a hash."""
+
+    __hash__ = None
+
+    def __call__(self, params, example):
+        return LINEAR(params, example)
+
+
+def test_a_loss_without_a_hash_is_taken_as_well():
+    options = {"optimizer": SGD, "epochs": 1, "batch_size": 8, "key": KEY}
+    found = [
+        jaxgd.fit(Unhashable(), jaxgd.init_linear(5), data(), **options, precision=precision)
+        for precision in ("highest", "default")
+    ]
+    np.testing.assert_array_equal(*(one.history.loss for one in found))
+
+
+def test_few_losses_are_kept_alive():
+    def loss_of(rows):
+        return lambda params, example: LINEAR(params, example) + rows[0]
+
+    losses = [loss_of(jnp.ones(3)) for _ in range(40)]
+    alive = [weakref.ref(loss) for loss in losses]
+    for loss in losses:
+        assert jaxgd.in_precision(loss, "high") is jaxgd.in_precision(loss, "high")
+    del loss, losses
+    gc.collect()
+    assert sum(ref() is not None for ref in alive) <= 16
+
+
+def test_it_bears_the_name_and_the_signature_of_its_function():
+    ours = jaxgd.in_precision(one_output, "highest")
+    assert ours.__name__ == "one_output"
+    assert [*signature(ours).parameters] == ["params", "x"]
 
 
 def test_a_checkpoint_is_of_its_precision(tmp_path):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxgd
+from jaxgd.scale import data_parallel
 
 N, D, CLASSES, HIDDEN, EPOCHS = 65_536, 128, 10, 256, 3
 SEGMENT = 16_384
@@ -105,8 +105,6 @@ def segment(mesh: Mesh) -> Case:
 
 def by_all_devices(mesh: Mesh, **options: Any) -> Case:
     """Mini-batches of 256, each worked out by all devices: rows whole on each, or owned by one."""
-    from jaxgd.scale import data_parallel
-
     model = network()
     epoch = data_parallel(model.loss, model.optimizer, 256, mesh, **options)
     case = _training(epoch, model, mesh, N // 256)
@@ -128,19 +126,14 @@ PROGRAMS: dict[str, dict[str, Callable[[Mesh], Case]]] = {
         "blocked SGD": blocked,
         "blocked SGD, blocks of 64": partial(blocked, block_size=64),
     },
-    MANY: {"GD": gd},
-    EIGHT: {},
-    TO_SCALE: {f"GD of {ROWS // chips} rows": partial(gd, n=ROWS // chips) for chips in FLEET},
-}
-
-if find_spec("jaxgd.scale"):
-    PROGRAMS[MANY] |= {
+    MANY: {
+        "GD": gd,
         "mini-batch 256, rows on all": by_all_devices,
         "mini-batch 256, rows owned": partial(by_all_devices, rows="owned"),
-    }
-    PROGRAMS[EIGHT] |= {
-        "mini-batch 256, deterministic": partial(by_all_devices, deterministic=True)
-    }
+    },
+    EIGHT: {"mini-batch 256, deterministic": partial(by_all_devices, deterministic=True)},
+    TO_SCALE: {f"GD of {ROWS // chips} rows": partial(gd, n=ROWS // chips) for chips in FLEET},
+}
 
 
 def programs_for(chips: int) -> dict[str, Callable[[Mesh], Case]]:

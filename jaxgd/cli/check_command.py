@@ -44,7 +44,7 @@ def _check_reliability(kills: int, damages: int, tables: int) -> None:
             names = ("right", "refused", "lost", "wrong", "crashed", "hung")
             grid.add_row(figure.tried, *map(str, (found.total(), *(found[n] for n in names))))
             failed += [] if figure.passed else [figure]
-    screen.print(grid)
+    screen.show(grid)
     for figure in failed:
         screen.print(f"{figure.tried}: {figure.first_bad}", markup=False, soft_wrap=True)
     if failed:

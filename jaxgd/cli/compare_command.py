@@ -11,6 +11,7 @@ from rich.table import Table as Grid
 from tyro.conf import OmitArgPrefixes
 
 from jaxgd.cli.data_options import DataOptions
+from jaxgd.cli.interrupts import told_as
 from jaxgd.cli.settings import (
     Keys,
     check_replaces_no_input,
@@ -67,8 +68,9 @@ def compare(
     check_count("epochs", epochs)
     check_batch_size(batch_size)
     run_keys = keys(seed)
-    table = source.table()
-    dataset = source.prepare(table, run_keys.split)
+    with told_as("interrupted before any update was made; nothing was written"):
+        table = source.table()
+        dataset = source.prepare(table, run_keys.split)
     check_batch_size(batch_size, len(dataset.train.y))
     picture, numbers = writable(out / "loss-curves.png"), writable(out / "loss-curves.csv")
     if source.data is not None:
@@ -117,7 +119,8 @@ def _run(
     predictor = Predictor(len(schema.features), schema.target)
     params = predictor.init(run_keys.init)
     epoch = exact_sgd(predictor, "sgd", learning_rate, batch_size)
-    with progress_bar(name) as progress:
+    before = f"interrupted in {name}, before its first update; nothing was written"
+    with told_as(before), progress_bar(name) as progress:
         try:
             trained = fit(
                 predictor.loss,

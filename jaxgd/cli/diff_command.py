@@ -8,6 +8,13 @@ from jaxgd.equivalence.recordings.on_disk import DiskRecording
 from jaxgd.figures.side_by_side import divergence_page
 from jaxgd.storage.verified_file import write_atomically
 
+_AMPLIFIED = (
+    "The trainings are the same although a leaf strays beyond what is allowed: that is what the "
+    "rounding of one update may do, and here the optimizer has amplified the rounding of earlier "
+    "ones. Both sides' gradients agree in every update, and their steps follow from them; a leaf "
+    "that the verdict names as not judged has no more than rounding for a gradient."
+)
+
 
 def diff(actual: Path, expected: Path, /, html: Path | None = None) -> None:
     """Say where two recorded trainings part: the update, the stage, the cause, the settings.
@@ -27,6 +34,7 @@ def diff(actual: Path, expected: Path, /, html: Path | None = None) -> None:
     print(found)
     if html is not None:
         write_atomically(html, _page(found, *sides).encode())
+        print(f"page: {html}")
     if not found.same:
         raise SystemExit(1)
 
@@ -40,4 +48,5 @@ def _page(found: Difference, actual: DiskRecording, expected: DiskRecording) -> 
         configurations=(actual.configuration, expected.configuration),
         effects={setting.name: setting.effect for setting in found.settings},
         names=(actual.folder.name, expected.folder.name),
+        beyond=_AMPLIFIED if found.same else "",
     )

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
 from tyro.conf import OmitArgPrefixes, arg
 
 from jaxgd.cli.data_options import DataOptions
+from jaxgd.cli.interrupts import told_as
 from jaxgd.cli.settings import (
     check_replaces_no_input,
     exact_sgd,
@@ -27,11 +28,14 @@ from jaxgd.fitting.divergence import listed, remedy_of
 from jaxgd.fitting.history_file import HISTORY
 from jaxgd.inputs import check_batch_size, check_count
 from jaxgd.stopping import Patience, check_patience
-from jaxgd.tabular import Dataset, Model, Predictor, save_model
+from jaxgd.storage import Checkpoints
+from jaxgd.tabular import Model, Predictor, save_model
 from jaxgd.tabular.dataset import split
 
 # Of a model file, what is not numbers: the names of columns and classes, and how it was trained.
 _NAMES_BYTES = 2**16
+
+_BEFORE = "interrupted before any update was made; no file was changed"
 
 
 def fit(
@@ -87,18 +91,21 @@ def fit(
         writable(run / HISTORY)
     if source.data is not None:
         check_replaces_no_input(model_file, "--model-file", source.data)
-    table = source.table()
-    dataset = source.prepare(table, run_keys.split)
-    schema = dataset.schema
-    predictor = Predictor(len(schema.features), schema.target, hidden)
-    start = predictor.init(run_keys.init)
-    make_room(model_file, _NAMES_BYTES + sum(leaf.nbytes for leaf in jax.tree.leaves(start)))
-    if run is not None:
-        make_room(run / HISTORY)
+    with told_as(_BEFORE):
+        table = source.table()
+        dataset = source.prepare(table, run_keys.split)
+        schema = dataset.schema
+        predictor = Predictor(len(schema.features), schema.target, hidden)
+        start = predictor.init(run_keys.init)
+        make_room(model_file, _NAMES_BYTES + sum(leaf.nbytes for leaf in jax.tree.leaves(start)))
+        if run is not None:
+            make_room(run / HISTORY)
+        train_rows, _ = split(run_keys.split, len(table), source.held_out)
 
     epoch = exact_sgd(predictor, optimizer, learning_rate, batch_size)
-    train_rows, _ = split(run_keys.split, len(table), source.held_out)
+    goes_on = resume and run is not None and bool(Checkpoints(run).paths())
     with (
+        told_as(_BEFORE),  # what comes later is the fit's own
         _in_our_words(run, epochs, table.source, train_rows),
         progress_bar("training") as progress,
     ):
@@ -130,7 +137,10 @@ def fit(
     model = Model(predictor, params, schema, training)
     parts = {"training": dataset.train, "held-out": dataset.held_out}
     scores = {name: model.score(part) for name, part in parts.items() if part is not None}
-    _check_learned(predictor, start, dataset, scores["training"]["loss"], model_file)
+    before = predictor.score(start, dataset.train, schema.y_scaling, precision)["loss"]
+    _check_learned(
+        before, scores["training"]["loss"], predictor.constant_loss(dataset.train.y), model_file
+    )
     save_model(model_file, model)
 
     grid = numbers_table("", *scores["training"])
@@ -139,30 +149,27 @@ def fit(
     screen = console()
     screen.print(described(table.source, dataset), soft_wrap=True)
     by = f"{optimizer}{' (jaxgd.blocked_sgd)' if epoch else ''}, learning rate {learning_rate:g}"
-    screen.print(_run_told(model, history, by))
+    screen.print(_run_told(model, history, by, goes_on))
     screen.show(grid)
     screen.print(f"model: {model_file}", soft_wrap=True)
 
 
-def _run_told(model: Model, history: History, by: str) -> str:
-    """What was trained, how long it took, and why it ended."""
+def _run_told(model: Model, history: History, by: str, goes_on: bool) -> str:
+    """What was trained, how long it took, of a run that goes on since then, and why it ended."""
     kind = "MLP" if model.predictor.hidden else "linear model"
     n_params = sum(leaf.size for leaf in jax.tree.leaves(model.params))
     early = f"\nstopped after {len(history.loss)} epochs: the held-out loss fell no more"
     return (
         f"{kind}, {n_params} parameters ({history.dtype}, {history.precision} precision)\n"
-        f"{history.loss.size} updates by {by}: "
+        f"{history.loss.size} updates by {by}{'; since the checkpoint' if goes_on else ''}: "
         f"{history.run_seconds:.3f} s after {history.compile_seconds:.2f} s of compiling"
         f"{early if history.stopped_early else ''}"
     )
 
 
-def _check_learned(
-    predictor: Predictor, start: Any, dataset: Dataset, end: float, model_file: Path
-) -> None:
+def _check_learned(start: float, end: float, constant: float, model_file: Path) -> None:
     """FloatingPointError for a run that has learned nothing: its model is not worth a file."""
-    before = predictor.score(start, dataset.train, dataset.schema.y_scaling)["loss"]
-    told = not_learned(before, end, predictor.constant_loss(dataset.train.y))
+    told = not_learned(start, end, constant)
     if told is not None:
         kept = "left as it was" if model_file.exists() else "not written"
         raise FloatingPointError(

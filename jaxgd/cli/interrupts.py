@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from jaxgd.fitting import Interrupted
+
 _HEARD = (signal.SIGINT, signal.SIGTERM)
 _END, _AGAIN = b"\x00", b"\xff"  # no signal has such a number
 _A_MOMENT = 0.01  # seconds, for the main thread to get out of what forgets exceptions
@@ -25,8 +27,8 @@ _SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
 class Signalled(KeyboardInterrupt):
     """A signal that ends the command, raised in the main thread."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__("interrupted")
+    def __init__(self, number: int, told: str = "interrupted") -> None:
+        super().__init__(told)
         self.number = number
 
 
@@ -81,6 +83,17 @@ def signals_heard() -> Iterator[Signals]:
         watcher.join()
         os.close(signals.reads)
         os.close(signals.writes)
+
+
+@contextmanager
+def told_as(told: str) -> Iterator[None]:
+    """A signal during the block ends the command with these words, unless a fit has its own."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt as error:
+        raise Signalled(getattr(error, "number", signal.SIGINT), told) from None
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""The remedies that errors name in Python, in the words of the command line."""
+"""What errors name in Python, settings and remedies, in the words of the command line."""
+
+import re
 
 # Tests hold that each of the left still stands in the package.
 REMEDIES = {
@@ -27,6 +29,15 @@ REMEDIES = {
     "Restore one, or name another directory to begin anew.": (
         "Restore one, or use another --run to begin anew."
     ),
+    "checkpoint must be a directory without checkpoints;": (
+        "--run must be a directory without checkpoints;"
+    ),
+    "epochs must reach as far as the checkpoint;": "--epochs must reach as far as the checkpoint;",
+    "a checkpoint goes on with its own training;": "--resume goes on with the run's own training;",
+    "the key is another": "--seed is another",
+    "the rows of data are others": "the rows to train on are others",
+    "the validation rows are others": "the held-out rows are others",
+    "the optimizer is another, or an option of it": "--optimizer or --learning-rate is another",
     "Use a smaller learning rate, or scale the features.": "Use a smaller --learning-rate.",
     "or use a smaller learning rate.": "or use a smaller --learning-rate.",
     "Use a smaller learning rate.": "Use a smaller --learning-rate.",
@@ -48,8 +59,23 @@ _OF_COMMAND = {
 }
 
 
+_OTHER_TRAINING = "a checkpoint goes on with its own training;"
+# Settings that `fit` tells of there as they were and are, by their names there.
+_SETTINGS = {
+    "params": "the model (--hidden, or the table's features)",
+    "data": "the table to train on",
+    "validation": "what is held out (--held-out)",
+    "batch_size": "--batch-size",
+    "precision": "--precision",
+    "patience": "--patience (and --min-change)",
+}
+_WAS = re.compile(rf"\b({'|'.join(_SETTINGS)}) was ")
+
+
 def in_options(message: str, command: str = "") -> str:
     """The message with its remedies in options of the command of that name."""
+    if message.startswith(_OTHER_TRAINING):
+        message = _WAS.sub(lambda found: f"{_SETTINGS[found[1]]} was ", message)
     for remedy, in_command in [*_OF_COMMAND.get(command, {}).items(), *REMEDIES.items()]:
         message = message.replace(remedy, in_command)
     return message

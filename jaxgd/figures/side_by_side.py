@@ -4,7 +4,7 @@ import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 360, 190, 34, 22
+WIDTH, HEIGHT, LEFT, BOTTOM = 360, 190, 46, 22
 _SHOWN, _STRIPS = 6, 60
 _DASHES = ("", "6 3", "2 2", "9 2 2 2", "1 3", "12 4")
 _SMALLEST = 1e-4  # of what is allowed: below this, nothing is to be seen
@@ -33,18 +33,19 @@ def divergence_page(
     configurations: tuple[Mapping[str, object], Mapping[str, object]],
     effects: Mapping[str, str],
     names: tuple[str, str] = ("actual", "expected"),
+    beyond: str = "",
 ) -> str:
     """The page.
 
     leaves: by path, how far it strays at each update, as a multiple of what is allowed; the first
         entry is the start. configurations: of both sides. effects: by setting, what a difference
-        in it does.
+        in it does. beyond: what to say where a leaf strays beyond what is allowed.
     """
     worst = sorted(leaves, key=lambda path: -_largest(leaves[path]))
     parts = [
         f"<h1>{_text(title)}</h1>",
         f"<pre>{_text(verdict)}</pre>",
-        *_charts(leaves, worst),
+        *_charts(leaves, worst, beyond),
         "<h2>The two configurations</h2>",
         _configuration_table(*configurations, effects, names),
     ]
@@ -57,10 +58,12 @@ def divergence_page(
     )
 
 
-def _charts(leaves: Mapping[str, Series], worst: Sequence[str]) -> Iterator[str]:
+def _charts(leaves: Mapping[str, Series], worst: Sequence[str], beyond: str) -> Iterator[str]:
     if not leaves:
         return
     yield "<h2>Divergence over updates</h2>"
+    if beyond and _largest(leaves[worst[0]]) > 1:
+        yield f"<p>{_text(beyond)}</p>"
     yield _chart({path: leaves[path] for path in worst[:_SHOWN]})
     yield "<ol>" + "".join(f"<li>{_text(path)}</li>" for path in worst[:_SHOWN]) + "</ol>"
     yield "<h2>Leaf by leaf</h2>"
@@ -126,6 +129,11 @@ def _chart(leaves: Mapping[str, Series]) -> str:
             f'<text x="{across(update):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{update}</text>'
         )
     lines.append(f'<text x="{WIDTH - 16}" y="{HEIGHT}" text-anchor="end">updates</text>')
+    middle = (HEIGHT - BOTTOM + 8) / 2
+    lines.append(
+        f'<text transform="translate(10 {middle:.0f}) rotate(-90)" text-anchor="middle">'
+        "times what is allowed</text>"
+    )
     label = "How far each leaf strays at each update, as a multiple of what is allowed"
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 2}" role="img" aria-label="{label}">'

@@ -4,7 +4,7 @@ import math
 import operator
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -17,21 +17,43 @@ from jaxtyping import PyTree
 
 from jaxgd.fitting.checks import check_start
 from jaxgd.fitting.fingerprint import of_arrays
+from jaxgd.fitting.history_file import HISTORY
 from jaxgd.fitting.progress import Progressed
 from jaxgd.fitting.training import Training
 from jaxgd.keys import Key
 from jaxgd.storage import Background, Checkpoints, Stored
 from jaxgd.storage.bits import is_key
 from jaxgd.storage.reservation import check_room
-from jaxgd.storage.verified_file import refused_as_misfit
+from jaxgd.storage.verified_file import refused_as_misfit, sync
 from jaxgd.tabular.model_file import jaxgd_version
 
 # Of a checkpoint's identity, what may differ without another training: only its last bits may.
 _MACHINE = ("jax", "platform", "devices")
 # These are told by the text of a program, which another version of JAX writes otherwise.
 _PROGRAMS = ("loss", "optimizer", "epoch")
-# Each of these brings another order of rows.
-_ORDERING = ("data", "key", "shuffle")
+# What is known by a hash, which says nothing to anybody; all else is told as it was and is.
+_BY_HASH = {
+    "key": "the key is another",
+    "rows": "the rows of data are others",
+    "order": "the order of rows is another, of which a source's block and window are a part",
+    "loss": "the loss is another",
+    "optimizer": "the optimizer is another, or an option of it",
+    "epoch": "the epoch is another",
+    "validation": "the validation rows are others",
+}
+# What follows where the first of a pair has changed.
+_FOLLOWS = (
+    ("params", "loss"),
+    ("params", "optimizer"),
+    ("data", "rows"),
+    ("data", "segments"),
+    ("batch_size", "segments"),
+    ("precision", "loss"),
+    ("precision", "epoch"),
+    ("data", "order"),
+    ("key", "order"),
+    ("shuffle", "order"),
+)
 
 # Of a note and a short history.
 _NOTE_BYTES = 2**16
@@ -69,11 +91,14 @@ class Saver:
     def begin(self, training: Training) -> None:
         """Count updates from where the training is.
 
-        Raises OSError where there is no room for two checkpoints: later would be too late.
+        Raises OSError where there is no room for all checkpoints that will stand beside each other,
+        and those there already are counted as theirs: later would be too late.
         """
         self._updates_then = training.updates_done
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(training.tree()))
-        check_room(self.checkpoints.directory / "checkpoint", 2 * size + _NOTE_BYTES)
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(training.tree())) + _NOTE_BYTES
+        most = self.checkpoints.keep + 1 + (self.best is not None)  # the next one, and the best
+        coming = max(1, most - len(self.checkpoints.paths()))
+        check_room(self.checkpoints.directory / "checkpoint", coming * size)
 
     def note(self, now: Progressed) -> None:
         """Add a line to the history."""
@@ -130,9 +155,17 @@ class Saver:
         }
         done = training.updates_done
         given = None if math.isnan(score) else score
-        self._beside.start(lambda: self.checkpoints.save(done, tree, note, given))
+        self._beside.start(lambda: self._save(done, tree, note, given))
         self._updates_then = self._written = done
         self._time_then = time.monotonic()
+
+    def _save(
+        self, updates: int, tree: PyTree, note: Mapping[str, Any], score: float | None
+    ) -> None:
+        """Write a checkpoint, once the history before it outlives a power cut as it does."""
+        if (history := self.checkpoints.directory / HISTORY).exists():
+            sync(history)
+        self.checkpoints.save(updates, tree, note, score)
 
     def _look(self) -> None:
         with self._not_written():
@@ -176,17 +209,11 @@ class Saver:
         different = [name for name in self.identity if found.get(name) != self.identity[name]]
         if "jax" in different:
             different = [name for name in different if name not in _PROGRAMS]
-        if any(name in different for name in _ORDERING):
-            different = [name for name in different if name != "order"]
         if changed := [name for name in different if name not in _MACHINE]:
-            if "params" in changed:  # another model is another loss and optimizer, too
-                changed = ["params"]
-            pairs = ((name, found.get(name), self.identity[name]) for name in changed)
-            told = "; ".join(f"{name} was {was}, is {now}" for name, was, now in pairs)
-            rows = ", a source's block and window among them" if "order" in changed else ""
+            told = _told(changed, found, self.identity)
             raise ValueError(
                 f"a checkpoint goes on with its own training; in {stored.path} {told}. "
-                f"Use the same settings{rows}, or another directory to begin anew."
+                "Use the same settings, or another directory to begin anew."
             )
         for name in different:
             warnings.warn(
@@ -194,6 +221,21 @@ class Saver:
                 f"{self.identity[name]}: what follows is the same to rounding, not to the bit.",
                 stacklevel=2,
             )
+
+
+def _told(changed: Sequence[str], was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What has changed in an identity, in words."""
+    followed = {second for first, second in _FOLLOWS if first in changed}
+    left = (name for name in changed if name not in followed)
+    return "; ".join(_change(name, was.get(name), now[name]) for name in left)
+
+
+def _change(name: str, was: Any, now: Any) -> str:
+    if name in _BY_HASH:
+        if was is not None and now is not None:
+            return _BY_HASH[name]
+        was, now = (value and "given" for value in (was, now))
+    return f"{name} was {was}, is {now}"
 
 
 def _copied(leaf: Any) -> Any:

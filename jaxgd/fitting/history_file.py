@@ -16,7 +16,8 @@ def jsonl(path: Path | str) -> Callable[[Progressed], None]:
 
     `{"epoch": 3, "update": 0, "loss": 0.21, "validation_loss": 0.25}`: epochs and updates done, the
     mean loss of the epoch so far, and null where there is none. A line is in the system's hands
-    before the next segment runs, so a killed process loses none. A run that goes on takes away what
+    before the next segment runs, so a killed process loses none; with a
+    checkpoint it is on the disk before that is. A run that goes on takes away what
     the file holds from its own first position on, and a torn last line: after any number of kills
     it is, byte for byte, that of a run that was never interrupted.
     """

@@ -37,8 +37,10 @@ class Artifact:
     def call(self, leaves: Sequence[Any]) -> list[Any]:
         """The results for these arrays, in the order of `header["results"]`.
 
-        Raises ValueError for another number of arrays, another shape or dtype.
+        Raises ValueError where the arrays are on a platform that the program is not for, and for
+        another number of arrays, another shape or dtype.
         """
+        _check_platform(_platform_of(leaves), self.header["platforms"])
         plain = [jnp.asarray(_data_of(leaf)) for leaf in leaves]
         _check(plain, self.header["arguments"])
         return [
@@ -112,7 +114,7 @@ def load_artifact(path: Path | str, what: str) -> Artifact:
     if found != what:
         raise ValueError(f"{path} is a {found}, not a {what}. Load it as the one it is.")
     try:
-        assert artifact.exported
+        program = artifact.exported
     except ModuleNotFoundError:
         raise
     except Exception as error:
@@ -120,6 +122,9 @@ def load_artifact(path: Path | str, what: str) -> Artifact:
             f"{path}, exported by jax {made_by}, cannot be read by jax {version('jax')}: {error}. "
             "Export it anew: JAX reads what is at most six months older, or three weeks newer."
         ) from None
+    with refused_as_misfit(path, _KIND):
+        if [*program.platforms] != header["platforms"]:
+            raise ValueError(f"its program is for {', '.join(program.platforms)}")
     return artifact
 
 
@@ -190,6 +195,25 @@ def _plain_form(leaf: Any) -> jax.ShapeDtypeStruct:
 
 def _told(form: Any) -> str:
     return f"{form.dtype.name}[{', '.join(map(str, form.shape))}]"
+
+
+def _platform_of(leaves: Sequence[Any]) -> str:
+    """What a program of these arrays runs on: where one was put, or else JAX's default."""
+    placed = (leaf for leaf in leaves if getattr(leaf, "committed", False))
+    devices = next((leaf.devices() for leaf in placed), None)
+    default = jax.config.jax_default_device  # type: ignore[attr-defined]
+    found = next(iter(devices)) if devices else default or jax.default_backend()
+    return found if isinstance(found, str) else found.platform
+
+
+def _check_platform(platform: str, platforms: Sequence[str]) -> None:
+    """ValueError unless the program is for it; JAX calls both cuda and rocm gpu."""
+    if not {"gpu": {"gpu", "cuda", "rocm"}}.get(platform, {platform}) & {*platforms}:
+        raise ValueError(
+            f"an exported program must run on a platform that it was made for, "
+            f"{', '.join(platforms)}; got arrays on {platform}. Move them there with "
+            f"jax.device_put, or export it with platforms= that has {platform}."
+        )
 
 
 def _check(leaves: Sequence[Any], expected: Sequence[Sequence[str]]) -> None:

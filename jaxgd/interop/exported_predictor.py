@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxgd.interop.artifact import PLATFORMS, Artifact, exported, load_artifact
+from jaxgd.precision import in_precision
 from jaxgd.storage.verified_file import refused_as_misfit
 from jaxgd.tabular import Model
 from jaxgd.tabular.schema import in_default_float
@@ -32,10 +33,13 @@ class ExportedPredictor:
     def predict(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n *k"]:
         """Every row's probability of each class [n, k], or its value [n] in the target's own unit.
 
+        Raises ValueError unless x has a row or more and every column of `header["features"]`.
+
         Departs from Model.predict: columns by place, not by name; and rounding of the last bits.
         """
         header = self.artifact.header
-        z = (np.asarray(x, np.float64) - header["mean"]) / header["scale"]
+        rows = _checked(x, header["features"])
+        z = (rows - header["mean"]) / header["scale"]
         (predicted,) = self.artifact.call([in_default_float(z)])
         if header["task"] != "regression":
             return np.asarray(predicted)
@@ -48,6 +52,8 @@ class ExportedPredictor:
 
 def export_predictor(model: Model, *, platforms: Sequence[str] = PLATFORMS) -> ExportedPredictor:
     """A model's predictor as a program of its own, its parameters in it, for any number of rows.
+
+    Its matrix products are in the precision that the model was trained in, as in `Model.predict`.
 
     Raises ModuleNotFoundError without the package flatbuffers (the extra `export`).
     """
@@ -92,9 +98,22 @@ def load_predictor(path: Path | str) -> ExportedPredictor:
     return ExportedPredictor(artifact)
 
 
+def _checked(x: Any, features: Sequence[str]) -> np.ndarray:
+    """The rows in float64; ValueError for another number of columns, which would be broadcast."""
+    rows = np.asarray(x, np.float64)
+    if rows.ndim != 2 or rows.shape[1] != len(features) or len(rows) == 0:
+        raise ValueError(
+            f"x must be one row or more of {len(features)} columns, those of "
+            f'header["features"] in their order; got shape {rows.shape}. '
+            "Give a single row the shape (1, d)."
+        )
+    return rows
+
+
 def _predictions(model: Model, x: Float[Array, "n d"]) -> Float[Array, "n *k"]:
     """What `Predictor.predict` gives, in one program."""
-    outputs = jax.vmap(model.predictor.output, (None, 0))(model.params, x)
+    output = in_precision(model.predictor.output, model.precision)
+    outputs = jax.vmap(output, (None, 0))(model.params, x)
     task = model.schema.target.task
     if task == "regression":
         return outputs

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import default_registry
+from jax.tree_util import DictKey
 from jaxtyping import ArrayLike, Int, PyTree
 
 from jaxgd.descent import Run
@@ -30,7 +30,7 @@ class ExportedRun:
 
     Departs from the run it was made of: on a CPU under `jax.jit` in no bit, where both were
     compiled by the same version of JAX; outs that are NamedTuples, or nodes of one's own, come back
-    as plain tuples. It is not differentiated.
+    as plain tuples, and dictionaries of every kind as plain ones. It is not differentiated.
     """
 
     artifact: Artifact
@@ -50,9 +50,8 @@ class ExportedRun:
         given = {"state": state, "data": data, "key": key, "start": jnp.asarray(start, jnp.int32)}
         leaves = [leaf for name, tree in given.items() for leaf in self._leaves(name, tree)]
         results = iter(self.artifact.call(leaves))
-        names = self._names("state")
-        after = [next(results) for _ in names]
-        return _as_given(state, names, after), _rebuilt(self.header["outs"], results)
+        after = {name: next(results) for name in self._names("state")}
+        return _as_given(state, after), _rebuilt(self.header["outs"], results)
 
     def save(self, path: Path | str) -> None:
         """Write the run as one file: afterwards it is the whole new one, or the old."""
@@ -61,16 +60,14 @@ class ExportedRun:
     def _leaves(self, argument: str, tree: PyTree) -> list[Any]:
         """The leaves of an argument in the header's order."""
         names = self._names(argument)
-        if _is_flat(tree, names):
-            return [tree[name] for name in names]
-        found = named(tree, argument)
-        if [*found] != names:
+        found = tree if _is_flat(tree, names) else named(tree, argument)
+        if {*found} != {*names}:
             raise ValueError(
                 f"{argument} must have the leaves that were exported; missing are "
                 f"{_listed({*names} - {*found})}, and not expected {_listed({*found} - {*names})}. "
                 "Pass a tree like that one, or a dictionary of arrays by the header's names."
             )
-        return [*found.values()]
+        return [found[name] for name in names]
 
     def _names(self, argument: str) -> list[str]:
         return [name for name, _ in self.header["arguments"] if _root(name) == argument]
@@ -93,8 +90,9 @@ def export_run(
     It is something to ship, not a checkpoint: JAX promises to read it for six months.
 
     Raises ValueError for a run that calls back into Python or is of several devices, one whose
-    state comes back in another structure, and for unknown platforms; ModuleNotFoundError without
-    the package flatbuffers (the extra `export`), which JAX needs for this and does not ask for.
+    state comes back in another structure, outs with other keys than text and integers, and for
+    unknown platforms; ModuleNotFoundError without the package flatbuffers (the extra `export`),
+    which JAX needs for this and does not ask for.
     """
     arguments = (state, data, key, np.int32(0))
     form = jax.eval_shape(run, *arguments)
@@ -139,11 +137,12 @@ def _root(name: str) -> str:
     return name.replace("[", ".").split(".")[0]
 
 
-def _as_given(state: PyTree, names: Sequence[str], leaves: Sequence[Any]) -> PyTree:
-    """The leaves of a state in the form that it was given in."""
-    if _is_flat(state, names):
-        return dict(zip(names, leaves, strict=True))
-    return jax.tree.unflatten(jax.tree.structure(state), leaves)
+def _as_given(state: PyTree, leaves: Mapping[str, Any]) -> PyTree:
+    """The leaves of a state, by name, in the form that it was given in."""
+    if _is_flat(state, [*leaves]):
+        return {**leaves}
+    own = [leaves[name] for name in named(state, "state")]
+    return jax.tree.unflatten(jax.tree.structure(state), own)
 
 
 def _listed(names: set[str]) -> str:
@@ -157,16 +156,27 @@ def _is_flat(tree: Any, names: Sequence[str]) -> bool:
 
 
 def _skeleton(tree: PyTree) -> Any:
-    """The containers of a tree as JSON has them: "*" for a leaf."""
+    """The containers of a tree in JAX's own order, as JSON has them: "*" for a leaf."""
     if tree is None:
         return None
-    if isinstance(tree, dict):
-        return {"dict": {name: _skeleton(tree[name]) for name in sorted(tree)}}
-    level = default_registry.flatten_one_level(tree)
-    if level is None:
+    level = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: node is not tree)
+    if any(not path for path, _ in level):
         return "*"
-    kind = "list" if isinstance(tree, list) else "tuple"
-    return {kind: [_skeleton(child) for child in level[0]]}
+    keys = [path[0] for path, _ in level]
+    parts = [_skeleton(child) for _, child in level]
+    if isinstance(tree, Mapping) and all(isinstance(key, DictKey) for key in keys):
+        return {"dict": [[_in_json(key.key), part] for key, part in zip(keys, parts, strict=True)]}
+    return {"list" if isinstance(tree, list) else "tuple": parts}
+
+
+def _in_json(key: Any) -> str | int:
+    """A dictionary's key, if JSON gives it back as it was."""
+    if type(key) not in (str, int):
+        raise ValueError(
+            f"the keys of outs must be text or integers; got {key!r} of type {type(key).__name__}. "
+            "Name the outs by text."
+        )
+    return key
 
 
 def _rebuilt(skeleton: Any, leaves: Iterator[Any]) -> PyTree:
@@ -177,6 +187,6 @@ def _rebuilt(skeleton: Any, leaves: Iterator[Any]) -> PyTree:
         return next(leaves)
     ((kind, children),) = skeleton.items()
     if kind == "dict":
-        return {name: _rebuilt(child, leaves) for name, child in children.items()}
+        return {key: _rebuilt(child, leaves) for key, child in children}
     parts = [_rebuilt(child, leaves) for child in children]
     return parts if kind == "list" else tuple(parts)

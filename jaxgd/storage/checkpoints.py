@@ -1,5 +1,6 @@
 """A directory of checkpoints: the newest are kept, and what a killed process left is cleared."""
 
+import errno
 import math
 import os
 import re
@@ -17,13 +18,15 @@ from jaxgd.storage.verified_file import sync
 _NAME = "checkpoint-{:012d}.safetensors"
 _NAMES = re.compile(r"checkpoint-(\d{12})\.safetensors")
 _SCORE = "score"
+# What a file system says that has no locks: some of a network, of FUSE.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}
 
 
 class Checkpoints:
     """Checkpoints of one run in a directory, each numbered by the updates that were done.
 
     `keep` of them are kept, the newest; and of those that were given a score, the one with the
-    lowest. A directory is one process's at a time: see `held`.
+    lowest. A directory is one process's at a time, see `held`; any other may read it meanwhile.
     """
 
     def __init__(self, directory: Path | str, keep: int = 2) -> None:
@@ -80,6 +83,8 @@ class Checkpoints:
         for path in self.paths():
             try:
                 stored = read(path)
+            except FileNotFoundError:  # its run has let it go since, for a newer one
+                return self.newest()
             except ValueError as error:
                 damaged.append(str(error))
                 continue
@@ -101,11 +106,16 @@ class Checkpoints:
         for path in self.paths():
             try:
                 self._scores[path] = _score_in(read(path))
+            except FileNotFoundError:  # its run has let it go since
+                continue
             except ValueError as error:
                 self._scores[path] = math.nan
                 warnings.warn(f"{error} It may have been the best.", stacklevel=2)
         best = self._best(self.paths())
-        return None if best is None else read(best)
+        try:
+            return None if best is None else read(best)
+        except FileNotFoundError:  # for a better one
+            return self.best()
 
     def is_best(self, score: float) -> bool:
         """Whether a score is lower than that of every whole checkpoint."""
@@ -145,7 +155,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def _locked(file: TextIO, directory: Path) -> Iterator[None]:
-    """Hold a file for this process, where the system has such locks (Windows has not)."""
+    """Hold a file for this process, where system and file system have such locks."""
     try:
         import fcntl
     except ModuleNotFoundError:
@@ -158,6 +168,9 @@ def _locked(file: TextIO, directory: Path) -> Iterator[None]:
             f"a directory of checkpoints is one run's at a time; {directory} is held "
             "by another. Wait for it, or name another directory."
         ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
     _HELD.add(file)
     try:
         yield

@@ -57,10 +57,10 @@ def write_atomically(path: Path, content: bytes) -> None:
             part.unlink(missing_ok=True)
 
 
-def sync(directory: Path) -> None:
-    """Make the names in a directory outlive a power cut, where its file system can."""
+def sync(path: Path) -> None:
+    """Make a file, or the names in a directory, outlive a power cut, where its file system can."""
     try:
-        descriptor = os.open(directory, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from jaxgd.precision import check_precision
 from jaxgd.storage.verified_file import load_arrays, refused_as_misfit, save_arrays
 from jaxgd.tabular.model import Model
 from jaxgd.tabular.predictor import Predictor
@@ -66,6 +67,7 @@ def load_model(path: Path) -> Model:
             raise TypeError("names of columns and classes must be text")
         if not isinstance(note["training"], dict):
             raise TypeError("what is told of the training must be a table")
+        check_precision(note["training"].get("precision", "default"))
         predictor = Predictor(len(features), target, hidden)
         row, scalar = np.zeros(len(features)), np.zeros(())
         form = _Arrays(

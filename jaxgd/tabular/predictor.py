@@ -15,6 +15,7 @@ from jaxgd.losses import (
 )
 from jaxgd.models import Linear, init_linear, init_mlp, linear, mlp
 from jaxgd.objective import mean
+from jaxgd.precision import Precision, in_precision
 from jaxgd.tabular.dataset import Part
 from jaxgd.tabular.scaling import Standardizer
 from jaxgd.tabular.target import Target
@@ -57,9 +58,12 @@ class Predictor:
         }
         return losses[self.target.task](output, y)
 
-    def predict(self, params: PyTree, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n *k"]:
+    def predict(
+        self, params: PyTree, x: Float[np.ndarray, "n d"], precision: Precision = "default"
+    ) -> Float[np.ndarray, "n *k"]:
         """Every row's probability of each class [n, k], or its value [n]."""
-        outputs = np.asarray(jax.jit(jax.vmap(self.output, (None, 0)))(params, x))
+        output = in_precision(self.output, precision)
+        outputs = np.asarray(jax.jit(jax.vmap(output, (None, 0)))(params, x))
         if self.target.task == "regression":
             return outputs
         if self.target.task == "binary":
@@ -76,14 +80,20 @@ class Predictor:
         shares = np.unique(y, return_counts=True)[1] / len(y)
         return float(-np.sum(shares * np.log(shares)))
 
-    def score(self, params: PyTree, part: Part, y_scaling: Standardizer) -> dict[str, float]:
+    def score(
+        self,
+        params: PyTree,
+        part: Part,
+        y_scaling: Standardizer,
+        precision: Precision = "default",
+    ) -> dict[str, float]:
         """The mean loss of some rows, and their accuracy, or RMSE and R².
 
         The RMSE is in the target's own unit; the loss is that of the scaled target. R² is NaN
         where all targets are equal.
         """
-        loss = float(jax.jit(mean(self.loss))(params, part))
-        predicted = self.predict(params, part.x)
+        loss = float(jax.jit(mean(in_precision(self.loss, precision)))(params, part))
+        predicted = self.predict(params, part.x, precision)
         if self.target.task != "regression":
             return {"loss": loss, "accuracy": float(np.mean(predicted.argmax(axis=1) == part.y))}
         y = y_scaling.invert(part.y.astype(np.float64))

@@ -1,13 +1,15 @@
 """`jaxgd check` passes where the numbers are right, and fails where they are not."""
 
+from collections import Counter
 from itertools import islice
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
-from jaxgd import optim
+from jaxgd import optim, reliability
 from jaxgd.cli import check_command
 from jaxgd.equivalence import compare
 from jaxgd.interop.torch import conformance as check
@@ -62,3 +64,14 @@ def test_the_exit_status_tells(monkeypatch, capsys, wrong):
     assert 'jax.default_matmul_precision("highest")' in printed
     assert ("parted" if wrong else "equivalent") in printed
     assert ("gd in float32:\nThe runs part at update 0 of 4" in printed) == wrong
+
+
+def test_no_figure_of_reliability_is_cut_on_a_narrow_screen(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    figure = SimpleNamespace(
+        tried="a long name of what was tried", verdicts=Counter(right=1234567), passed=True
+    )
+    monkeypatch.setattr(reliability, "figures", lambda *_: [figure])
+    check_command.check(reliability=True)
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("crashed", "refused", "hung", "1234567"))

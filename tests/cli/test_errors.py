@@ -9,6 +9,7 @@ import pytest
 
 from jaxgd.cli import compare_command
 from jaxgd.cli.__main__ import main
+from jaxgd.cli.data_options import DataOptions
 
 ROOT = Path(__file__).parents[2]
 
@@ -140,7 +141,15 @@ def test_ctrl_c_says_so_and_exits_with_130(jaxgd, monkeypatch, tmp_path):
     monkeypatch.setattr(compare_command, "fit", interrupted)
     status, _, err = jaxgd("compare")
     assert status == 130
-    assert err.strip() == "jaxgd: interrupted"
+    assert err == "jaxgd: interrupted in GD, before its first update; nothing was written\n"
+    for reads in ("table", "prepare"):
+        monkeypatch.setattr(DataOptions, reads, interrupted)
+        for command in ("fit", "compare"):
+            status, _, err = jaxgd(command)
+            assert status == 130
+            assert err.startswith("jaxgd: interrupted before any update was made; no")
+        monkeypatch.undo()
+        monkeypatch.chdir(tmp_path)
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 

@@ -144,17 +144,43 @@ def test_compare_says_where_it_was(jaxgd, flowers, tmp_path, interrupt_at):
     assert not any(path.is_file() for path in tmp_path.rglob("*") if path != flowers)
 
 
+OTHERS = {
+    "--hidden 4": (
+        "the model (--hidden, or the table's features) was params.w float32[2], params.b "
+        "float32[], is params[0].w float32[2, 4], params[0].b float32[4], params[1].w "
+        "float32[4, 1], params[1].b float32[1]"
+    ),
+    "--batch-size 8 --learning-rate 0.1": (
+        "--batch-size was 32, is 8; --optimizer or --learning-rate is another"
+    ),
+    "--seed 1 --precision highest": (
+        "the rows to train on are others; --seed is another; --precision was default, is highest; "
+        "the held-out rows are others"
+    ),
+    "--patience 3": "--patience (and --min-change) was None, is [3, 0.0]",
+}
+
+
 def test_a_run_belongs_to_its_options(jaxgd, flowers):
     command = [*FIT, "--run", "r"]
     assert jaxgd(*command).status == 0
     status, _, err = jaxgd(*command)
     assert status == 2
-    assert err.endswith("r has some. Use --resume to go on from the newest, or another --run.\n")
-    assert jaxgd(*command, "--resume").status == 0  # it is done, and its model is made again
-    status, _, err = jaxgd(*command, "--resume", "--hidden", "4")
-    assert status == 2
-    assert "safetensors params was params.w float32[2], params.b float32[], is params[0].w" in err
-    assert err.endswith("Use the same options, or another --run to begin anew.\n")
+    assert err == (
+        "jaxgd: --run must be a directory without checkpoints; r has some. "
+        "Use --resume to go on from the newest, or another --run.\n"
+    )
+    status, out, _ = jaxgd(*command, "--resume")  # it is done, and its model is made again
+    assert status == 0
+    assert "24 updates by sgd, learning rate 0.05; since the checkpoint: 0.000 s after" in out
+    for options, changed in OTHERS.items():
+        status, _, err = jaxgd(*command, "--resume", *options.split())
+        assert status == 2
+        assert err.startswith(
+            "jaxgd: --resume goes on with the run's own training; in r/checkpoint"
+        )
+        told = err.partition(".safetensors ")[2]
+        assert told == f"{changed}. Use the same options, or another --run to begin anew.\n"
 
 
 def test_resume_needs_a_run(jaxgd):

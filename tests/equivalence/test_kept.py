@@ -1,5 +1,7 @@
 """What a recording keeps, what can no longer be seen in that, and the configuration check."""
 
+import re
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from jaxgd.equivalence import DiskRecording, Recorder, set_otherwise
 from jaxgd.equivalence.diagnosis.of_recordings import difference
 from jaxgd.equivalence.recordings.recorder import SKETCH
 from tests.equivalence.setting_faults import MOMENTUM, as_a_whole, clipped_parts
+from tests.equivalence.test_proof import null_run
 from tests.equivalence.trainings import torch_training
 
 SGD = {"rule": "sgd", "lr": 0.1, "momentum": 0.9}
@@ -204,7 +207,9 @@ def test_the_page_opens_offline_and_shows_both_sides(tmp_path, capsys):
     file = tmp_path / "page.html"
     with pytest.raises(SystemExit):
         main(["diff", str(tmp_path / "a"), str(tmp_path / "b"), "--html", str(file)])
+    assert capsys.readouterr().out.endswith(f"\npage: {file}\n")
     page = file.read_text(encoding="utf-8")
+    assert "The trainings are the same although" not in page
     assert "Cause: the learning rate is 1.1 times as large." in page
     assert "seed ≠ another training" in page
     assert page.count("<polyline") == 2  # one for each leaf
@@ -224,3 +229,19 @@ def test_the_gradients_of_micro_batches_are_read_back_as_parts(tmp_path):
         sides.append(DiskRecording(tmp_path / name))
     found = difference(*sides).diagnosis
     assert found.cause == "the gradients of micro-batches are clipped, not their mean"
+
+
+def test_the_page_of_an_amplified_pair_says_why_a_leaf_strays(tmp_path, capsys):
+    folders = [tmp_path / name for name in "ab"]
+    for seed, folder in enumerate(folders, 1):
+        updates = null_run(np.float32, seed)
+        recorder = Recorder(folder, recipe={"rule": "adam", "lr": 0.05, "eps": 1e-12})
+        recorder.start(updates[0].params)
+        for u in updates:
+            recorder.update(u.gradient, u.updated, loss=u.loss)
+    assert main(["diff", *map(str, folders), "--html", str(tmp_path / "page")]) == 0
+    assert "amplified by the optimizer" in capsys.readouterr().out
+    page = (tmp_path / "page").read_text(encoding="utf-8")
+    farthest = max(float(x) for x in re.findall(r"</svg></td><td>(.*?)</td>", page))
+    assert farthest > 1
+    assert "The trainings are the same although a leaf strays beyond what is allowed" in page

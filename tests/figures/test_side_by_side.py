@@ -53,3 +53,15 @@ def test_settings_that_differ_are_marked():
     text = page({}, {"seed": 1, "jax": "0.10"}, {"seed": 0, "torch": "2.13"})
     assert '<tr class="differs"><td>seed ≠ </td><td>1</td><td>0</td></tr>' in text
     assert "<tr><td>jax</td><td>0.10</td><td>–</td></tr>" in text
+
+
+def test_the_axes_say_what_they_are_of():
+    told = re.findall(r"<text[^>]*>([a-z ]*)</text>", page({"w": [0.0, 0.5]}))
+    assert "updates" in told
+    assert "times what is allowed" in told
+
+
+def test_why_a_leaf_may_stray_is_told_where_one_does():
+    for farthest, said in ((0.9, False), (1e9, True)):
+        text = divergence_page("a", "b", {"w": [0.0, farthest]}, ({}, {}), {}, beyond="It <may>.")
+        assert ("<p>It &lt;may&gt;.</p>" in text) == said

@@ -1,5 +1,6 @@
 """Whatever ends a fit, the next goes on from its newest checkpoint, to the same bits."""
 
+import errno
 import os
 import signal
 import threading
@@ -13,8 +14,11 @@ import pytest
 
 import jaxgd
 from jaxgd import batches
+from jaxgd.fitting import checkpointing
 from jaxgd.fitting.interruption import signals_wait
 from jaxgd.reliability.killed_training import kills
+from jaxgd.storage import Checkpoints, checkpoints
+from jaxgd.storage.verified_file import sync as storage_sync
 from tests.laws.problem import KEY, MOMENTUM, N, data, leaves, loss
 
 PARAMS = jaxgd.Linear(jnp.full(5, 0.1), jnp.asarray(0.1))
@@ -95,13 +99,19 @@ def test_full_batch_descent_and_row_keys_resume(tmp_path):
 X, Y = (np.asarray(a) for a in data())
 OTHERS = {
     "batch size": ({"batch_size": 8}, r"batch_size was 4, is 8"),
-    "key": ({"key": jax.random.key(9)}, "key was"),
+    "key": ({"key": jax.random.key(9)}, "the key is another"),
     "rows as they lie": ({"shuffle": False}, "shuffle was True, is False"),
-    "other rows": ({"table": (X + 1, Y)}, "rows was"),
-    "one other row": ({"table": (np.where(np.arange(N)[:, None] == 9, 0, X), Y)}, "rows was"),
-    "learning rate": ({"optimizer": optax.sgd(0.2, momentum=0.9)}, "optimizer was"),
-    "validation": ({"validation": data(7)}, "validation was None"),
-    "more rows": ({"table": data(N + 1)}, "data was"),
+    "other rows": ({"table": (X + 1, Y)}, "the rows of data are others"),
+    "one other row": (
+        {"table": (np.where(np.arange(N)[:, None] == 9, 0, X), Y)},
+        "rows of data are",
+    ),
+    "learning rate": (
+        {"optimizer": optax.sgd(0.2, momentum=0.9)},
+        "optimizer is another, or an option",
+    ),
+    "validation": ({"validation": data(7)}, "validation was None, is given"),
+    "more rows": ({"table": data(N + 1)}, r"data was [^;]*, is [^;]*\. Use"),
 }
 
 
@@ -117,7 +127,7 @@ def test_a_checkpoint_of_another_epoch_is_named(tmp_path):
     """An epoch of one's own has an optimizer of its own, which fit does not see otherwise."""
     epochs = {rate: jaxgd.minibatch(loss, optax.sgd(rate, momentum=0.9), 4) for rate in (0.1, 0.2)}
     fitted(checkpoint=tmp_path, progress=until(1, 0), epoch=epochs[0.1])
-    with pytest.raises(ValueError, match=r"in .* epoch was"):
+    with pytest.raises(ValueError, match=r"in .* the epoch is another"):
         fitted(checkpoint=tmp_path, resume=True, epoch=epochs[0.2])
     fitted(checkpoint=tmp_path, resume=True, epoch=epochs[0.1])
 
@@ -125,7 +135,7 @@ def test_a_checkpoint_of_another_epoch_is_named(tmp_path):
 @pytest.mark.optax_promotion
 def test_a_checkpoint_of_another_optimizer_or_model_is_named(tmp_path):
     fitted(checkpoint=tmp_path, progress=until(1, 0))
-    with pytest.raises(ValueError, match=r"in .* optimizer was"):
+    with pytest.raises(ValueError, match=r"in .* the optimizer is another"):
         fitted(checkpoint=tmp_path, resume=True, optimizer=optax.adam(0.1))
     with pytest.raises(
         ValueError,
@@ -293,3 +303,55 @@ def test_a_damaged_checkpoint_is_passed_again_and_cleared(tmp_path):
     assert checkpoints.paths() == [path]
     with pytest.raises(ValueError, match="keep must be at least 1"):
         jaxgd.storage.Checkpoints(tmp_path, keep=0)
+
+
+def test_there_must_be_room_for_all_checkpoints_that_will_stand_there(tmp_path, monkeypatch):
+    """The two that are kept, the best, and the next one beside them."""
+    sizes = []
+    monkeypatch.setattr(checkpointing, "check_room", lambda _, size: sizes.append(size))
+    for options, count in (({}, 3), ({"keep_best": True}, 4)):
+        directory = tmp_path / str(count)
+        fitted(checkpoint=directory, every=1, **options)
+        there = Checkpoints(directory).paths()
+        largest = max(path.stat().st_size for path in there)
+        assert count * largest <= sizes[-1] <= count * (largest + 2**16)
+        fitted(checkpoint=directory, every=1, resume=True, **options)
+        assert sizes[-1] == sizes[-2] // count * (count - len(there))  # what is there has its room
+
+
+def test_the_history_is_on_the_disk_before_a_checkpoint_is(tmp_path, monkeypatch):
+    synced = []
+
+    def sync(path):
+        synced.append(len(path.read_text().splitlines()))
+        storage_sync(path)
+
+    monkeypatch.setattr(checkpointing, "sync", sync)
+    fitted(checkpoint=tmp_path, every=1)
+    lines = len((tmp_path / "history.jsonl").read_text().splitlines())
+    assert len(synced) == lines
+    assert all(count >= i for i, count in enumerate(synced, 1))  # of the next segment, too
+
+
+def test_a_reader_is_not_misled_by_a_run_that_lets_go_of_checkpoints(tmp_path, monkeypatch):
+    """Between looking and reading, the newest and the best become others."""
+    run = Checkpoints(tmp_path, keep=1)
+    run.save(1, jnp.ones(1), {}, score=2.0)
+    real = checkpoints.read
+
+    def read(path):
+        if path.name.endswith(f"{done:012d}.safetensors"):
+            run.save(done + 1, jnp.ones(1), {}, score=2.0 - done / 10)
+        return real(path)
+
+    monkeypatch.setattr(checkpoints, "read", read)
+    for done, look in ((1, "newest"), (2, "best")):
+        assert getattr(Checkpoints(tmp_path), look)().path.name.endswith(f"{done + 1}.safetensors")
+
+
+def test_a_file_system_without_locks_is_taken(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert_same(fitted(checkpoint=tmp_path), fitted())

@@ -1,5 +1,6 @@
 """An exported run is the run, bit for bit; what does not fit is refused in a line."""
 
+from collections import OrderedDict, defaultdict
 from inspect import unwrap as unchecked  # as users call it: without the suite's type checker
 
 import jax
@@ -60,6 +61,44 @@ def test_any_state_and_outs_and_no_key():
     same((ours[0], jax.random.key_data(ours[1])), (expected[0], jax.random.key_data(expected[1])))
     assert ours[1].dtype == state[1].dtype
     same(outs, of_run)
+
+
+def run_of(outs):
+    """A run that returns these outs, none of them computed from the state."""
+    return lambda state, data, key=None, start=0: (state, jax.tree.map(jnp.asarray, outs))
+
+
+@pytest.mark.parametrize(
+    "outs",
+    [
+        OrderedDict(z=1.0, a=2.0),
+        {10: 1.0, 9: {"b": 2.0, "a": 3.0}},
+        defaultdict(list, {"y": [1.0, None, ()], "x": {}}),
+        [OrderedDict({3: 1.0, 2: OrderedDict(b=2.0, a=3.0)}), 4.0],
+    ],
+    ids=["ordered", "integers", "default", "nested"],
+)
+def test_outs_come_back_by_their_keys(outs, tmp_path):
+    jaxgd.export_run(run_of(outs), jnp.zeros(()), jnp.zeros(2), platforms=["cpu"]).save(
+        tmp_path / "a"
+    )
+    _, found = jaxgd.load_run(tmp_path / "a")(jnp.zeros(()), jnp.zeros(2))
+    assert found == outs
+
+
+def test_keys_that_json_would_change_are_refused():
+    with pytest.raises(ValueError, match=r"keys of outs must be text or int.*; got \(1, 2\) of"):
+        jaxgd.export_run(run_of({(1, 2): 0.0}), jnp.zeros(()), jnp.zeros(2))
+
+
+def test_a_state_is_taken_by_name_in_another_order():
+    def run(state, data, key=None, start=0):
+        return type(state)((name, 10 * value) for name, value in state.items()), data
+
+    state = OrderedDict(z=jnp.ones(()), a=jnp.zeros(()))
+    exported = jaxgd.export_run(run, state, jnp.zeros(2), platforms=["cpu"])
+    turned = OrderedDict(reversed(state.items()))
+    assert exported(turned, jnp.zeros(2))[0] == OrderedDict(a=0, z=10)
 
 
 def test_blocked_sgd_exports():

@@ -40,8 +40,8 @@ def alone(optimizer, b):
     return jax.jit(jaxgd.train(epoch, 3))(start(optimizer), data(N), KEY)
 
 
-def together(optimizer, b, rows, **options):
-    epoch = data_parallel(loss, optimizer, b, mesh(), rows=rows, **options)
+def together(optimizer, b, rows):
+    epoch = data_parallel(loss, optimizer, b, mesh(), rows=rows)
     return jax.jit(jaxgd.train(epoch, 3))(start(optimizer), PLACE[rows](data(N), mesh()), KEY)
 
 
@@ -98,7 +98,7 @@ def test_an_update_sends_the_gradient_and_the_loss(b, rows, updates):
 
 @pytest.mark.parametrize(("kind", "n"), [(AxisType.Auto, 61), (AxisType.Explicit, 48)])
 def test_batch_sharding_sends_the_gradient_and_the_loss(kind, n):
-    """Of on_meshd rows; without it every device works on the whole batch."""
+    """Of rows placed on the mesh; without it every device works on the whole batch."""
     rows = on_mesh(data(n), mesh(kind))
     epoch = jax.jit(jaxgd.minibatch(loss, MOMENTUM, 16, batch_sharding=P("data")))
     order = jaxgd.shuffle(KEY, n)
