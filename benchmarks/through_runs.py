@@ -100,6 +100,7 @@ def rows_left_out(batch_size: int | None, epochs: int = 20) -> dict:
 if __name__ == "__main__":
     print("| mode | levels | MB held | seconds | gradient |\n|---|---:|---:|---:|---:|")
     for way in through():
+        # Forward mode takes two levels for what it looks up alone, and keeps no state.
         print(
             f"| {way['mode']} | {way['levels']} | {way['held'] / 1e6:.2f} | {way['s']:.2f} "
             f"| {way['gradient']:.5f} |",
