@@ -116,7 +116,7 @@ def _run(
     schema = dataset.schema
     predictor = Predictor(len(schema.features), schema.target)
     params = predictor.init(run_keys.init)
-    epoch = exact_sgd(predictor, "sgd", learning_rate, batch_size)
+    epoch = exact_sgd(predictor, "sgd", batch_size)
     with progress_bar(name) as progress:
         try:
             trained = fit(
@@ -124,6 +124,7 @@ def _run(
                 params,
                 dataset.train,
                 optimizer=optimizer_named("sgd", learning_rate),
+                learning_rate=learning_rate,
                 epochs=epochs,
                 batch_size=batch_size,
                 epoch=epoch,

@@ -29,6 +29,7 @@ REMEDIES = {
     ),
     "Use a smaller learning rate, or scale the features.": "Use a smaller --learning-rate.",
     "or use a smaller learning rate.": "or use a smaller --learning-rate.",
+    "Give a number.": "Give a number as --learning-rate.",
 }
 
 
