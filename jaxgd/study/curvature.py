@@ -1,6 +1,7 @@
 """How sharply an objective bends at its params: the largest eigenvalue of its Hessian."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -43,12 +44,26 @@ def sharpness(
     The eigenvalue is the algebraically largest: a saddle's negative ones do not count.
     """
     iterations = check_count("iterations", iterations)
+    key = jax.random.key(0) if key is None else key
+    return jax.jit(partial(_sharpness, objective, iterations))(params, batch, preconditioner, key)
+
+
+def _sharpness(
+    objective: Objective,
+    iterations: int,
+    params: PyTree,
+    batch: PyTree,
+    preconditioner: PyTree | None,
+    key: Key,
+) -> Sharpness:
     theta, unravel = ravel_pytree(params)
     slope = jax.grad(lambda flat: objective(unravel(flat), batch))
     _, product = jax.linearize(slope, theta)
+    start = jax.random.normal(key, theta.shape, theta.dtype)
+    if preconditioner is None:
+        return largest_eigenvalue(product, start, iterations)
     # P⁻¹H has the eigenvalues of the symmetric P^(-1/2) H P^(-1/2).
-    scale = 1.0 if preconditioner is None else jax.lax.rsqrt(ravel_pytree(preconditioner)[0])
-    start = jax.random.normal(jax.random.key(0) if key is None else key, theta.shape, theta.dtype)
+    scale = jax.lax.rsqrt(ravel_pytree(preconditioner)[0])
     return largest_eigenvalue(lambda v: scale * product(scale * v), start, iterations)
 
 

@@ -112,7 +112,7 @@ def _recorded(
     data: PyTree,
     key: Key,
 ) -> tuple[Any, Any]:
-    """What is measured at the start, and of every epoch its points and what is measured after it."""
+    """What is measured at the start, and of every epoch its points and the measures after it."""
 
     def measured_epoch(state: State, data: PyTree, order: Any) -> tuple[State, Any]:
         state, points = epoch(state, data, order)

@@ -56,7 +56,7 @@ def adam_preconditioner(
     to `largest_stable_rate(sharpness(…, preconditioner=P), momentum=β1, dampening=β1)`.
     Source: arXiv 2207.14484, section 2.
     """
-    first, second = bias_correction(betas[0], t), bias_correction(betas[1], t)
+    first, second = (bias_correction(beta, jnp.asarray(t, jnp.int32)) for beta in betas)
     return jax.tree.map(
         lambda v: (first * (jnp.sqrt(v / second) + eps)).astype(v.dtype), second_moment
     )
