@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxgd.figures.style import COLOURS, DASHES, INK, plain
+from jaxgd.figures.style import COLOURS, DASHES, INK, logarithmic, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,6 @@ def loss_against(
     once, in the first panel.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullLocator
 
     costs = list(next(iter(spent.values())))
     figure = Figure(figsize=(2.9 * len(costs) + 0.6, 3.7), dpi=160, layout="constrained")
@@ -38,10 +37,10 @@ def loss_against(
             axes.plot(at[paid], values[paid], color=colour, linestyle=dashes, label=name)
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
         plain(axes, "", cost, "training loss" if axes is panels[0] else "")
+    for axes in panels:
+        logarithmic(axes.xaxis)
+    logarithmic(panels[0].yaxis)
     panels[0].legend(frameon=False, labelcolor=INK, handlelength=2.6, loc="upper right")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
     return figure

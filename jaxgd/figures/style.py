@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 # Okabe and Ito's palette: told apart in print and by colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -22,6 +23,17 @@ def plain(axes: Axes, title: str, xlabel: str, ylabel: str, grid: str = "y") -> 
     if grid:
         axes.grid(axis=grid, color=FAINT, linewidth=0.8)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelcolor=INK)
+    axes.tick_params(which="both", length=0, labelcolor=INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(INK)
+
+
+def logarithmic(axis: Axis) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade, or at decades alone where these are many."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    low, high = axis.get_view_interval()
+    subs = (1, 2, 5) if high / low < 1e3 else (1,)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())

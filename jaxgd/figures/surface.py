@@ -34,7 +34,10 @@ def paths_over_surface(
     j, i = np.unravel_index(np.argmin(surface), surface.shape)
     for k, (axes, (name, path)) in enumerate(zip(panels, paths.items(), strict=True)):
         axes.contour(first, second, surface, levels=levels, colors="#B5B5B5", linewidths=0.7)
-        axes.plot(*path.T, color=COLOURS[k % len(COLOURS)], linewidth=1.1, alpha=0.9)
+        # Many updates lie over one another: thin and pale, so that the surface still shows.
+        thin = 1 if len(path) < 1000 else 1000 / len(path)
+        width, shade = 0.3 + 1.1 * thin, 0.35 + 0.6 * thin
+        axes.plot(*path.T, color=COLOURS[k % len(COLOURS)], linewidth=width, alpha=shade)
         axes.plot(*path[0], "o", color=INK, markersize=6)
         axes.plot(*path[-1], "X", color=INK, markersize=8)
         axes.plot(first[i], second[j], "o", color=INK, markersize=9, markerfacecolor="none")

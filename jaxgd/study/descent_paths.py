@@ -68,6 +68,7 @@ def stability(
     key: Key,
     coordinates: Coordinates | None = None,
     preconditioner: Callable[[State], PyTree] | None = None,
+    iterations: int = 16,
 ) -> tuple[DescentPath, ...]:
     """Descents from one start that differ in the size of their batches alone, as they went.
 
@@ -75,7 +76,7 @@ def stability(
     `train(minibatch(loss, optimizer, b), epochs)` with the same key. `coordinates(params) -> [2]`
     says what of the params is drawn as its path; of two numbers in all they are these, in their
     order. `preconditioner(state)` gives the diagonal in whose metric the sharpness is meant, such
-    as Adam's: see `adam_preconditioner`.
+    as Adam's: see `adam_preconditioner`; each is `iterations` steps of Lanczos, see `sharpness`.
 
     Seconds are the fastest of three warm runs of the compiled training on this machine.
 
@@ -91,7 +92,7 @@ def stability(
         descent = gd(loss, optimizer) if b is None else minibatch(loss, optimizer, size)
         seconds = _seconds(train(descent, epochs), init_state(params, optimizer), data, key)
         update = partial(_watched, step(loss, optimizer), coordinates)
-        measure = partial(_measured, loss, preconditioner)
+        measure = partial(_measured, loss, preconditioner, iterations)
         order = None if b is None else shuffle
         record = jax.jit(partial(_recorded, visit(update, size), measure, epochs, order))
         start, (points, after) = record(init_state(params, optimizer), data, key)
@@ -128,11 +129,13 @@ def _watched(
     return state, None if coordinates is None else coordinates(state.params)
 
 
-def _measured(loss: Loss, preconditioner: Any, state: State, data: PyTree) -> tuple[Array, Array]:
+def _measured(
+    loss: Loss, preconditioner: Any, iterations: int, state: State, data: PyTree
+) -> tuple[Array, Array]:
     """The mean loss of all rows, and its sharpness."""
     objective = mean(loss)
     metric = None if preconditioner is None else preconditioner(state)
-    bend = sharpness(objective, state.params, data, preconditioner=metric)
+    bend = sharpness(objective, state.params, data, preconditioner=metric, iterations=iterations)
     return objective(state.params, data), bend.value
 
 

@@ -48,5 +48,5 @@ def test_a_limit_has_its_curves_dashes_and_tells_its_value(of):
     assert limit.get_linestyle() == lost.get_linestyle() != theory.get_linestyle()
     at = limit.get_xdata() if of == "x" else limit.get_ydata()
     assert set(at) == {0.1}
-    assert [text.get_text() for text in figure.axes[0].texts] == ["0.1", "theory = 0.5"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["lost: 0.1", "theory: 0.5"]
     assert as_png(figure).startswith(b"\x89PNG")
