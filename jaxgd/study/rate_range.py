@@ -16,10 +16,10 @@ from jaxgd.inputs import (
     count_examples,
 )
 from jaxgd.keys import Key
-from jaxgd.objective import Loss, mean
+from jaxgd.objective import Loss
 from jaxgd.study.bracket import Bracket, bracketed
 from jaxgd.study.ramp import Ramp, read_ramp
-from jaxgd.study.short_runs import OfRate, end_loss, full_batches, measured, run_at
+from jaxgd.study.short_runs import OfRate, end_loss, full_batches, ramp_losses
 
 _FEWEST, _MOST = 100, 1000
 
@@ -92,27 +92,24 @@ def learning_rate_range(
     _check_range(rates, smoothing)
     orders = check_count("orders", orders) if key is not None and batch_size is not None else 1
     dtype = jnp.result_type(*jax.tree.leaves(params))
-    keys = [None if key is None else jax.random.fold_in(key, i) for i in range(orders)]
-    rows = None if batch_size is None else jnp.stack([full_batches(k, n, b, updates) for k in keys])
+    rows = None if batch_size is None else full_batches(key, n, b, updates, orders)
 
     ramp_rates = np.geomspace(*rates, updates)
-    test = jax.jit(partial(run_at, loss, optimizer))
-    _, losses = test(
-        params, data, jnp.asarray(ramp_rates, dtype), None if rows is None else rows[0]
-    )
+    test = jax.jit(partial(ramp_losses, loss, optimizer))
+    first = None if rows is None else rows[0]
+    losses, start_loss = test(params, data, jnp.asarray(ramp_rates, dtype), first)
     ramp = read_ramp(ramp_rates, np.asarray(losses), smoothing)
 
     run = partial(end_loss, loss, optimizer, updates)
     by_order = jax.vmap(run, (None, None, None, 0), axis_size=orders)
     by_rate = jax.jit(jax.vmap(by_order, (None, None, 0, None)))
-    start_loss = float(jax.jit(mean(loss))(params, measured(data)))
     bracket = bracketed(
         lambda tried: np.asarray(by_rate(params, data, jnp.asarray(tried, dtype), rows)),
         ramp.suggestion or rates[0],
-        start_loss,
+        float(start_loss),
     )
     rate = float("nan") if bracket.best is None else float(f"{bracket.rates[bracket.best]:.3g}")
-    return LearningRateRange(rate, bracket.confirmed, updates, start_loss, ramp, bracket)
+    return LearningRateRange(rate, bracket.confirmed, updates, float(start_loss), ramp, bracket)
 
 
 def usual_updates(n: int, batch_size: int | None) -> int:

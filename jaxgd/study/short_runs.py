@@ -25,22 +25,25 @@ Rows = Int[Array, "updates b"] | None
 _MEASURED_ROWS = 4096
 
 
-@partial(jax.jit, static_argnames=("n", "batch_size", "updates"))
-def full_batches(key: Key | None, n: int, batch_size: int, updates: int) -> Int[Array, "updates b"]:
-    """The rows of so many updates: the full batches of one epoch after another.
+@partial(jax.jit, static_argnames=("n", "batch_size", "updates", "orders"))
+def full_batches(
+    key: Key | None, n: int, batch_size: int, updates: int, orders: int = 1
+) -> Int[Array, "orders updates b"]:
+    """The rows of so many updates: the full batches of one epoch after another, `orders` times.
 
-    Epoch e's order is `shuffle(fold_in(key, e), n)` as in `train`, without a key the rows as they
-    lie.
+    Epoch e of run i comes in the order `shuffle(fold_in(fold_in(key, i), e), n)`, as in `train`
+    with the key fold_in(key, i); without a key rows come as they lie.
     """
-    epochs = jnp.arange(-(-updates // (n // batch_size)), dtype=jnp.int32)
-    rows = jax.lax.map(lambda e: whole(_order(key, e, n), batch_size), epochs)
-    return rows.reshape(-1, batch_size)[:updates]
+    epochs = -(-updates // (n // batch_size))
+    each = jnp.indices((orders, epochs), jnp.int32).reshape(2, -1).T
+    rows = jax.lax.map(lambda at: whole(_order(key, at, n), batch_size), each)
+    return rows.reshape(orders, -1, batch_size)[:, :updates]
 
 
-def _order(key: Key | None, epoch: Array, n: int) -> Int[Array, "n"]:
+def _order(key: Key | None, at: Int[Array, "2"], n: int) -> Int[Array, "n"]:
     if key is None:
         return jnp.arange(n, dtype=jnp.int32)
-    return shuffle(jax.random.fold_in(key, epoch), n)
+    return shuffle(jax.random.fold_in(jax.random.fold_in(key, at[0]), at[1]), n)
 
 
 def measured(data: PyTree) -> PyTree:
@@ -48,7 +51,7 @@ def measured(data: PyTree) -> PyTree:
     n = count_examples(data)
     if n <= _MEASURED_ROWS:
         return data
-    return gather(data, jnp.asarray(np.arange(_MEASURED_ROWS) * n // _MEASURED_ROWS))
+    return gather(data, np.arange(_MEASURED_ROWS) * n // _MEASURED_ROWS)
 
 
 def run_at(
@@ -71,6 +74,19 @@ def run_at(
         return step(loss, optimizer(rate))(state, taken)
 
     return jax.lax.scan(update, init_state(params, optimizer(rates[0])), (rates, rows))
+
+
+def ramp_losses(
+    loss: Loss,
+    optimizer: OfRate,
+    params: PyTree,
+    data: PyTree,
+    rates: Float[Array, "t"],
+    rows: Rows,
+) -> tuple[Float[Array, "t"], Float[Array, ""]]:
+    """The losses of a run at rates that change, and the mean loss of what is measured before it."""
+    _, losses = run_at(loss, optimizer, params, data, rates, rows)
+    return losses, mean(loss)(params, measured(data))
 
 
 def end_loss(

@@ -42,7 +42,7 @@ def test_a_limit_has_its_curves_dashes_and_tells_its_value(of):
     rates = np.geomspace(0.01, 1, 5)
     curves = {"GD": (rates, rates), "lost": (rates, np.array([1, 2, np.inf, np.nan, 1.0]))}
     limits = {"lost": 0.1, "theory": 0.5}
-    figure = curves_and_limits(curves, limits, of=of, ylim=(0.01, 10))
+    figure = curves_and_limits(curves, limits, of=of, ylim=(0.01, 10.0))
     _, lost, limit, theory = figure.axes[0].get_lines()
     np.testing.assert_array_equal(lost.get_ydata(), [1, 2, 100, 100, 1])
     assert limit.get_linestyle() == lost.get_linestyle() != theory.get_linestyle()

@@ -1,5 +1,7 @@
 """fit at a learning rate by name: a number, or the one that is found, said and kept."""
 
+from inspect import unwrap as unchecked  # as users call it: without the suite's type checker
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,34 +44,33 @@ def test_a_name_and_an_epoch_are_functions_of_it():
 
 
 @pytest.fixture(scope="module")
-def auto():
-    return fitted(learning_rate="auto")
+def stopped(tmp_path_factory):
+    """A fit whose rate was found, stopped after an epoch, and where its checkpoint is."""
+    place = tmp_path_factory.mktemp("run")
+    return place, fitted(
+        learning_rate="auto", checkpoint=place, progress=lambda now: now.epoch == 1
+    )
 
 
-def test_auto_is_the_rate_that_the_range_finds_in_runs_no_longer_than_the_fit(auto):
+def test_auto_is_the_rate_that_the_range_finds_in_runs_no_longer_than_the_fit(stopped):
     updates = 4 * -(-N // B)
     found = jaxgd.study.learning_rate_range(
         loss, PARAMS, data(), optimizer=optax.sgd, batch_size=B, key=KEY, updates=updates
     )
-    assert auto.history.learning_rate == found.rate
-    assert_same(auto, fitted(learning_rate=found.rate))
+    assert stopped[1].history.learning_rate == found.rate
 
 
-def test_a_run_that_resumes_keeps_its_rate_without_a_search(auto, tmp_path, monkeypatch, capsys):
-    stop = {"progress": lambda now: now.epoch == 1}
-    fitted(learning_rate="auto", checkpoint=tmp_path, **stop)
-
+def test_a_run_that_resumes_keeps_its_rate_without_a_search(stopped, monkeypatch):
     def no_search(*args, **options):
         raise AssertionError("the rate was found before")
 
     monkeypatch.setattr(learning_rates, "learning_rate_range", no_search)
-    resumed = fitted(learning_rate="auto", checkpoint=tmp_path, resume=True, epochs=4)
-    assert resumed.history.learning_rate == auto.history.learning_rate
-    assert_same(resumed, auto)
-    again = fitted(learning_rate=auto.history.learning_rate, checkpoint=tmp_path, resume=True)
-    assert_same(again, auto)
+    place, first = stopped
     with pytest.raises(ValueError, match=r"learning_rate was [\d.]+, is 0\.01"):
-        fitted(learning_rate=0.01, checkpoint=tmp_path, resume=True)
+        fitted(learning_rate=0.01, checkpoint=place, resume=True)
+    resumed = fitted(learning_rate="auto", checkpoint=place, resume=True)
+    assert resumed.history.learning_rate == first.history.learning_rate
+    assert_same(resumed, fitted(learning_rate=first.history.learning_rate))
 
 
 def test_it_is_said_and_rows_may_have_keys(capsys):
@@ -108,5 +109,6 @@ def test_where_no_rate_lowers_the_loss_it_asks_for_a_number():
     ],
 )
 def test_what_cannot_be_meant_is_refused(options, told):
+    options = {"epochs": 1, "key": KEY, "optimizer": optax.sgd, "params": PARAMS, **options}
     with pytest.raises((TypeError, ValueError), match=told):
-        fitted(**options)
+        unchecked(jaxgd.fit)(loss, options.pop("params"), data(), **options)

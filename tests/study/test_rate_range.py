@@ -129,22 +129,32 @@ def test_a_clean_run_is_train_at_that_rate(quadratic):
     )
 
 
-def test_of_mini_batches_it_is_found_over_several_orders_and_is_a_function_of_the_key():
-    options = {"optimizer": optax.sgd, "batch_size": B, "updates": 20}
-    first, again = (learning_rate_range(loss, ZEROS, data(), key=KEY, **options) for _ in range(2))
-    assert first.rate == again.rate
-    assert first.confirmed
-    assert first.bracket.losses.shape[1] == 3
-    spread = first.bracket.losses[first.bracket.best]
-    assert len(set(spread.tolist())) == 3  # the orders are different ones
+def whole_batches(key, n):
+    return jaxgd.whole(jaxgd.shuffle(key, n), B)
+
+
+def test_of_mini_batches_clean_runs_are_train_by_three_orders_of_its_full_batches():
+    options = {"optimizer": optax.sgd, "batch_size": B, "updates": 6}
+    found = learning_rate_range(loss, ZEROS, data(), key=KEY, **options)
+    assert found.confirmed
+    best = found.bracket.best
+    optimizer = optax.sgd(float(found.bracket.rates[best]))
+    run = jax.jit(jaxgd.train(jaxgd.minibatch(loss, optimizer, B), 2, order=whole_batches))
+    for i, ours in enumerate(found.bracket.losses[best]):
+        key = jax.random.fold_in(KEY, i)
+        state, _ = run(jaxgd.init_state(ZEROS, optimizer), data(), key)
+        theirs = jaxgd.mean(loss)(state.params, data())
+        np.testing.assert_allclose(ours, theirs, rtol=tolerances.RUN_AT_RATES_F32)
 
 
 def test_settings_out_of_range_are_told():
     def find(**options):
         learning_rate_range(loss, ZEROS, data(), **{"optimizer": optax.sgd, **options})
 
-    with pytest.raises(ValueError, match=r"rates must be two finite ones above 0.* got rates=\(1,"):
-        find(rates=(1, 0.1))
+    with pytest.raises(
+        ValueError, match=r"rates must be two finite ones above 0.* got rates=\(1\.0,"
+    ):
+        find(rates=(1.0, 0.1))
     with pytest.raises(ValueError, match=r"smoothing must be in \[0, 1\); got smoothing=1"):
         find(smoothing=1.0)
     with pytest.raises(ValueError, match=r"batch_size must be in \[1, n\]"):
