@@ -113,7 +113,7 @@ pictures["sharpness"] = curves_and_limits(
     of="y",
     title=f"Sharpness of a network over training at a learning rate of {rate}",
     labels=("updates", "sharpness"),
-    ylim=(3, 15),
+    ylim=(4, 12),
 )
 
 for name, figure in pictures.items():

@@ -33,7 +33,7 @@ def logarithmic(axis: Axis) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     low, high = axis.get_view_interval()
-    subs = (1, 2, 5) if high / low < 1e3 else (1,)
+    subs = (1, 2, 5) if high / low < 50 else (1,)
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())

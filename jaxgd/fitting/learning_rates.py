@@ -39,13 +39,14 @@ def check_learning_rate(given: Any, optimizer: Any, has_state: bool) -> None:
             "with a learning_rate the optimizer must be a function of it, or a name; got a "
             f"{type(optimizer).__name__}. Use optimizer=optax.sgd, or lambda rate: optax.sgd(rate)."
         )
-    if given == "auto" and has_state:
+    is_auto = isinstance(given, str) and given == "auto"
+    if is_auto and has_state:
         raise ValueError(
             'learning_rate="auto" begins a training; got a State to go on from. '
             "Give the rate that it had: history.learning_rate."
         )
     is_number = isinstance(given, int | float) and not isinstance(given, bool)
-    if given != "auto" and not (is_number and math.isfinite(given) and given > 0):
+    if not is_auto and not (is_number and math.isfinite(given) and given > 0):
         raise ValueError(
             'learning_rate must be "auto", or finite and greater than 0; '
             f"got learning_rate={given!r}. Use 0.05 or so."
