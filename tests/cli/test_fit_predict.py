@@ -157,4 +157,4 @@ def test_auto_finds_the_learning_rate_says_it_and_a_resumed_run_keeps_it(jaxgd, 
     status, out, _ = jaxgd(*options, 3, "--resume")
     assert status == 0
     assert f"learning rate {rate} (found by auto)" in out
-    assert load_model("model.safetensors").training["learning_rate"] == float(rate)
+    assert load_model(Path("model.safetensors")).training["learning_rate"] == float(rate)

@@ -76,7 +76,8 @@ def test_a_run_that_resumes_keeps_its_rate_without_a_search(stopped, monkeypatch
 def test_it_is_said_and_rows_may_have_keys(capsys):
     def noisy(params, example):
         (x, y), key = example
-        return loss(params, (x + 0.01 * jax.random.normal(key, x.shape, x.dtype), y))
+        word = jax.random.key_data(key)[-1].astype(x.dtype)
+        return loss(params, (x * (1 + word / 2**34), y))
 
     found = fitted(loss=noisy, row_keys=True, learning_rate="auto", progress=True, shuffle=False)
     line = capsys.readouterr().err.splitlines()[0]
@@ -96,7 +97,7 @@ def test_where_no_rate_lowers_the_loss_it_asks_for_a_number():
     ("options", "told"),
     [
         ({"learning_rate": 0.0}, r"learning_rate must be \"auto\", or finite and .* got .*=0\.0"),
-        ({"learning_rate": "fast"}, r"learning_rate must be \"auto\", or finite and .* 'fast'"),
+        ({"learning_rate": "fast"}, r"learning_rate must be \"auto\", or finite and .*='fast'"),
         (
             {"learning_rate": 0.1, "optimizer": optax.sgd(0.1)},
             r"the optimizer must be a function of it, or a name; got a GradientTransf",

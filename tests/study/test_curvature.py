@@ -15,46 +15,70 @@ from jaxgd.study.curvature import largest_eigenvalue
 from tests import tolerances
 
 LOSS = jaxgd.supervised(jaxgd.linear, jaxgd.squared_error)
-METRIC = jaxgd.Linear(jnp.array([0.5, 1.0, 2.0, 3.0, 0.7]), jnp.asarray(2.0))
+METRIC = jaxgd.Linear(np.array([0.5, 1.0, 2.0, 3.0, 0.7]), np.array(2.0))
+
+
+ZEROS = jaxgd.Linear(np.zeros(5), np.zeros(()))
 
 
 def table():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 5)) * np.arange(1, 6)
-    return jnp.asarray(x), jnp.asarray(x @ rng.normal(size=5) + 1)
+    return x, x @ rng.normal(size=5) + 1
 
 
-def hessian(objective, params, batch):
-    flat, unravel = ravel_pytree(params)
-    return np.asarray(jax.hessian(lambda p: objective(unravel(p), batch))(flat))
+def quadratic():
+    """The Hessian of the mean squared error, the same everywhere."""
+    x = np.column_stack([table()[0], np.ones(40)])
+    return 2 * x.T @ x / len(x)
 
 
-def test_of_a_network_it_is_that_of_the_dense_hessian(x64):
+@pytest.fixture(scope="module")
+def bends():
+    """The sharpness of the quadratic, and that in the metric, by Lanczos."""
+    with jax.enable_x64(True):
+        return tuple(
+            sharpness(jaxgd.mean(LOSS), ZEROS, table(), preconditioner=metric).value
+            for metric in (None, METRIC)
+        )
+
+
+def test_with_and_without_a_metric_it_is_the_largest_eigenvalue(bends):
+    metric = np.append(METRIC.w, METRIC.b)[:, None]
+    for found, matrix in zip(bends, (quadratic(), quadratic() / metric), strict=True):
+        largest = np.linalg.eigvals(matrix).real.max()
+        np.testing.assert_allclose(found, largest, rtol=tolerances.LANCZOS_F64)
+
+
+def test_of_a_network_it_is_the_largest_by_sign_and_not_by_size(x64):
     net = jaxgd.init_mlp(jax.random.key(0), (5, 3, 1), dtype=jnp.float64)
     loss = jaxgd.supervised(lambda p, x: jaxgd.mlp(p, x)[0], jaxgd.squared_error)
-    found = sharpness(jaxgd.mean(loss), net, table(), iterations=22)
-    values = np.linalg.eigvalsh(hessian(jaxgd.mean(loss), net, table()))
-    assert values[0] < 0  # a saddle: the largest in size need not be meant
+    objective = jaxgd.mean(lambda params, example: -loss(params, example))  # bends down, mostly
+    flat, unravel = ravel_pytree(net)
+    dense = jax.jit(jax.hessian(lambda p, data: objective(unravel(p), data)))(flat, table())
+    values = np.linalg.eigvalsh(dense)
+    assert -values[0] > values[-1] > 0
+    found = sharpness(objective, net, table(), iterations=22)
     np.testing.assert_allclose(found.value, values[-1], rtol=tolerances.LANCZOS_F64)
-    few = sharpness(jaxgd.mean(loss), net, table(), iterations=3)
-    assert np.abs(values - few.value).min() <= few.residual
-    assert few.residual > 0
 
 
-def test_with_a_preconditioner_it_is_that_of_the_metric(x64):
-    params, metric = (jax.tree.map(lambda a: a.astype(jnp.float64), t) for t in (METRIC, METRIC))
-    found = sharpness(jaxgd.mean(LOSS), params, table(), preconditioner=metric)
-    dense = hessian(jaxgd.mean(LOSS), params, table()) / ravel_pytree(metric)[0][:, None]
-    largest = np.linalg.eigvals(dense).real.max()
-    np.testing.assert_allclose(found.value, largest, rtol=tolerances.LANCZOS_F64)
+@jax.jit
+def of_matrix(matrix):
+    start = jnp.asarray([1.0, 2.0, 0.5, 1.5, 1.0, 0.7], matrix.dtype)
+    return [largest_eigenvalue(lambda v: matrix @ v, start, steps) for steps in (3, 6)]
 
 
-@pytest.mark.parametrize("values", [[-3.0, -1.0, -2.0, -1.0], [0.0, 0, 0, 0], [2.0, 2.0, 2.0, 2.0]])
-def test_an_exhausted_krylov_space_adds_no_eigenvalue(values):
-    matrix = jnp.diag(jnp.asarray(values))
-    start = jnp.array([1.0, 2.0, 0.5, 1.5])
-    found = jax.jit(lambda v: largest_eigenvalue(lambda u: matrix @ u, v, 4))(start)
-    np.testing.assert_allclose(found.value, max(values), atol=tolerances.LANCZOS_F32)
+def test_an_eigenvalue_lies_within_the_residual(x64):
+    few, all_steps = of_matrix(jnp.asarray(quadratic()))
+    values = np.linalg.eigvalsh(quadratic())
+    assert 0 < np.abs(values - few.value).min() <= few.residual
+    assert all_steps.residual < 1e-9 * values[-1]
+
+
+@pytest.mark.parametrize("values", [[-3, -1, -2, -1, -1, -1], [0] * 6, [2] * 6])
+def test_an_exhausted_krylov_space_adds_no_eigenvalue(x64, values):
+    found = of_matrix(jnp.diag(jnp.asarray(values, jnp.float64)))[1]
+    np.testing.assert_allclose(found.value, max(values), atol=tolerances.LANCZOS_F64)
 
 
 def heavy_ball_in_the_metric(rate):
@@ -65,29 +89,29 @@ def heavy_ball_in_the_metric(rate):
 
 @pytest.mark.optax_promotion
 @pytest.mark.parametrize(
-    ("optimizer", "settings", "metric"),
+    ("optimizer", "settings", "in_metric"),
     [
-        (optax.sgd, {}, None),
-        (lambda rate: optax.sgd(rate, 0.9), {"momentum": 0.9}, None),
-        (lambda rate: optax.sgd(rate, 0.9, True), {"momentum": 0.9, "nesterov": True}, None),
+        (optax.sgd, {}, False),
+        (lambda rate: optax.sgd(rate, 0.9), {"momentum": 0.9}, False),
+        (lambda rate: optax.sgd(rate, 0.9, True), {"momentum": 0.9, "nesterov": True}, False),
         (
             lambda rate: torchs_sgd(rate, 0.9, dampening=0.5),
             {"momentum": 0.9, "dampening": 0.5},
-            None,
+            False,
         ),
-        (heavy_ball_in_the_metric, {"momentum": 0.9, "dampening": 0.9}, METRIC),
+        (heavy_ball_in_the_metric, {"momentum": 0.9, "dampening": 0.9}, True),
     ],
     ids=["gd", "heavy ball", "nesterov", "dampened", "adam, its preconditioner held"],
 )
-def test_runs_fall_below_the_threshold_and_diverge_above(x64, optimizer, settings, metric):
-    zeros = jaxgd.init_linear(5, dtype=jnp.float64)
-    bend = sharpness(jaxgd.mean(LOSS), zeros, table(), preconditioner=metric)
-    threshold = largest_stable_rate(bend.value, **settings)
+def test_runs_fall_below_the_threshold_and_diverge_above(
+    x64, bends, optimizer, settings, in_metric
+):
+    threshold = largest_stable_rate(bends[in_metric], **settings)
 
     @jax.jit
     def last_loss(rate):
         run = jaxgd.train(jaxgd.gd(LOSS, optimizer(rate)), 3000, order=None)
-        state = jaxgd.init_state(jax.tree.map(jnp.ones_like, zeros), optimizer(rate))
+        state = jaxgd.init_state(jax.tree.map(jnp.ones_like, ZEROS), optimizer(rate))
         return run(state, table())[1][-1, 0]
 
     assert last_loss(0.99 * threshold) < 1e-12

@@ -12,9 +12,7 @@ from tests import tolerances
 from tests.laws.problem import KEY, N, data, loss
 
 EPOCHS = 3
-START = jaxgd.Linear(jnp.array([0.2]), jnp.asarray(-0.1))
 SGD = optax.sgd(0.1)
-UPDATES = {None: 1, 8: 4}
 
 
 def one_feature():
@@ -23,61 +21,61 @@ def one_feature():
 
 
 @pytest.fixture(scope="module")
-def paths():
-    found = stability(
+def mini_batches():
+    """Of one neuron, whose two params are the path."""
+    start = jaxgd.Linear(jnp.array([0.2]), jnp.asarray(-0.1))
+    options = {"optimizer": SGD, "epochs": EPOCHS, "batch_sizes": (8,), "key": KEY}
+    return start, stability(loss, start, one_feature(), **options)[0]
+
+
+@pytest.fixture(scope="module")
+def full_batches():
+    """Of five features, in a metric and with coordinates that are named."""
+    start = jaxgd.init_linear(5)
+    return start, stability(
         loss,
-        START,
-        one_feature(),
-        optimizer=SGD,
-        epochs=EPOCHS,
-        batch_sizes=tuple(UPDATES),
-        key=KEY,
-    )
-    return {path.batch_size: path for path in found}
-
-
-@pytest.mark.parametrize("b", UPDATES)
-def test_the_path_is_that_of_train(paths, b):
-    epoch = jaxgd.gd(loss, SGD) if b is None else jaxgd.minibatch(loss, SGD, b)
-    state, _ = jaxgd.train(epoch, EPOCHS)(jaxgd.init_state(START, SGD), one_feature(), KEY)
-    path = paths[b]
-    assert path.path.shape == (EPOCHS * UPDATES[b] + 1, 2)
-    np.testing.assert_array_equal(path.path[0], [START.w[0], START.b])
-    end = [state.params.w[0], state.params.b]
-    np.testing.assert_allclose(path.path[-1], end, rtol=tolerances.RUN_AT_RATES_F32)
-    objective = jaxgd.mean(loss)
-    np.testing.assert_allclose(
-        path.losses[[0, -1]],
-        [objective(params, one_feature()) for params in (START, state.params)],
-        rtol=tolerances.RUN_AT_RATES_F32,
-    )
-    bend = sharpness(objective, state.params, one_feature()).value
-    np.testing.assert_allclose(path.sharpness[-1], bend, rtol=tolerances.RUN_AT_RATES_F32)
-
-
-def test_what_was_spent(paths):
-    spent = paths[8].spent()
-    np.testing.assert_array_equal(spent["updates"], [0, 4, 8, 12])
-    np.testing.assert_array_equal(spent["examples"], [0, N, 2 * N, 3 * N])
-    assert 0 == spent["seconds"][0] < spent["seconds"][1]
-
-
-def test_a_model_of_more_params_has_a_path_where_coordinates_are_named():
-    many = jaxgd.init_linear(5)
-    (path,) = stability(
-        loss,
-        many,
+        start,
         data(),
         optimizer=SGD,
-        epochs=1,
-        batch_sizes=(8,),
+        epochs=EPOCHS,
+        batch_sizes=(None,),
         key=KEY,
         coordinates=lambda params: params.w[:2],
         preconditioner=lambda state: jax.tree.map(lambda a: jnp.full_like(a, 2), state.params),
-    )
-    assert path.path.shape == (5, 2)
-    bend = sharpness(jaxgd.mean(loss), many, data()).value
-    np.testing.assert_allclose(path.sharpness[0], bend / 2, rtol=tolerances.RUN_AT_RATES_F32)
+    )[0]
+
+
+def test_a_path_is_that_of_train(mini_batches, full_batches):
+    for (start, path), table, epoch, coordinates in (
+        (mini_batches, one_feature(), jaxgd.minibatch(loss, SGD, 8), lambda p: [p.w[0], p.b]),
+        (full_batches, data(), jaxgd.gd(loss, SGD), lambda p: p.w[:2]),
+    ):
+        state, _ = jaxgd.train(epoch, EPOCHS)(jaxgd.init_state(start, SGD), table, KEY)
+        ends = start, state.params
+        assert path.path.shape == (EPOCHS * path.updates_each + 1, 2)
+        close(path.path[[0, -1]], [coordinates(params) for params in ends])
+        close(path.losses[[0, -1]], [jaxgd.mean(loss)(params, table) for params in ends])
+
+
+def close(ours, theirs):
+    np.testing.assert_allclose(ours, np.array(theirs), rtol=tolerances.RUN_AT_RATES_F32)
+
+
+def test_the_sharpness_is_that_of_all_rows_in_the_metric(mini_batches, full_batches):
+    for (start, path), table, metric in (
+        (mini_batches, one_feature(), 1),
+        (full_batches, data(), 2),
+    ):
+        bend = sharpness(jaxgd.mean(loss), start, table).value
+        close(path.sharpness[0], bend / metric)
+        assert path.sharpness.shape == (EPOCHS + 1,)
+
+
+def test_what_was_spent(mini_batches):
+    spent = mini_batches[1].spent()
+    np.testing.assert_array_equal(spent["updates"], [0, 4, 8, 12])
+    np.testing.assert_array_equal(spent["examples"], [0, N, 2 * N, 3 * N])
+    assert 0 == spent["seconds"][0] < spent["seconds"][1]
 
 
 def test_the_surface_is_the_mean_loss_at_each_point():
