@@ -44,6 +44,7 @@ def main():
             batch_sizes=(None,),
             key=key,
             preconditioner=preconditioner,
+            timed=False,
         )
         settled = np.median(path.sharpness[-500:]) * rate
         print(f"{name} at {rate}: rate · sharpness settles at {settled:.2f}")

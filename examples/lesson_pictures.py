@@ -99,7 +99,7 @@ pictures["rates"] = curves_and_limits(
 
 network = jaxgd.supervised(lambda p, x: jaxgd.mlp(p, x)[0], jaxgd.squared_error)
 net, labels, rate = jaxgd.init_mlp(jax.random.key(1), (30, 16, 1)), 2 * y - 1, 0.25
-options = {"optimizer": optax.sgd(rate), "key": key}
+options = {"optimizer": optax.sgd(rate), "key": key, "timed": False}
 (gd,) = stability(network, net, (x, labels), epochs=800, batch_sizes=(None,), **options)
 (batches,) = stability(network, net, (x, labels), epochs=44, batch_sizes=(32,), **options)
 settled = np.median(gd.sharpness[-300:]) * rate

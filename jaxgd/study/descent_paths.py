@@ -69,6 +69,7 @@ def stability(
     coordinates: Coordinates | None = None,
     preconditioner: Callable[[State], PyTree] | None = None,
     iterations: int = 16,
+    timed: bool = True,
 ) -> tuple[DescentPath, ...]:
     """Descents from one start that differ in the size of their batches alone, as they went.
 
@@ -78,24 +79,27 @@ def stability(
     order. `preconditioner(state)` gives the diagonal in whose metric the sharpness is meant, such
     as Adam's: see `adam_preconditioner`; each is `iterations` steps of Lanczos, see `sharpness`.
 
-    Seconds are the fastest of three warm runs of the compiled training on this machine.
+    Seconds are the fastest of three warm runs of the compiled training on this machine, NaN unless
+    `timed`.
 
     Raises ValueError or TypeError for settings out of range, and inside jit.
     """
     check_untraced("stability", "Call it outside.", params, data, key)
     epochs, n = check_count("epochs", epochs), count_examples(data)
+    sizes = [n if b is None else check_batch_size(b, n) for b in batch_sizes]
     if coordinates is None and ravel_pytree(params)[0].size == 2:
         coordinates = _all_numbers
+    measure = partial(_measured, loss, preconditioner, iterations)
+    update = partial(_watched, step(loss, optimizer), coordinates)
+    state = init_state(params, optimizer)
+    start = jax.jit(measure)(state, data)
     paths = []
-    for b in batch_sizes:
-        size = n if b is None else check_batch_size(b, n)
+    for b, size in zip(batch_sizes, sizes, strict=True):
         descent = gd(loss, optimizer) if b is None else minibatch(loss, optimizer, size)
-        seconds = _seconds(train(descent, epochs), init_state(params, optimizer), data, key)
-        update = partial(_watched, step(loss, optimizer), coordinates)
-        measure = partial(_measured, loss, preconditioner, iterations)
-        order = None if b is None else shuffle
-        record = jax.jit(partial(_recorded, visit(update, size), measure, epochs, order))
-        start, (points, after) = record(init_state(params, optimizer), data, key)
+        seconds = _seconds(train(descent, epochs), state, data, key) if timed else float("nan")
+        epoch = partial(_measured_epoch, visit(update, size), measure)
+        record = jax.jit(train(epoch, epochs, order=None if b is None else shuffle))
+        _, (points, after) = record(state, data, key)
         losses, sharp = (np.append(at, each) for at, each in zip(start, after, strict=True))
         path = None
         if coordinates is not None:
@@ -104,22 +108,12 @@ def stability(
     return tuple(paths)
 
 
-def _recorded(
-    epoch: Callable,
-    measure: Callable,
-    epochs: int,
-    order: Any,
-    state: State,
-    data: PyTree,
-    key: Key,
-) -> tuple[Any, Any]:
-    """What is measured at the start, and of every epoch its points and the measures after it."""
-
-    def measured_epoch(state: State, data: PyTree, order: Any) -> tuple[State, Any]:
-        state, points = epoch(state, data, order)
-        return state, (points, measure(state, data))
-
-    return measure(state, data), train(measured_epoch, epochs, order=order)(state, data, key)[1]
+def _measured_epoch(
+    epoch: Callable, measure: Callable, state: State, data: PyTree, order: Any
+) -> tuple[State, tuple[Any, Any]]:
+    """The epoch, with its points and what is measured after it."""
+    state, points = epoch(state, data, order)
+    return state, (points, measure(state, data))
 
 
 def _watched(
