@@ -51,7 +51,7 @@ def measured(data: PyTree) -> PyTree:
     n = count_examples(data)
     if n <= _MEASURED_ROWS:
         return data
-    return gather(data, np.arange(_MEASURED_ROWS) * n // _MEASURED_ROWS)
+    return gather(data, jnp.asarray(np.arange(_MEASURED_ROWS) * n // _MEASURED_ROWS))
 
 
 def run_at(

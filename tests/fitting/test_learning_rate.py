@@ -77,7 +77,7 @@ def test_it_is_said_and_rows_may_have_keys(capsys):
     def noisy(params, example):
         (x, y), key = example
         word = jax.random.key_data(key)[-1].astype(x.dtype)
-        return loss(params, (x * (1 + word / 2**34), y))
+        return loss(params, (x * (1 + word * 2.0**-34), y))
 
     found = fitted(loss=noisy, row_keys=True, learning_rate="auto", progress=True, shuffle=False)
     line = capsys.readouterr().err.splitlines()[0]

@@ -13,6 +13,7 @@ import jaxgd
 from jaxgd.study import largest_stable_rate, learning_rate_range, sharpness
 from jaxgd.study.bracket import bracketed
 from jaxgd.study.ramp import read_ramp, smoothed
+from jaxgd.study.short_runs import measured
 from tests import tolerances
 from tests.laws.problem import KEY, B, data, loss
 
@@ -145,6 +146,13 @@ def test_of_mini_batches_clean_runs_are_train_by_three_orders_of_its_full_batche
         state, _ = run(jaxgd.init_state(ZEROS, optimizer), data(), key)
         theirs = jaxgd.mean(loss)(state.params, data())
         np.testing.assert_allclose(ours, theirs, rtol=tolerances.RUN_AT_RATES_F32)
+
+
+def test_the_end_is_measured_on_rows_that_are_evenly_spread():
+    rows = np.asarray(measured(jnp.arange(3 * 4096 + 1)))
+    assert (rows[0], len(rows)) == (0, 4096)
+    assert set(np.diff(rows).tolist()) == {3, 4}
+    assert measured(ZEROS.w) is ZEROS.w
 
 
 def test_settings_out_of_range_are_told():
