@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 from jaxgd.descent import Epoch
 from jaxgd.inputs import Optimizer, count_examples
 from jaxgd.keys import Key, row_keys
+from jaxgd.layouts import one_by_one
 from jaxgd.objective import Loss
 from jaxgd.optim import by_name
 from jaxgd.storage import Checkpoints
@@ -84,6 +85,11 @@ def searched_rate(
         raise ValueError(
             f'learning_rate="auto" searches on a sample of {n} rows, which must hold a batch; '
             f"got batch_size={batch_size}. Give a number."
+        )
+    if batch_size is None and one_by_one(data) is not None:
+        raise ValueError(
+            'learning_rate="auto" must have full batches on no mesh, or along Auto axes, to run '
+            "them side by side; got Explicit ones. Use AxisType.Auto, or give a number."
         )
     if keyed and key is not None:
         data = (data, row_keys(jax.random.fold_in(key, 0), jnp.arange(n)))

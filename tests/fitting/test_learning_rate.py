@@ -93,6 +93,13 @@ def test_where_no_rate_lowers_the_loss_it_asks_for_a_number():
         fitted(zeros, least, learning_rate="auto", batch_size=None, epochs=2)
 
 
+def test_full_batches_along_explicit_axes_are_refused():
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    table = jax.device_put(data(32), jax.NamedSharding(mesh, jax.P("data")))
+    with pytest.raises(ValueError, match=r"along Auto axes, .* got Explicit ones"):
+        jaxgd.fit(loss, PARAMS, table, optimizer=optax.sgd, learning_rate="auto", epochs=1)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
