@@ -4,7 +4,7 @@
 
 Prints:
     paths: GD 20, SGD 11380, mini-batch 360 updates from (0, 0)
-    GD diverges from a learning rate of 0.0754 on, heavy ball from 0.143 on, Nesterov from 0.0512 on
+    GD diverges from a learning rate of 0.0759 on, heavy ball from 0.144 on, Nesterov from 0.0511 on
     theory: 0.0753, 0.143, 0.0511
     GD's sharpness settles at 2.0 of the 2 / learning rate that it may be
 """

@@ -36,7 +36,7 @@ def paths_over_surface(
         axes.contour(first, second, surface, levels=levels, colors="#B5B5B5", linewidths=0.7)
         # Many updates lie over one another: thin and pale, so that the surface still shows.
         thin = 1 if len(path) < 1000 else 1000 / len(path)
-        width, shade = 0.3 + 1.1 * thin, 0.35 + 0.6 * thin
+        width, shade = 0.45 + 1.0 * thin, 0.6 + 0.35 * thin
         axes.plot(*path.T, color=COLOURS[k % len(COLOURS)], linewidth=width, alpha=shade)
         axes.plot(*path[0], "o", color=INK, markersize=6)
         axes.plot(*path[-1], "X", color=INK, markersize=8)
