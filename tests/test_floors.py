@@ -24,7 +24,8 @@ FLOORS = [
     {"descent", "tabular"},
     {"blocked", "epochs", "host_loop", "stopping", "streaming"},
     {"interop"},
-    {"fitting", "scale", "study"},
+    {"scale", "study"},
+    {"fitting"},
     {"reliability"},
     {"cli"},
 ]

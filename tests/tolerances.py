@@ -155,3 +155,11 @@ SHARDED_ADAM_F32 = 1e-4
 
 # A line search by one device and by eight: its trials amplify the order of sums. Measured 1e-7.
 SEARCHED_F32 = 1e-5
+
+# Lanczos with all directions kept, against a dense eigenvalue: a few roundings of the norm,
+# measured 4e-15.
+LANCZOS_F64 = 1e-12
+
+# Short f32 runs at a traced rate, or recorded, against `train` at the same rate: the order of sums
+# in a batch. Measured up to 4e-7.
+RUN_AT_RATES_F32 = 1e-5

@@ -118,7 +118,7 @@ def _run(
     schema = dataset.schema
     predictor = Predictor(len(schema.features), schema.target)
     params = predictor.init(run_keys.init)
-    epoch = exact_sgd(predictor, "sgd", learning_rate, batch_size)
+    epoch = exact_sgd(predictor, "sgd", batch_size)
     before = f"interrupted in {name}, before its first update; nothing was written"
     with told_as(before), progress_bar(name) as progress:
         try:
@@ -127,6 +127,7 @@ def _run(
                 params,
                 dataset.train,
                 optimizer=optimizer_named("sgd", learning_rate),
+                learning_rate=learning_rate,
                 epochs=epochs,
                 batch_size=batch_size,
                 epoch=epoch,

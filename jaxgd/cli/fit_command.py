@@ -43,7 +43,7 @@ def fit(
     *,
     hidden: Annotated[tuple[int, ...], arg(metavar="WIDTH …")] = (),
     optimizer: str = "sgd",
-    learning_rate: float = 0.05,
+    learning_rate: float | Literal["auto"] = 0.05,
     batch_size: int | None = 32,
     epochs: int = 20,
     patience: int | None = None,
@@ -63,7 +63,8 @@ def fit(
         source: What to learn from what.
         hidden: Widths of an MLP's hidden layers; by default the model is linear.
         optimizer: One of torch.optim's by its name, such as sgd, adam or rmsprop.
-        learning_rate: Learning rate.
+        learning_rate: Learning rate, or auto: the one that short runs end lowest with. A run that
+            resumes keeps its own.
         batch_size: Rows in a batch: None for gradient descent, 1 for SGD.
         epochs: How often every row is seen, at most.
         patience: Stop after so many epochs without a lower held-out loss, and keep its best model.
@@ -74,7 +75,7 @@ def fit(
         run: Directory for checkpoints, every 30 s and at the end, and for history.jsonl.
         resume: Go on from the newest checkpoint in --run, if there is one.
     """
-    transformation = optimizer_named(optimizer, learning_rate)
+    of_rate = optimizer_named(optimizer, learning_rate)
     check_count("epochs", epochs)
     if batch_size is not None:
         check_batch_size(batch_size)
@@ -102,7 +103,7 @@ def fit(
             make_room(run / HISTORY)
         train_rows, _ = split(run_keys.split, len(table), source.held_out)
 
-    epoch = exact_sgd(predictor, optimizer, learning_rate, batch_size)
+    epoch = exact_sgd(predictor, optimizer, batch_size)
     goes_on = resume and run is not None and bool(Checkpoints(run).paths())
     with (
         told_as(_BEFORE),  # what comes later is the fit's own
@@ -113,7 +114,8 @@ def fit(
             predictor.loss,
             start,
             dataset.train,
-            optimizer=transformation,
+            optimizer=of_rate,
+            learning_rate=learning_rate,
             epochs=epochs,
             batch_size=batch_size,
             epoch=epoch,
@@ -127,7 +129,7 @@ def fit(
         )
     training = {
         "optimizer": optimizer,
-        "learning_rate": learning_rate,
+        "learning_rate": history.learning_rate,
         "batch_size": batch_size,
         "epochs": position.epoch,
         "seed": seed,
@@ -148,7 +150,9 @@ def fit(
         grid.add_row(name, *(f"{value:.4f}" for value in values.values()))
     screen = console()
     screen.print(described(table.source, dataset), soft_wrap=True)
-    by = f"{optimizer}{' (jaxgd.blocked_sgd)' if epoch else ''}, learning rate {learning_rate:g}"
+    found = " (found by auto)" if learning_rate == "auto" else ""
+    by = f"{optimizer}{' (jaxgd.blocked_sgd)' if epoch else ''}, "
+    by += f"learning rate {history.learning_rate:g}{found}"
     screen.print(_run_told(model, history, by, goes_on))
     screen.show(grid)
     screen.print(f"model: {model_file}", soft_wrap=True)

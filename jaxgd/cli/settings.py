@@ -2,8 +2,10 @@
 
 import math
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import optax
@@ -35,8 +37,13 @@ def keys(seed: int) -> Keys:
     return Keys(*jax.random.split(jax.random.key(seed), 3))
 
 
-def optimizer_named(name: str, learning_rate: float) -> optax.GradientTransformation:
-    """torch.optim's optimizer of that name; ValueError for another or a bad learning rate."""
+def optimizer_named(
+    name: str, learning_rate: float | Literal["auto"]
+) -> Callable[[Any], optax.GradientTransformation]:
+    """torch.optim's optimizer of that name, of its learning rate.
+
+    ValueError for another name or a bad learning rate.
+    """
     offered = sorted(REGISTRY.keys() - {"muon"})
     if name.lower() == "muon":
         raise ValueError(
@@ -44,21 +51,24 @@ def optimizer_named(name: str, learning_rate: float) -> optax.GradientTransforma
             "Muon takes matrices only; every model here has a vector."
         )
     optimizer = by_name(name, offered)
-    if not (math.isfinite(learning_rate) and learning_rate > 0):
+    if learning_rate != "auto" and not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(
             "learning_rate must be finite and greater than 0; "
             f"got learning_rate={learning_rate:g}. Use 0.05 or so."
         )
-    return optimizer(lr=learning_rate)
+    return lambda rate: optimizer(lr=rate)
 
 
 def exact_sgd(
-    predictor: Predictor, optimizer: str, learning_rate: float, batch_size: int | None
-) -> Epoch | None:
-    """`blocked_sgd` where it makes the updates of SGD, only faster; None elsewhere."""
+    predictor: Predictor, optimizer: str, batch_size: int | None
+) -> Callable[[float], Epoch] | None:
+    """`blocked_sgd`, of its learning rate, where it makes the updates of SGD, only faster.
+
+    None elsewhere.
+    """
     has_one_logit = not predictor.hidden and predictor.target.task != "multiclass"
     if optimizer == "sgd" and batch_size == 1 and has_one_logit:
-        return blocked_sgd(predictor.link_loss, learning_rate)
+        return partial(blocked_sgd, predictor.link_loss)
     return None
 
 

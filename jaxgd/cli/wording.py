@@ -44,6 +44,7 @@ REMEDIES = {
     "More epochs, or a smaller learning rate, may": (
         "More --epochs, or a smaller --learning-rate, may"
     ),
+    "Give a number.": "Give a number as --learning-rate.",
 }
 
 

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxgd.figures.style import COLOURS, plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-# Okabe and Ito's palette: told apart in print and by colour-blind readers.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_INK, _FAINT = "#333333", "#E4E4E4"
 
 # Labels at the ends of the lines stand at least this part of the axis apart.
 _LABEL_GAP = 0.065
@@ -41,7 +39,7 @@ def loss_curves(
         drawn = np.where(np.isfinite(losses) & (losses > 0), losses, np.nan)
         if np.isnan(drawn).all():
             continue
-        colour = _COLOURS[i % len(_COLOURS)]
+        colour = COLOURS[i % len(COLOURS)]
         axes.plot(np.arange(len(drawn)), drawn, color=colour, linewidth=1.8, label=name)
         last = int(np.flatnonzero(np.isfinite(drawn))[-1])
         ends[name] = (last, float(drawn[last]), colour)
@@ -58,7 +56,7 @@ def as_png(figure: Figure) -> bytes:
 
 
 def _dress(axes: Axes, title: str, ylabel: str) -> None:
-    """Scales, ticks at 1, 2 and 5, and no more ink than that."""
+    """Scales, and ticks at 1, 2 and 5."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     axes.set_yscale("log")
@@ -67,14 +65,7 @@ def _dress(axes: Axes, title: str, ylabel: str) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.margins(x=0)
-    axes.set_title(title, loc="left", fontsize=11, color=_INK, pad=12)
-    axes.set_xlabel("epochs", color=_INK)
-    axes.set_ylabel(ylabel, color=_INK)
-    axes.grid(axis="y", color=_FAINT, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelcolor=_INK)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_INK)
+    plain(axes, title, "epochs", ylabel)
 
 
 def _label_ends(axes: Axes, ends: Mapping[str, tuple[int, float, str]]) -> None:

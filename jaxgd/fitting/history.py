@@ -25,7 +25,8 @@ class History:
     (None without any). An update that was let go (`on_divergence="skip"`) has NaN in the place of a
     loss that was not finite. Compiling and running are timed apart, in seconds. `dtype` is the
     precision of the params and `precision` that of matrix products (see `jaxgd.in_precision`);
-    `stopped_early` tells whether patience ended the run.
+    `stopped_early` tells whether patience ended the run, and `learning_rate` the rate that was
+    given by that name, or found (None if the optimizer had its own).
     """
 
     loss: np.ndarray
@@ -36,6 +37,7 @@ class History:
     dtype: str
     stopped_early: bool = False
     precision: str = "default"
+    learning_rate: float | None = None
 
 
 class Fit(NamedTuple):
@@ -53,12 +55,19 @@ class Fit(NamedTuple):
 class Record:
     """The history while it is being written."""
 
-    def __init__(self, n: int, batch_size: int, dtype: str, precision: str) -> None:
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        dtype: str,
+        precision: str,
+        learning_rate: float | None = None,
+    ) -> None:
         self.batch_size = batch_size
         self.batch_sizes = [batch_size] * (n // batch_size) + [n % batch_size] * (
             n % batch_size > 0
         )
-        self.dtype, self.precision = dtype, precision
+        self.dtype, self.precision, self.learning_rate = dtype, precision, learning_rate
         self.compile_seconds = self.run_seconds = 0.0
         self.loss: dict[int, np.ndarray] = {}
         self.validation_loss: list[float] = []
@@ -102,4 +111,5 @@ class Record:
             dtype=self.dtype,
             stopped_early=stopped_early,
             precision=self.precision,
+            learning_rate=self.learning_rate,
         )

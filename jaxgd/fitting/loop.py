@@ -1,6 +1,7 @@
 """The friendly host loop: checks its input, runs compiled segments, keeps the history."""
 
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -32,6 +33,14 @@ from jaxgd.fitting.fingerprint import of_arrays, of_order, of_program
 from jaxgd.fitting.history import Fit, Position, Record
 from jaxgd.fitting.history_file import HISTORY, jsonl
 from jaxgd.fitting.interruption import Interrupted, signals_wait
+from jaxgd.fitting.learning_rates import (
+    LearningRate,
+    OfRate,
+    at_rate,
+    check_learning_rate,
+    searched_rate,
+    stored_rate,
+)
 from jaxgd.fitting.program import has_convolution, program_of
 from jaxgd.fitting.progress import Progress, asks_to_stop, reporter
 from jaxgd.fitting.rows import Rows
@@ -46,7 +55,7 @@ from jaxgd.inputs import (
 )
 from jaxgd.keys import Key
 from jaxgd.objective import Loss
-from jaxgd.optim import by_name, skip_nonfinite
+from jaxgd.optim import skip_nonfinite
 from jaxgd.precision import Precision, in_precision
 from jaxgd.stopping import Patience, check_patience
 from jaxgd.storage import Checkpoints
@@ -59,10 +68,11 @@ def fit(
     params: PyTree,
     data: PyTree,
     *,
-    optimizer: Optimizer | str,
+    optimizer: Optimizer | OfRate | str,
+    learning_rate: LearningRate | None = None,
     epochs: int,
     batch_size: int | None = None,
-    epoch: Epoch | None = None,
+    epoch: Epoch | Callable[[float], Epoch] | None = None,
     key: Key | None = None,
     shuffle: bool = True,
     row_keys: bool = False,
@@ -80,7 +90,13 @@ def fit(
     """The result of training on data for a number of epochs: `Fit(params, state, history, …)`.
 
     `optimizer` is any of optax's, or the name of one of torch's in `jaxgd.optim`, with torch's
-    defaults. `batch_size=None` is full-batch descent, 1 is SGD, anything between is mini-batch;
+    defaults. With a `learning_rate` the optimizer is a function of it, such as `optax.sgd`, or a
+    name, and an `epoch` of one's own is a function of it, too. "auto" is the rate that
+    `jaxgd.study.learning_rate_range` finds with these settings, in runs of no more updates than
+    this one; `history.learning_rate` tells it, `progress=True` prints it, and a run that resumes
+    keeps it.
+
+    `batch_size=None` is full-batch descent, 1 is SGD, anything between is mini-batch;
     `epoch` takes the place of `gd` or `minibatch`, such as `blocked_sgd(…)` with batch_size=1.
     Epoch e visits the rows in the order `shuffle(fold_in(key, e), n)`, as `train` does, and with
     `row_keys` an example is (example, key), as there: the losses are those of `train`, to rounding.
@@ -141,12 +157,8 @@ def fit(
                 "patience waits for a validation loss; got no validation. Pass rows held out as "
                 "validation=."
             )
+    check_learning_rate(learning_rate, optimizer, isinstance(params, State))
     loss = in_precision(loss, precision)
-    epoch = epoch and check_precise(epoch, precision)
-    if isinstance(optimizer, str):
-        optimizer = _named(optimizer)
-    if on_divergence == "skip":
-        optimizer = _skipping(optimizer)
     source = data if isinstance(data, Source) else None
     given = data if source is None else check_read(source, batch_size).sample()
     data = check_data("data", given)
@@ -159,6 +171,24 @@ def fit(
         key = check_key(key)
     segments = (slice(0, n),) if batch_size is None else plan(data, b, n)
     position = check_start(start, segments, b)
+    if learning_rate == "auto":
+        directory = checkpoint if resume else None
+        learning_rate = stored_rate(directory) or searched_rate(
+            optimizer,
+            loss,
+            params,
+            data,
+            batch_size,
+            key,
+            shuffled=shuffled,
+            keyed=row_keys,
+            updates=epochs * -(-n // b),
+            tell=progress is True,
+        )
+    optimizer, epoch = at_rate(optimizer, epoch, learning_rate)
+    epoch = epoch and check_precise(epoch, precision)
+    if on_divergence == "skip":
+        optimizer = _skipping(optimizer)
     state = _start(params, optimizer)
     rows: Rows | Reading = Rows(data, key, shuffled, row_keys)
     if source is not None:
@@ -176,7 +206,7 @@ def fit(
         held_out = Rows(validation, key, shuffled=False, keyed=row_keys)
     host = has_convolution(traced) and _platform(data) == "cpu"
     program = program_of(loss, optimizer, batch_size, epoch, host, "".join(marks.values()))
-    record = Record(n, b, _dtype_of(state.params), precision)
+    record = Record(n, b, _dtype_of(state.params), precision, learning_rate)
     search = searcher(loss, optimizer, b) if epoch is None else None
     skips = on_divergence == "skip"
     training = Training(
@@ -193,6 +223,7 @@ def fit(
         "order": of_order(rows.order(0), n),
         "row_keys": row_keys,
         "precision": precision,
+        "learning_rate": learning_rate,
         **marks,
     }
     settings["validation"] = None if validation is None else of_arrays(validation)
@@ -279,12 +310,6 @@ def _start(params: PyTree, optimizer: Optimizer) -> State:
     check_state_of(params, optimizer)
     check_finite(params.params)
     return strong(params)
-
-
-@lru_cache
-def _named(optimizer: str) -> Optimizer:
-    """The optimizer of that name, the same object each time: a program is kept for it."""
-    return by_name(optimizer)()
 
 
 @lru_cache

@@ -146,3 +146,16 @@ def test_sgd_of_a_linear_model_says_that_it_runs_blocked(jaxgd, flowers):
     assert "480 updates by sgd (jaxgd.blocked_sgd), learning rate 0.05" in jaxgd(*options).out
     assert "by rmsprop, learning rate 0.05" in jaxgd(*options, "--optimizer", "rmsprop").out
     assert "by sgd, learning rate 0.05" in jaxgd(*options, "--hidden", 3).out
+
+
+def test_auto_finds_the_learning_rate_says_it_and_a_resumed_run_keeps_it(jaxgd, flowers):
+    options = ["fit", flowers, "--target", "kind", "--ignore", "id", "--learning-rate", "auto"]
+    options += ["--run", "run", "--epochs"]
+    status, out, err = jaxgd(*options, 2)
+    assert (status, err) == (0, "")
+    rate = re.search(r"by sgd, learning rate (\S+) \(found by auto\)", out)[1]
+    assert accuracy(out, "held-out") > 0.9
+    status, out, _ = jaxgd(*options, 3, "--resume")
+    assert status == 0
+    assert f"learning rate {rate} (found by auto)" in out
+    assert load_model(Path("model.safetensors")).training["learning_rate"] == float(rate)

@@ -93,7 +93,7 @@ def row(monkeypatch):
 
 def test_it_has_a_name():
     assert optim.by_name("toy") is toy
-    assert optimizer_named("toy", 0.1).init is not None
+    assert optimizer_named("toy", 0.1)(0.1).init is not None
     with pytest.raises(ValueError, match=r"sparse_adam, toy; got 'Toyy'\. Use 'toy'\?"):
         optim.by_name("Toyy")
 
