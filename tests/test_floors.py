@@ -23,8 +23,8 @@ FLOORS = [
     {"linear_row"},
     {"descent", "tabular"},
     {"blocked", "epochs", "host_loop", "stopping", "streaming"},
-    {"interop"},
-    {"fitting", "scale"},
+    {"interop", "scale"},
+    {"fitting"},
     {"reliability"},
     {"cli"},
 ]

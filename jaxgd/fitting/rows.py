@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,12 +50,49 @@ class Rows:
         return np.asarray(_numbers(key, epoch, n, positions.start, length, self.shuffled))
 
 
+class Visit(NamedTuple):
+    """Data that stay where they lie, and the order of some of their rows; None for all of them."""
+
+    data: PyTree
+    order: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Lying:
+    """Data that lie on the devices of a mesh: a segment is the numbers of its rows."""
+
+    data: PyTree
+    key: Key | None
+    shuffled: bool
+    whole: bool  # full-batch descent takes no order
+
+    def of(self, epoch: int, segment: slice) -> Visit:
+        """The data, and the order of a segment of an epoch."""
+        return Visit(self.data, None if self.whole else self.numbers(epoch, segment))
+
+    def form(self, length: int) -> Visit:
+        """The shapes and dtypes of a segment of so many rows."""
+        order = None if self.whole else jax.ShapeDtypeStruct((length,), jnp.int32)
+        return Visit(self.data, order)
+
+    def close(self) -> None:
+        """Nothing is held: the data are the caller's."""
+
+    def numbers(self, epoch: int, positions: slice) -> np.ndarray:
+        """The numbers of the rows at these positions of an epoch's order."""
+        n, length = count_examples(self.data), positions.stop - positions.start
+        return np.asarray(_order(self.key, epoch, n, positions.start, length, self.shuffled))
+
+
 def _numbers(
     key: Any, epoch: Start, n: int, start: Start, length: int, shuffled: bool
 ) -> Int[Array, "rows"]:
     """The rows that `length` positions of an epoch's order hold, without the rest of the order."""
     positions = start + jnp.arange(length, dtype=jnp.int32)
     return shuffle(jax.random.fold_in(key, epoch), n, positions) if shuffled else positions
+
+
+_order = jax.jit(_numbers, static_argnames=("n", "length", "shuffled"))
 
 
 @partial(jax.jit, static_argnames=("length", "shuffled"))
