@@ -57,7 +57,7 @@ def stops_at_border(
             saver.save_if_due(training, now)
         stops = asks_to_stop(report, now)
     except Exception:
-        processes.gathered(np.array(_FAILED))
+        processes.tell(np.array(_FAILED))
         raise
     told = processes.gathered(np.array(waiting.number or (_STOP if stops else _GO_ON)))
     processes.check(told == _FAILED)

@@ -4,7 +4,7 @@ All of them call the same things in the same order; a mesh of one process sends 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Shaped
 
-from jaxgd.scale.hosts import peers_needed
+from jaxgd.scale.hosts import Lost, end_together, peers_needed
 
 # Of what one process tells all others, so much at a time.
 _PIECE_BYTES = 2**24
@@ -84,15 +84,22 @@ class Processes:
             return
         try:
             yield
-        except BaseException:
-            self.gathered(np.array(True))
+        except Exception:
+            self.tell(np.array(True))
             raise
         self.check(self.gathered(np.array(False)))
 
     def check(self, failed: Shaped[np.ndarray, "processes"]) -> None:
         """FailedElsewhere with the first process that has failed."""
         if failed.any():
+            end_together()
             raise FailedElsewhere(self.indices[int(failed.argmax())])
+
+    def tell(self, failed: Shaped[np.ndarray, ""]) -> None:
+        """Have all others know that this one has failed, unless one is gone."""
+        with suppress(Lost):
+            self.gathered(failed)
+            end_together()
 
     def _of_devices(self, told: Shaped[np.ndarray, "bytes"], program: Any) -> np.ndarray:
         """What a program makes of an array with a row for each device, its process's `told`."""

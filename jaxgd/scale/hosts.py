@@ -29,11 +29,12 @@ class Lost(RuntimeError):
 
 
 class _Company:
-    """What this process says if another leaves it, and whether one has."""
+    """What this process says if another leaves it, and how the training stands."""
 
     remedy = _REMEDY
     told = ""
-    is_lost = False
+    is_lost = False  # another is gone
+    ends_together = False  # all know that they end
 
 
 def join(
@@ -105,6 +106,11 @@ def peers_needed() -> Iterator[None]:
         raise Lost(f"{_Company.told} ({_first_line(error)}). {_Company.remedy}") from None
 
 
+def end_together() -> None:
+    """All know of the error that ends them: each waits until the others have told theirs."""
+    _Company.ends_together = True
+
+
 def say_at_the_end(remedy: str) -> None:
     """What to do, in the words of whoever has started this process, if another leaves it."""
     _Company.remedy = remedy
@@ -149,8 +155,13 @@ def _end_with_last_words() -> None:
 
 
 def _leave() -> None:
-    """End at once where another is gone, or an error has broken this process off."""
-    if _Company.is_lost or getattr(sys, "last_value", None) is not None:
+    """End at once where another is gone, or an error has broken this process off.
+
+    In order JAX waits for the others, which may wait for this one.
+    """
+    error = getattr(sys, "last_value", None)
+    broken_off = isinstance(error, Exception) and not _Company.ends_together
+    if _Company.is_lost or broken_off:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(_ENDED)

@@ -84,4 +84,8 @@ if __name__ == "__main__":
     if processes:
         jax.config.update("jax_num_cpu_devices", DEVICES // processes)
         join(coordinator, processes, index, timeout=settings.timeout)
-    print("ends with", main(Path(folder), settings, processes, index), flush=True)
+    try:
+        print("ends with", main(Path(folder), settings, processes, index), flush=True)
+    except jaxgd.Interrupted as error:
+        print("stops", error.reached, flush=True)
+        sys.exit(128 + error.number)
