@@ -86,7 +86,9 @@ def compare(
     write_atomically(numbers, _as_csv(curves, epochs))
 
     screen = console()
-    screen.print(described(table.source, dataset), soft_wrap=True)
+    rows = len(dataset.train.y), len(dataset.held_out.y) if dataset.held_out else 0
+    told = described(table.source, dataset.schema, rows, dataset.train.x.dtype)
+    screen.print(told, soft_wrap=True)
     precision = runs["GD"].history.precision
     screen.print(
         f"{epochs} epochs, learning rate {learning_rate:g}, seed {seed}, {precision} precision"

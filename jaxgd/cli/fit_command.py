@@ -1,7 +1,7 @@
 """`jaxgd fit`: one model trained on a table, and saved."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +10,8 @@ import numpy as np
 from tyro.conf import OmitArgPrefixes, arg
 
 from jaxgd.cli.data_options import DataOptions
+from jaxgd.cli.host_options import HostOptions
+from jaxgd.cli.rows import Rows, SharedTable, WholeTable
 from jaxgd.cli.settings import (
     check_replaces_no_input,
     exact_sgd,
@@ -26,9 +28,10 @@ from jaxgd.fitting import fit as fit_params
 from jaxgd.fitting.divergence import listed, remedy_of
 from jaxgd.fitting.history_file import HISTORY
 from jaxgd.inputs import check_batch_size, check_count
+from jaxgd.scale.agreement import Processes
+from jaxgd.scale.epochs import data_parallel
 from jaxgd.stopping import Patience, check_patience
-from jaxgd.tabular import Dataset, Model, Predictor, save_model
-from jaxgd.tabular.dataset import split
+from jaxgd.tabular import Model, Predictor, save_model
 
 # Of a model file, what is not numbers: the names of columns and classes, and how it was trained.
 _NAMES_BYTES = 2**16
@@ -36,6 +39,7 @@ _NAMES_BYTES = 2**16
 
 def fit(
     source: OmitArgPrefixes[DataOptions],
+    hosts: OmitArgPrefixes[HostOptions],
     *,
     hidden: Annotated[tuple[int, ...], arg(metavar="WIDTH …")] = (),
     optimizer: str = "sgd",
@@ -53,10 +57,11 @@ def fit(
     """Train one model on a table and save it.
 
     A run that ends worse than it started, or than a constant prediction, leaves the model file as
-    it was.
+    it was. Of several processes (docs/hosts.md) each reads its rows, and process 0 writes.
 
     Args:
         source: What to learn from what.
+        hosts: With whom to train.
         hidden: Widths of an MLP's hidden layers; by default the model is linear.
         optimizer: One of torch.optim's by its name, such as sgd, adam or rmsprop.
         learning_rate: Learning rate.
@@ -81,38 +86,52 @@ def fit(
         raise ValueError("--patience waits for the held-out loss; got --held-out 0. Hold some out.")
     if resume and run is None:
         raise ValueError("--resume goes on from a run's checkpoints; got no --run DIRECTORY.")
-    run_keys = keys(seed)
-    writable(model_file)
-    if run is not None:
-        writable(run / HISTORY)
-    if source.data is not None:
-        check_replaces_no_input(model_file, "--model-file", source.data)
-    table = source.table()
-    dataset = source.prepare(table, run_keys.split)
-    schema = dataset.schema
+    hosts.check()
+    mesh = hosts.joined(saves=run is not None)
+    processes, run_keys = Processes(mesh), keys(seed)
+    with processes.or_none():
+        if processes.is_first:
+            _check_outputs(model_file, run, source.data)
+    rows = (
+        WholeTable(source, run_keys.split)
+        if mesh is None
+        else SharedTable(source, run_keys.split, mesh)
+    )
+    schema = rows.schema
     predictor = Predictor(len(schema.features), schema.target, hidden)
     start = predictor.init(run_keys.init)
-    make_room(model_file, _NAMES_BYTES + sum(leaf.nbytes for leaf in jax.tree.leaves(start)))
-    if run is not None:
-        make_room(run / HISTORY)
+    with processes.or_none():
+        if processes.is_first:
+            _make_rooms(model_file, run, start)
 
-    epoch = exact_sgd(predictor, optimizer, learning_rate, batch_size)
-    train_rows, _ = split(run_keys.split, len(table), source.held_out)
+    by, epoch = optimizer, exact_sgd(predictor, optimizer, learning_rate, batch_size)
+    if epoch is not None:
+        by = f"{optimizer} (jaxgd.blocked_sgd)"
+    if mesh is not None:
+        by = f"{optimizer}, devices: {mesh.size}, processes: {len(processes.indices)}"
+        epoch = data_parallel(
+            predictor.loss,
+            transformation,
+            batch_size,
+            mesh,
+            rows="owned",
+            deterministic=hosts.deterministic,
+        )
     with (
-        _in_our_words(run, epochs, table.source, train_rows),
-        progress_bar("training") as progress,
+        _in_our_words(run, epochs, rows.source, rows.numbers),
+        progress_bar("training") if processes.is_first else nullcontext() as progress,
     ):
         params, _, history, position = fit_params(
             predictor.loss,
             start,
-            dataset.train,
+            rows.train,
             optimizer=transformation,
             epochs=epochs,
             batch_size=batch_size,
             epoch=epoch,
             key=run_keys.order,
-            validation=dataset.held_out,
-            progress=progress,
+            validation=rows.held_out,
+            progress=progress or False,
             checkpoint=run,
             resume=resume,
             patience=waits,
@@ -127,21 +146,44 @@ def fit(
         "held_out": source.held_out,
         "precision": precision,
     }
-    model = Model(predictor, params, schema, training)
-    parts = {"training": dataset.train, "held-out": dataset.held_out}
-    scores = {name: model.score(part) for name, part in parts.items() if part is not None}
-    _check_learned(predictor, start, dataset, scores["training"]["loss"], model_file)
-    save_model(model_file, model)
+    model = Model(predictor, jax.tree.map(np.asarray, params), schema, training)
+    scores = {part: rows.score(model, part) for part in rows.parts}
+    before = rows.score(Model(predictor, start, schema), "training")["loss"]
+    _check_learned(before, scores["training"]["loss"], rows.constant_loss(predictor), model_file)
+    with processes.or_none():
+        if processes.is_first:
+            save_model(model_file, model)
+            _tell(rows, model, history, f"{by}, learning rate {learning_rate:g}", scores)
+            console().print(f"model: {model_file}", soft_wrap=True)
 
+
+def _check_outputs(model_file: Path, run: Path | None, data: Path | None) -> None:
+    """OSError or ValueError for outputs that cannot be written, or would replace the input."""
+    writable(model_file)
+    if run is not None:
+        writable(run / HISTORY)
+    if data is not None:
+        check_replaces_no_input(model_file, "--model-file", data)
+
+
+def _make_rooms(model_file: Path, run: Path | None, start: Any) -> None:
+    make_room(model_file, _NAMES_BYTES + sum(leaf.nbytes for leaf in jax.tree.leaves(start)))
+    if run is not None:
+        make_room(run / HISTORY)
+
+
+def _tell(
+    rows: Rows, model: Model, history: History, by: str, scores: dict[str, dict[str, float]]
+) -> None:
+    """What was learnt from what, and how well."""
     grid = numbers_table("", *scores["training"])
     for name, values in scores.items():
         grid.add_row(name, *(f"{value:.4f}" for value in values.values()))
     screen = console()
-    screen.print(described(table.source, dataset), soft_wrap=True)
-    by = f"{optimizer}{' (jaxgd.blocked_sgd)' if epoch else ''}, learning rate {learning_rate:g}"
+    told = described(rows.source, rows.schema, (rows.n, rows.held), rows.dtype)
+    screen.print(told, soft_wrap=True)
     screen.print(_run_told(model, history, by))
     screen.show(grid)
-    screen.print(f"model: {model_file}", soft_wrap=True)
 
 
 def _run_told(model: Model, history: History, by: str) -> str:
@@ -157,12 +199,9 @@ def _run_told(model: Model, history: History, by: str) -> str:
     )
 
 
-def _check_learned(
-    predictor: Predictor, start: Any, dataset: Dataset, end: float, model_file: Path
-) -> None:
+def _check_learned(before: float, end: float, constant: float, model_file: Path) -> None:
     """FloatingPointError for a run that has learned nothing: its model is not worth a file."""
-    before = predictor.score(start, dataset.train, dataset.schema.y_scaling)["loss"]
-    told = not_learned(before, end, predictor.constant_loss(dataset.train.y))
+    told = not_learned(before, end, constant)
     if told is not None:
         kept = "left as it was" if model_file.exists() else "not written"
         raise FloatingPointError(

@@ -19,7 +19,7 @@ import jax
 
 _ENDED = 1  # the status of a process that another has left
 _LEAST_TIMEOUT = 5
-_REMEDY = "Start all of them again, with resume=True to go on from the newest checkpoint."
+REMEDY = "Start all of them again, with resume=True to go on from the newest checkpoint."
 # What a collective says when whom it waits for is gone: gloo's, and those of accelerators.
 _OF_PEERS = re.compile(r"gloo|nccl|rccl|coordination|heartbeat|UNAVAILABLE|ABORTED", re.I)
 
@@ -31,7 +31,7 @@ class Lost(RuntimeError):
 class _Company:
     """What this process says if another leaves it, and how the training stands."""
 
-    remedy = _REMEDY
+    remedy = REMEDY
     told = ""
     is_lost = False  # another is gone
     ends_together = False  # all know that they end

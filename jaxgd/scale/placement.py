@@ -29,7 +29,7 @@ def spread(data: PyTree, mesh: Mesh, axis: str | None = None, *, n: int | None =
     sharding = NamedSharding(mesh, PartitionSpec(axis))
     if n is None:
         n = count_examples(data)
-        rows = np.minimum(np.arange(_padded(n, mesh, axis)), n - 1)
+        rows = np.minimum(np.arange(padded(n, mesh, axis)), n - 1)
         return Padded(place(data, sharding, rows), n)
     own = own_rows(n, mesh, axis)
     if (given := count_examples(data)) != len(own):
@@ -37,9 +37,7 @@ def spread(data: PyTree, mesh: Mesh, axis: str | None = None, *, n: int | None =
             f"with n={n} each process gives its own rows alone, here {len(own)}; got {given}. "
             "Give the rows that own_rows(n, mesh) names."
         )
-    rows = np.searchsorted(
-        own, np.arange(_padded(n, mesh, axis))
-    )  # no other process's is asked for
+    rows = np.searchsorted(own, np.arange(padded(n, mesh, axis)))  # no other process's is asked for
     return Padded(place(data, sharding, np.minimum(rows, len(own) - 1)), n)
 
 
@@ -49,11 +47,11 @@ def own_rows(n: int, mesh: Mesh, axis: str | None = None) -> Int[np.ndarray, "ow
     Raises ValueError for so few rows that a process would hold none.
     """
     axis = axis_of(mesh, axis)
-    padded = _padded(n, mesh, axis)
-    held = NamedSharding(mesh, PartitionSpec(axis)).devices_indices_map((padded,))
+    size = padded(n, mesh, axis)
+    held = NamedSharding(mesh, PartitionSpec(axis)).devices_indices_map((size,))
     of = dict[int, set[tuple[int, int]]]()
     for device, (rows,) in held.items():
-        of.setdefault(device.process_index, set()).add(rows.indices(padded)[:2])
+        of.setdefault(device.process_index, set()).add(rows.indices(size)[:2])
     if any(min(parts)[0] >= n for parts in of.values()):
         raise ValueError(
             f"every process must hold a row; got n={n} rows for {len(of)} processes with "
@@ -63,9 +61,9 @@ def own_rows(n: int, mesh: Mesh, axis: str | None = None) -> Int[np.ndarray, "ow
     return np.concatenate([np.arange(start, min(stop, n)) for start, stop in parts])
 
 
-def _padded(n: int, mesh: Mesh, axis: str) -> int:
+def padded(n: int, mesh: Mesh, axis: str | None = None) -> int:
     """So many rows as the devices and the shards of the deterministic mode divide."""
-    return n + -n % math.lcm(mesh.shape[axis], SHARDS)
+    return n + -n % math.lcm(mesh.shape[axis_of(mesh, axis)], SHARDS)
 
 
 def on_mesh(tree: PyTree, mesh: Mesh) -> PyTree:

@@ -69,7 +69,7 @@ def test_one_that_never_joins(tmp_path, missing):
 
 def test_an_error_in_one_ends_the_others(tmp_path):
     with trainings(tmp_path, 2, fails=1, epochs=EPOCHS) as processes:
-        assert [process.ends(PATIENCE) for process in processes] == [1, 1]
+        assert [process.ends() for process in processes] == [1, 1]
         assert told(processes[1]) == "ValueError: this callback fails"
         assert told(processes[0]).endswith(
             "process 1 has stopped with an error, which it tells itself"
