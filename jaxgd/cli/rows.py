@@ -1,6 +1,8 @@
-"""The rows of a fit: all of a table, or those that this process holds of it."""
+"""The rows of a fit: all of a table, or those that this process holds of it.
 
-from typing import Any, Protocol
+`train` and `held_out` are what `jaxgd.fit` takes, `n` and `held` how many rows these are, and
+`numbers` those of the training rows in the table.
+"""
 
 import numpy as np
 from jax.sharding import Mesh
@@ -9,34 +11,10 @@ from jaxtyping import Array
 from jaxgd.cli.data_options import DataOptions
 from jaxgd.cli.host_options import Sharing
 from jaxgd.scale.placement import spread
-from jaxgd.tabular import Dataset, Model, Predictor, Schema
+from jaxgd.tabular import Dataset, Model, Predictor
 from jaxgd.tabular.dataset import split
 from jaxgd.tabular.own_rows import read_own
 from jaxgd.tabular.scaling import standardizer
-
-
-class Rows(Protocol):
-    """What a fit trains on, and how it is measured there.
-
-    `train` and `held_out` are what `jaxgd.fit` takes; `numbers` are those of the training rows in
-    the table, `n` and `held` how many rows are trained on and held out.
-    """
-
-    source: str
-    schema: Schema
-    train: Any
-    held_out: Any
-    numbers: np.ndarray
-    n: int
-    held: int
-    dtype: np.dtype
-    parts: dict[str, Any]
-
-    def score(self, model: Model, part: str) -> dict[str, float]:
-        """The model's scores on the "training" or the "held-out" rows."""
-
-    def constant_loss(self, predictor: Predictor) -> float:
-        """The training loss of the best constant prediction."""
 
 
 class WholeTable:
@@ -106,3 +84,6 @@ class SharedTable:
     def constant_loss(self, predictor: Predictor) -> float:
         """The training loss of the best constant prediction."""
         return predictor.constant_loss(self.parts["training"].y)
+
+
+Rows = WholeTable | SharedTable

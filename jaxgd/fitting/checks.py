@@ -113,7 +113,7 @@ def _check_leaf(name: str, leaf: Any) -> Array:
             "Convert them to floats, or use JAX's 64-bit mode."
         )
     if jnp.issubdtype(array.dtype, jnp.floating):
-        finite = jnp.isfinite(array).reshape(len(array), -1).all(axis=1)
+        finite: Any = jnp.isfinite(array).reshape(len(array), -1).all(axis=1)
         finite = np.asarray(finite) if array.is_fully_addressable else finite
         if not bool(finite.all()):
             raise ValueError(

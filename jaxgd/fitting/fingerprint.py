@@ -58,7 +58,7 @@ def _mixed(leaf: Array, n: int) -> Array:
     words = words.reshape(len(leaf), -1).astype(jnp.uint32)
     row, column = (jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis) for axis in (0, 1))
     mixed = words
-    sums = []
+    sums: list[Array] = []
     for step in (row, column):
         mixed = _stirred(mixed ^ _stirred(step + jnp.uint32(len(sums) + 1)))
         sums.append(jnp.sum(jnp.where(row < n, mixed, jnp.uint32(0)), dtype=jnp.uint32))

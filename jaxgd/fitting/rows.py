@@ -54,7 +54,7 @@ class Visit(NamedTuple):
     """Data that stay where they lie, and the order of some of their rows; None for all of them."""
 
     data: PyTree
-    order: np.ndarray | None
+    order: Any  # int32[rows]
 
 
 @dataclass(frozen=True)

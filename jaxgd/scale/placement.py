@@ -48,9 +48,10 @@ def own_rows(n: int, mesh: Mesh, axis: str | None = None) -> Int[np.ndarray, "ow
     """
     axis = axis_of(mesh, axis)
     size = padded(n, mesh, axis)
-    held = NamedSharding(mesh, PartitionSpec(axis)).devices_indices_map((size,))
+    held: Any = NamedSharding(mesh, PartitionSpec(axis)).devices_indices_map((size,))
     of = dict[int, set[tuple[int, int]]]()
-    for device, (rows,) in held.items():
+    for device in mesh.devices.flat:
+        (rows,) = held[device]
         of.setdefault(device.process_index, set()).add(rows.indices(size)[:2])
     if any(min(parts)[0] >= n for parts in of.values()):
         raise ValueError(
@@ -87,9 +88,14 @@ def place(tree: PyTree, sharding: NamedSharding, rows: np.ndarray | None = None)
         if rows is None:
             return jax.make_array_from_callback(host.shape, sharding, host.__getitem__)
         shape = (len(rows), *host.shape[1:])
-        return jax.make_array_from_callback(shape, sharding, lambda of: host[rows[of[0]]])
+        return jax.make_array_from_callback(shape, sharding, lambda at: _rows_at(host, rows, at))
 
     return jax.tree.map(of, tree)
+
+
+def _rows_at(host: np.ndarray, rows: np.ndarray, at: Any) -> np.ndarray:
+    """The rows of a piece of the global array that holds these rows of the host's."""
+    return host[rows[at[0]]]
 
 
 def axis_of(mesh: Mesh, axis: str | None) -> str:

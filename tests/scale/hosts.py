@@ -1,5 +1,6 @@
 """Trainings by several processes over loopback, started, disturbed and waited for."""
 
+import atexit
 import os
 import signal
 import socket
@@ -7,7 +8,9 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.scale.host_training import DEVICES, Settings, main
 
@@ -20,7 +23,7 @@ PATIENCE = 3 * TIMEOUT
 class Process:
     """One of them, and what it has said."""
 
-    def __init__(self, words, file):
+    def __init__(self, words, file, devices=1):
         self.file = file
         with file.open("w") as out:
             self.popen = subprocess.Popen(
@@ -32,7 +35,8 @@ class Process:
                 | {
                     "PYTHONPATH": str(ROOT),
                     "JAX_PLATFORMS": "cpu",
-                    "JAX_COMPILATION_CACHE_DIR": str(file.parent / "compiled"),
+                    "JAX_NUM_CPU_DEVICES": str(devices),
+                    "JAX_COMPILATION_CACHE_DIR": str(_compiled()),
                     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
                     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
                 },
@@ -52,6 +56,14 @@ class Process:
     @property
     def last_line(self):
         return self.said.strip().splitlines()[-1]
+
+
+@cache
+def _compiled():
+    """A directory for compiled programs, until this process ends: the next start is sooner there."""
+    place = TemporaryDirectory()
+    atexit.register(place.cleanup)
+    return Path(place.name)
 
 
 def free_port():
