@@ -113,6 +113,9 @@ def fit(
     border, writes a checkpoint, and raises `Interrupted`, whose `.fit` is the run so far; a second
     one acts as soon as a checkpoint that is being written is through.
 
+    With an epoch of `jaxgd.scale.data_parallel` rows stay where they lie, on the devices of one
+    process or several; of these the first writes, and a signal to one stops all at one border.
+
     At the first loss, gradient or parameter that is not finite, `on_divergence="raise"` raises
     `Diverged`, "stop" warns with its message and returns the run up to the border before, and
     "skip" goes on without the updates concerned (`jaxgd.optim.skip_nonfinite`), as long as any

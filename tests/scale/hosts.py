@@ -60,7 +60,7 @@ class Process:
 
 @cache
 def _compiled():
-    """A directory for compiled programs, until this process ends: the next start is sooner there."""
+    """A directory for compiled programs until this process ends: the next start is sooner."""
     place = TemporaryDirectory()
     atexit.register(place.cleanup)
     return Path(place.name)
