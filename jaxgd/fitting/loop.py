@@ -158,7 +158,7 @@ def fit(
     if on_divergence == "skip":
         optimizer = _skipping(optimizer)
     source = data if isinstance(data, Source) else None
-    check_together(parallel, data, source is not None, row_keys)
+    check_together(parallel, batch_size, data, source is not None, row_keys)
     given = data if source is None else check_read(source, batch_size).sample()
     data = check_data("data", given)
     if (told := rounded(given, data)) is not None:

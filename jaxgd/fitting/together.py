@@ -21,7 +21,9 @@ from jaxgd.storage.trees import read
 _GO_ON, _STOP, _FAILED = 0, -1, -2
 
 
-def check_together(parallel: DataParallel | None, data: PyTree, reads: bool, keyed: bool) -> None:
+def check_together(
+    parallel: DataParallel | None, batch_size: int | None, data: PyTree, reads: bool, keyed: bool
+) -> None:
     """ValueError for data or options that an epoch by several devices, or another, cannot take."""
     if parallel is None:
         leaves: Any = jax.tree.leaves(data)
@@ -30,6 +32,11 @@ def check_together(parallel: DataParallel | None, data: PyTree, reads: bool, key
         raise ValueError(
             "rows that lie with several processes need an epoch by all of them. Use "
             "epoch=jaxgd.scale.data_parallel(…)."
+        )
+    if parallel.batch_size != batch_size:
+        raise ValueError(
+            f"epoch must make the updates of batch_size; got batch_size={batch_size} with an epoch "
+            f"of {parallel.batch_size}. Give both the same."
         )
     if reads or keyed:
         what = "a Source" if reads else "row_keys=True"
