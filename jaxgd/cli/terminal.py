@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.table import Table
 
 from jaxgd.fitting import Progressed
 from jaxgd.fitting.progress import Progress as Report
-from jaxgd.tabular import Dataset
+from jaxgd.tabular import Dataset, Schema
 
 
 class _Screen(Console):
@@ -44,15 +45,21 @@ def numbers_table(first: str, *columns: str) -> Table:
 
 def described(source: str, dataset: Dataset) -> str:
     """Two lines that say what is learned from what."""
-    target = dataset.schema.target
-    held_out = f", {len(dataset.held_out.y)} held out" if dataset.held_out else ""
+    held = 0 if dataset.held_out is None else len(dataset.held_out.y)
+    rows = len(dataset.train.y), held
+    return described_rows(source, dataset.schema, rows, dataset.train.x.dtype)
+
+
+def described_rows(source: str, schema: Schema, rows: tuple[int, int], dtype: Any) -> str:
+    """Two lines that say what is learned from what, of so many rows trained on and held out."""
+    target, (n, held) = schema.target, rows
+    held_out = f", {held} held out" if held else ""
     classes = f" ({' or '.join(target.classes)})" if target.task == "binary" else ""
     if target.task == "multiclass":
         classes = f" ({len(target.classes)} classes)"
     return (
-        f"{source}: {len(dataset.train.y)} rows to train on{held_out}\n"
-        f"{target.name}{classes} from {len(dataset.schema.features)} features, "
-        f"computed in {dataset.train.x.dtype}"
+        f"{source}: {n} rows to train on{held_out}\n"
+        f"{target.name}{classes} from {len(schema.features)} features, computed in {dtype}"
     )
 
 

@@ -26,6 +26,9 @@ REMEDIES = {
     ),
     "Use more epochs, or another directory.": "Use more --epochs, or another --run.",
     "Wait for it, or name another directory.": "Wait for it, or use another --run.",
+    "Start all of them again, with resume=True to go on from the newest checkpoint.": (
+        "Start all of them again, with --resume to go on from the newest checkpoint in --run."
+    ),
     "Restore one, or name another directory to begin anew.": (
         "Restore one, or use another --run to begin anew."
     ),

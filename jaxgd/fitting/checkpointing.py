@@ -68,6 +68,7 @@ class Saver:
     A checkpoint is written beside the next segment, one at a time, from a copy of the state. If it
     cannot be written, the next border says so. With `best`, which gives a score to what is told of
     an epoch (lower is better), one is also written whenever an epoch is the best so far, and kept.
+    Of processes that train together one writes, and the others keep count with it.
     """
 
     checkpoints: Checkpoints
@@ -76,6 +77,7 @@ class Saver:
     seconds: float | None
     log: Callable[[Progressed], None]
     best: Score | None = None
+    writes: bool = True
     _updates_then: int = 0
     _time_then: float = field(default_factory=time.monotonic)
     _noted: bool = True  # whether the history has all that was done
@@ -85,6 +87,9 @@ class Saver:
     @contextmanager
     def held(self) -> Iterator[None]:
         """The directory is this training's alone until the last checkpoint is through."""
+        if not self.writes:
+            yield
+            return
         with self.checkpoints.held(), self._beside:
             yield
 
@@ -95,6 +100,8 @@ class Saver:
         and those there already are counted as theirs: later would be too late.
         """
         self._updates_then = training.updates_done
+        if not self.writes:
+            return
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(training.tree())) + _NOTE_BYTES
         most = self.checkpoints.keep + 1 + (self.best is not None)  # the next one, and the best
         coming = max(1, most - len(self.checkpoints.paths()))
@@ -102,15 +109,18 @@ class Saver:
 
     def note(self, now: Progressed) -> None:
         """Add a line to the history."""
-        self._noted = False
-        self.log(now)
-        self._noted = True
+        if self.writes:
+            self._noted = False
+            self.log(now)
+            self._noted = True
 
     def save_if_due(self, training: Training, now: Progressed) -> None:
         """Begin to write a checkpoint if enough has been done since the last one.
 
         Raises what has kept the one before from being written.
         """
+        if not self.writes:
+            return
         self._look()
         done = training.updates_done - self._updates_then
         waited = time.monotonic() - self._time_then
@@ -131,7 +141,7 @@ class Saver:
         """
         with suppress(OSError):
             self._wait()
-        if not self._noted:
+        if not (self.writes and self._noted):
             return
         if training.updates_done != self._written or not self.checkpoints.paths():
             self._begin_to_save(training)
@@ -183,14 +193,25 @@ class Saver:
             self._written = None
             raise
 
-    def resume(self, training: Training) -> None:
-        """Put the training where its newest checkpoint left it, if there is one.
+    def found(self, resume: bool) -> Stored | None:
+        """The newest checkpoint, if the training is to go on from one; ValueError if it may not."""
+        if not self.writes:
+            return None
+        if resume:
+            return self.checkpoints.newest()
+        directory = self.checkpoints.directory
+        if self.checkpoints.paths():
+            raise ValueError(
+                f"checkpoint must be a directory without checkpoints; {directory} has some. "
+                "Use resume=True to go on from the newest, or another directory."
+            )
+        return None
 
-        Raises ValueError for a checkpoint of another training, naming what differs.
+    def go_on(self, training: Training, stored: Stored) -> None:
+        """Put the training where a checkpoint left it.
+
+        Raises ValueError for one of another training, naming what differs.
         """
-        stored = self.checkpoints.newest()
-        if stored is None:
-            return
         self._check(stored)
         record, note = training.record, stored.note
         with refused_as_misfit(stored.path, "checkpoint of a fit"):
@@ -276,19 +297,22 @@ def identity(
     segments: tuple[slice, ...],
     key: Key | None,
     settings: Mapping[str, Any],
+    rows: str,
+    of_devices: bool,
 ) -> dict[str, Any]:
     """What makes a training this one: its data, plan, key and settings, and what computes it.
 
-    Of n rows that are read, the data are a sample.
+    Of n rows that are read, the data are a sample. `rows` is a hash of them; `of_devices` tells
+    whether the bits depend on the number of devices.
     """
     leaves = jax.tree.leaves(data)
     return {
         "data": ", ".join(f"{leaf.dtype}{[n, *leaf.shape[1:]]}" for leaf in leaves),
-        "rows": of_arrays(data),
+        "rows": rows,
         "segments": [segments[0].stop, segments[-1].stop - segments[-1].start],
         "key": None if key is None else of_arrays(key),
         **settings,
         "jax": version("jax"),
         "platform": next(iter(leaves[0].devices())).platform,
-        "devices": jax.device_count(),
+        **({"devices": jax.device_count()} if of_devices else {}),
     }

@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from jaxgd.descent import Epoch, State, descend
 from jaxgd.fitting.history import Position
-from jaxgd.inputs import Optimizer, alike, check_params, count_examples
+from jaxgd.inputs import Optimizer, alike, check_params, count_spread
 from jaxgd.precision import Precision, in_precision
 from jaxgd.streaming import Source
 
@@ -80,11 +80,11 @@ def check_data(name: str, data: PyTree) -> PyTree:
     """The data as arrays on the device.
 
     Raises TypeError for strings, objects and complex numbers, ValueError for what
-    `count_examples` refuses and for NaN or inf, naming leaf and first row.
+    `jaxgd.inputs.count_examples` refuses and for NaN or inf, naming leaf and first row.
     """
     if isinstance(data, Source):
         raise ValueError(f"{name} must be in memory; got a Source. Read its rows: source.rows(…).")
-    count_examples(data)
+    count_spread(data)
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: _check_leaf(name + jax.tree_util.keystr(path), leaf), data
     )
@@ -106,17 +106,19 @@ def _check_leaf(name: str, leaf: Any) -> Array:
     if 0 in array.shape[1:]:
         raise ValueError(f"examples must not be empty; got {name} of shape {array.shape}.")
     given, array = array, jnp.asarray(array)
-    if jnp.issubdtype(array.dtype, jnp.integer) and (np.asarray(array) != given).any():
+    is_integer = array is not given and jnp.issubdtype(array.dtype, jnp.integer)
+    if is_integer and (np.asarray(array) != given).any():
         raise ValueError(
             f"integers must fit into {array.dtype}; got {name} of {given.dtype} with larger ones. "
             "Convert them to floats, or use JAX's 64-bit mode."
         )
     if jnp.issubdtype(array.dtype, jnp.floating):
-        finite = np.asarray(jnp.isfinite(array).reshape(len(array), -1).all(axis=1))
-        if not finite.all():
+        finite: Any = jnp.isfinite(array).reshape(len(array), -1).all(axis=1)
+        finite = np.asarray(finite) if array.is_fully_addressable else finite
+        if not bool(finite.all()):
             raise ValueError(
-                f"data must be finite; got NaN or inf in {len(finite) - finite.sum()} rows of "
-                f"{name}, first in row {np.argmin(finite)}. Remove or impute them."
+                f"data must be finite; got NaN or inf in {int((~finite).sum())} rows of "
+                f"{name}, first in row {int(finite.argmin())}. Remove or impute them."
             )
     return array
 

@@ -81,6 +81,11 @@ def searched_rate(
     keys, those of epoch 0 serve in every update.
     """
     n = count_examples(data)
+    if not all(leaf.is_fully_addressable for leaf in jax.tree.leaves(data)):
+        raise ValueError(
+            'learning_rate="auto" searches on the rows of one process; got rows that lie with '
+            "several. Give a number."
+        )
     if batch_size is not None and batch_size > n:
         raise ValueError(
             f'learning_rate="auto" searches on a sample of {n} rows, which must hold a batch; '

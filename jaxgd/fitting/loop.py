@@ -2,7 +2,8 @@
 
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
+from contextlib import ExitStack
+from functools import lru_cache, partial
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from typing import Any
@@ -29,7 +30,7 @@ from jaxgd.fitting.checks import (
     rounded,
 )
 from jaxgd.fitting.divergence import Diverged, searcher
-from jaxgd.fitting.fingerprint import of_arrays, of_order, of_program
+from jaxgd.fitting.fingerprint import of_arrays, of_lying, of_order, of_program
 from jaxgd.fitting.history import Fit, Position, Record
 from jaxgd.fitting.history_file import HISTORY, jsonl
 from jaxgd.fitting.interruption import Interrupted, signals_wait
@@ -41,22 +42,27 @@ from jaxgd.fitting.learning_rates import (
     searched_rate,
     stored_rate,
 )
-from jaxgd.fitting.program import has_convolution, program_of
-from jaxgd.fitting.progress import Progress, asks_to_stop, reporter
-from jaxgd.fitting.rows import Rows
+from jaxgd.fitting.program import has_convolution, parallel_program, program_of
+from jaxgd.fitting.progress import Progress, reporter
+from jaxgd.fitting.rows import Lying, Rows
+from jaxgd.fitting.together import check_together, shared, stops_at_border
 from jaxgd.fitting.training import Training
 from jaxgd.inputs import (
     Optimizer,
+    Padded,
     check_batch_size,
     check_count,
     check_state_of,
     check_untraced,
-    count_examples,
+    count_spread,
 )
 from jaxgd.keys import Key
 from jaxgd.objective import Loss
 from jaxgd.optim import skip_nonfinite
 from jaxgd.precision import Precision, in_precision
+from jaxgd.scale.agreement import Processes
+from jaxgd.scale.epochs import DataParallel
+from jaxgd.scale.placement import on_mesh
 from jaxgd.stopping import Patience, check_patience
 from jaxgd.storage import Checkpoints
 from jaxgd.streaming import Source
@@ -123,6 +129,9 @@ def fit(
     border, writes a checkpoint, and raises `Interrupted`, whose `.fit` is the run so far; a second
     one acts as soon as a checkpoint that is being written is through.
 
+    With an epoch of `jaxgd.scale.data_parallel` rows stay where they lie, on the devices of one
+    process or several; of these the first writes, and a signal to one stops all at one border.
+
     At the first loss, gradient or parameter that is not finite, `on_divergence="raise"` raises
     `Diverged`, "stop" warns with its message and returns the run up to the border before, and
     "skip" goes on without the updates concerned (`jaxgd.optim.skip_nonfinite`), as long as any
@@ -164,13 +173,11 @@ def fit(
     data = check_data("data", given)
     if (told := rounded(given, data)) is not None:
         warnings.warn(told, stacklevel=2)
-    n = count_examples(data) if source is None else source.n
+    n = count_spread(data) if source is None else source.n
     b = n if batch_size is None else check_batch_size(batch_size, n)
     shuffled = shuffle and batch_size is not None
     if key is not None or shuffled or row_keys:
         key = check_key(key)
-    segments = (slice(0, n),) if batch_size is None else plan(data, b, n)
-    position = check_start(start, segments, b)
     if learning_rate == "auto":
         directory = checkpoint if resume else None
         learning_rate = stored_rate(directory) or searched_rate(
@@ -186,15 +193,23 @@ def fit(
             tell=progress is True,
         )
     optimizer, epoch = at_rate(optimizer, epoch, learning_rate)
+    parallel = epoch if isinstance(epoch, DataParallel) else None
+    check_together(parallel, batch_size, data, source is not None, row_keys)
     epoch = epoch and check_precise(epoch, precision)
     if on_divergence == "skip":
         optimizer = _skipping(optimizer)
+    data = data if parallel is None else parallel.placed(data)
+    every = data.rows if isinstance(data, Padded) else data
+    segments = (slice(0, n),) if batch_size is None else plan(every, b, n)
+    position = check_start(start, segments, b)
     state = _start(params, optimizer)
-    rows: Rows | Reading = Rows(data, key, shuffled, row_keys)
+    rows: Rows | Reading | Lying = Rows(data, key, shuffled, row_keys)
+    if parallel is not None:
+        rows = Lying(data, key, shuffled, batch_size is None)
     if source is not None:
         end = position.epoch + epochs
         rows = Reading(source, key, shuffled, row_keys, segments, end)
-    example = rows.form(1) if row_keys else data
+    example = rows.form(1) if row_keys else every
     traced = check_loss(loss, state.params, example)
     marks = {
         "loss": of_program(traced),
@@ -202,20 +217,38 @@ def fit(
     }
     held_out = None
     if validation is not None:
-        validation = check_like(check_data("validation", validation), data)
+        validation = check_data("validation", validation)
+        check_like(validation.rows if isinstance(validation, Padded) else validation, every)
+        validation = validation if parallel is None else parallel.placed(validation)
         held_out = Rows(validation, key, shuffled=False, keyed=row_keys)
     host = has_convolution(traced) and _platform(data) == "cpu"
-    program = program_of(loss, optimizer, batch_size, epoch, host, "".join(marks.values()))
+    place, processes, mark = _alone, Processes(), "".join(marks.values())
+    if parallel is None:
+        program = program_of(loss, optimizer, batch_size, epoch, host, mark)
+    else:
+        program = parallel_program(loss, parallel, epoch or parallel, mark)
+        place = partial(on_mesh, mesh=parallel.devices.mesh)
+        processes, state = Processes(parallel.devices.mesh), place(state)
     record = Record(n, b, _dtype_of(state.params), precision, learning_rate)
     search = searcher(loss, optimizer, b) if epoch is None else None
     skips = on_divergence == "skip"
     training = Training(
-        program, rows, held_out, segments, record, state, position, search, skips, patience
+        program,
+        rows,
+        held_out,
+        segments,
+        record,
+        state,
+        position,
+        search,
+        skips,
+        patience,
+        place=place,
     )
-    report, end = reporter(progress), position.epoch + epochs
+    report, end = reporter(progress, processes.is_first), position.epoch + epochs
     stops = on_divergence == "stop"
     if checkpoint is None:
-        return _train(training, end, report, None, stops)
+        return _train(training, end, report, None, stops, processes)
     settings: dict[str, Any] = {
         "params": form(state.params),
         "batch_size": batch_size,
@@ -226,15 +259,19 @@ def fit(
         "learning_rate": learning_rate,
         **marks,
     }
-    settings["validation"] = None if validation is None else of_arrays(validation)
-    if epoch is not None:
+    hashed = of_arrays if parallel is None else of_lying
+    settings["validation"] = None if validation is None else hashed(validation)
+    if parallel is not None:
+        settings["epoch"] = parallel.mark
+    elif epoch is not None:
         of_segment = rows.form(segments[0].stop)
         settings["epoch"] = of_program(jax.make_jaxpr(epoch)(state, of_segment))
     settings["patience"] = None if patience is None else list(patience)
-    own = identity(data, n, segments, key, settings)
-    log = jsonl(Path(checkpoint) / HISTORY)
-    saver = Saver(Checkpoints(checkpoint), own, *pause, log, score_of(keep_best))
-    return _train_saved(training, end, report, saver, resume, stops)
+    ordered = parallel is not None and parallel.devices.deterministic
+    own = identity(data, n, segments, key, settings, hashed(data), not ordered)
+    log, score = jsonl(Path(checkpoint) / HISTORY), score_of(keep_best)
+    saver = Saver(Checkpoints(checkpoint), own, *pause, log, score, processes.is_first)
+    return _train_saved(training, end, report, saver, resume, stops, processes)
 
 
 def _train_saved(
@@ -244,28 +281,36 @@ def _train_saved(
     saver: Saver,
     resume: bool,
     stops: bool,
+    processes: Processes,
 ) -> Fit:
-    """Begin, or go on from the newest checkpoint, in a directory that is this run's alone."""
+    """Begin, or go on from the newest checkpoint, in a directory that is this run's alone.
+
+    The first process alone looks at it, and tells the others what it has found.
+    """
     directory = saver.checkpoints.directory
-    with saver.held():
-        saver.begin(training)
-        if resume:
-            saver.resume(training)
-        elif saver.checkpoints.paths():
-            raise ValueError(
-                f"checkpoint must be a directory without checkpoints; {directory} has some. "
-                "Use resume=True to go on from the newest, or another directory."
-            )
+    with ExitStack() as stack:
+        with processes.or_none():
+            stack.enter_context(saver.held())
+            saver.begin(training)
+            found = saver.found(resume)
+        with processes.or_none():
+            if (stored := shared(processes, found)) is not None:
+                saver.go_on(training, stored)
         if training.position > (end, 0):
             raise ValueError(
                 f"epochs must reach as far as the checkpoint; got a run to epoch {end}, and "
                 f"{directory} is at {training.position}. Use more epochs, or another directory."
             )
-        return _train(training, end, report, saver, stops)
+        return _train(training, end, report, saver, stops, processes)
 
 
 def _train(
-    training: Training, end: int, report: Progress | None, saver: Saver | None, stops_lost: bool
+    training: Training,
+    end: int,
+    report: Progress | None,
+    saver: Saver | None,
+    stops_lost: bool,
+    processes: Processes,
 ) -> Fit:
     """Advance until the end, a callback that stops it, a patience that is over, or a signal."""
     signals = (SIGINT, SIGTERM) if saver else (SIGINT,)
@@ -273,11 +318,7 @@ def _train(
         try:
             while training.position.epoch < end and not training.has_waited:
                 now = training.advance(end)
-                if saver:
-                    saver.note(now)  # before a checkpoint: what lies behind one is not run again
-                    saver.save_if_due(training, now)
-                stops = asks_to_stop(report, now)
-                if waiting.number or stops:
+                if stops_at_border(processes, training, now, report, saver, waiting):
                     break
         except Exception as error:  # a callback's, or a divergence: it stands at a border
             if saver:
@@ -300,6 +341,11 @@ def _interrupted(training: Training, saver: Saver | None) -> str:
     if saver is None:
         return f"{done}; the state and position are in .fit. Give both to fit to go on."
     return f"{done}; saved in {saver.checkpoints.directory}. Use resume=True to go on."
+
+
+def _alone(tree: PyTree) -> PyTree:
+    """The tree as it lies."""
+    return tree
 
 
 def _start(params: PyTree, optimizer: Optimizer) -> State:

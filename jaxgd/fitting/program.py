@@ -7,15 +7,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from jaxgd.batches import gather
 from jaxgd.descent import Epoch, State, Update, step
 from jaxgd.epochs import gd, minibatch
 from jaxgd.fitting.checks import check_epoch
+from jaxgd.fitting.rows import Visit
 from jaxgd.host_loop import walk
-from jaxgd.inputs import Optimizer, count_examples
+from jaxgd.inputs import Optimizer, count_examples, count_spread
 from jaxgd.objective import Loss, mean
+from jaxgd.scale.epochs import DataParallel
 
 Segment = Callable[[State, PyTree], tuple[State, Array]]
 
@@ -53,6 +56,11 @@ def program_of(
         return _made(loss, optimizer, batch_size, epoch, host)
 
 
+def parallel_program(loss: Loss, parallel: DataParallel, epoch: Epoch, fingerprint: str) -> Program:
+    """The program of an epoch by all devices of a mesh, `epoch` being `parallel` in a precision."""
+    return _kept_parallel(loss, parallel, epoch, fingerprint)
+
+
 def has_convolution(traced: ClosedJaxpr) -> bool:
     """Whether a traced program convolves, in whatever it calls."""
     return any(e.primitive.name == "conv_general_dilated" for e in _equations(traced.jaxpr))
@@ -80,6 +88,23 @@ def _made(
         lowered = segment.lower(state, rows)
         n = count_examples(rows)
         check_epoch(lowered.out_info, n, batch_size or n)
+        lowered.compile()
+        all_finite.lower(state.params).compile()
+
+    return Program(segment, compile, validate)
+
+
+@lru_cache(maxsize=16)
+def _kept_parallel(loss: Loss, parallel: DataParallel, epoch: Epoch, fingerprint: str) -> Program:
+    del fingerprint  # a part of the key alone
+    everywhere = NamedSharding(parallel.devices.mesh, PartitionSpec())
+    validate = jax.jit(parallel.mean_of(loss), out_shardings=everywhere)
+    segment = jax.jit(lambda state, visit: epoch(state, *visit), out_shardings=everywhere)
+
+    def compile(state: State, visit: Visit) -> None:
+        lowered = segment.lower(state, visit)
+        n = count_spread(visit.data) if visit.order is None else len(visit.order)
+        check_epoch(lowered.out_info, n, parallel.batch_size or n)
         lowered.compile()
         all_finite.lower(state.params).compile()
 

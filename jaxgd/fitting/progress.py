@@ -27,11 +27,11 @@ class Stop(Exception):
 Progress = Callable[[Progressed], bool | None]
 
 
-def reporter(progress: bool | Progress) -> Progress | None:
-    """The callback that is meant: the given one, one that prints a line, or none."""
+def reporter(progress: bool | Progress, prints: bool = True) -> Progress | None:
+    """The callback that is meant: the given one, one that prints a line if it may, or none."""
     if callable(progress):
         return progress
-    return _print_progress if progress else None
+    return _print_progress if progress and prints else None
 
 
 def asks_to_stop(report: Progress | None, now: Progressed) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int, PyTree
 
 from jaxgd.batches import gather
-from jaxgd.inputs import count_examples
+from jaxgd.inputs import count_spread
 from jaxgd.keys import Key, row_keys
 from jaxgd.order import shuffle
 from jaxgd.streaming.host_order import HostOrder, as_they_lie, host_shuffle
@@ -29,7 +29,7 @@ class Rows:
 
     def of(self, epoch: int, segment: slice) -> Any:
         """The rows of a segment of an epoch, in their order."""
-        n = count_examples(self.data)
+        n = count_spread(self.data)
         length = segment.stop - segment.start
         if not self.shuffled and length == n and not self.keyed:
             return self.data  # read where they lie
@@ -49,16 +49,58 @@ class Rows:
 
     def numbers(self, epoch: int, positions: slice) -> np.ndarray:
         """The numbers of the rows at these positions of an epoch's order."""
-        n, length = count_examples(self.data), positions.stop - positions.start
+        n, length = count_spread(self.data), positions.stop - positions.start
         key: Any = self.key
         return np.asarray(_numbers(key, epoch, n, positions.start, length, self.shuffled))
 
     def order(self, epoch: int) -> HostOrder:
         """The rows at any positions of an epoch's order, on the host."""
-        if not self.shuffled:
-            return as_they_lie
-        key: Any = self.key
-        return host_shuffle(jax.random.fold_in(key, epoch), count_examples(self.data))
+        return _on_host(self.key, epoch, count_spread(self.data), self.shuffled)
+
+
+class Visit(NamedTuple):
+    """Data that stay where they lie, and the order of some of their rows; None for all of them."""
+
+    data: PyTree
+    order: Any  # int32[rows]
+
+
+@dataclass(frozen=True)
+class Lying:
+    """Data that lie on the devices of a mesh: a segment is the numbers of its rows."""
+
+    data: PyTree
+    key: Key | None
+    shuffled: bool
+    whole: bool  # full-batch descent takes no order
+
+    def of(self, epoch: int, segment: slice) -> Visit:
+        """The data, and the order of a segment of an epoch."""
+        return Visit(self.data, None if self.whole else self.numbers(epoch, segment))
+
+    def form(self, length: int) -> Visit:
+        """The shapes and dtypes of a segment of so many rows."""
+        order = None if self.whole else jax.ShapeDtypeStruct((length,), jnp.int32)
+        return Visit(self.data, order)
+
+    def __enter__(self) -> "Lying":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held: the data are the caller's."""
+
+    def numbers(self, epoch: int, positions: slice) -> np.ndarray:
+        """The numbers of the rows at these positions of an epoch's order."""
+        n, length = count_spread(self.data), positions.stop - positions.start
+        return np.asarray(_order(self.key, epoch, n, positions.start, length, self.shuffled))
+
+    def order(self, epoch: int) -> HostOrder:
+        """The rows at any positions of an epoch's order, on the host."""
+        return _on_host(self.key, epoch, count_spread(self.data), self.shuffled)
+
+
+def _on_host(key: Any, epoch: int, n: int, shuffled: bool) -> HostOrder:
+    return host_shuffle(jax.random.fold_in(key, epoch), n) if shuffled else as_they_lie
 
 
 def _numbers(
@@ -69,16 +111,19 @@ def _numbers(
     return shuffle(jax.random.fold_in(key, epoch), n, positions) if shuffled else positions
 
 
+_order = jax.jit(_numbers, static_argnames=("n", "length", "shuffled"))
+
+
 @partial(jax.jit, static_argnames=("length", "shuffled"))
 def _rows(
     data: PyTree, key: Key | None, epoch: Start, start: Start, length: int, shuffled: bool
 ) -> PyTree:
-    return gather(data, _numbers(key, epoch, count_examples(data), start, length, shuffled))
+    return gather(data, _numbers(key, epoch, count_spread(data), start, length, shuffled))
 
 
 @partial(jax.jit, static_argnames=("length", "shuffled"))
 def _keyed_rows(
     data: PyTree, key: Key, epoch: Start, start: Start, length: int, shuffled: bool
 ) -> tuple[PyTree, Array]:
-    rows = _numbers(key, epoch, count_examples(data), start, length, shuffled)
+    rows = _numbers(key, epoch, count_spread(data), start, length, shuffled)
     return gather(data, rows), row_keys(jax.random.fold_in(key, epoch), rows)

@@ -14,8 +14,9 @@ from jaxgd.fitting.divergence import Culprit, Diverged, first_in, told
 from jaxgd.fitting.history import Fit, Position, Record
 from jaxgd.fitting.program import Program, all_finite
 from jaxgd.fitting.progress import Progressed
-from jaxgd.fitting.rows import Rows
-from jaxgd.inputs import count_examples
+from jaxgd.fitting.rows import Lying, Rows
+from jaxgd.inputs import count_spread
+from jaxgd.scale.hosts import peers_needed
 from jaxgd.stopping import Best, Patience, has_waited, nothing_yet, watch
 from jaxgd.streaming.streamed import Reading
 
@@ -30,11 +31,11 @@ class Training:
     """A state and its position among the segments of the epochs, and how to get on from there.
 
     `search` finds what in a segment was not finite, None where nothing can; with `skips` the
-    updates themselves let go of what is not.
+    updates themselves let go of what is not. `place` puts arrays where the state lies.
     """
 
     program: Program
-    rows: Rows | Reading
+    rows: Rows | Reading | Lying
     held_out: Rows | None
     segments: tuple[slice, ...]
     record: Record
@@ -44,6 +45,7 @@ class Training:
     skips: bool = False
     patience: Patience | None = None
     best: Best | None = None
+    place: Callable[[PyTree], PyTree] = lambda tree: tree
     _compiled: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -51,7 +53,7 @@ class Training:
             value = jax.eval_shape(
                 self.program.validate, self.state.params, self._held_out_rows(self.held_out, 0)
             )
-            self.best = nothing_yet(self.state.params, value.dtype)
+            self.best = self.place(nothing_yet(self.state.params, value.dtype))
 
     def advance(self, epochs: int) -> Progressed:
         """Run the next segment, and after an epoch's last one the validation, and tell of it.
@@ -100,7 +102,8 @@ class Training:
 
     def put(self, tree: dict[str, Any], position: Position) -> None:
         """Go to where a checkpoint stands."""
-        self.state, self.best, self.position = tree["state"], tree.get("best"), position
+        self.state, self.best = self.place((tree["state"], tree.get("best")))
+        self.position = position
 
     def fit(self) -> Fit:
         """What the training has come to: the params of the lowest validation loss, if it waits."""
@@ -119,8 +122,9 @@ class Training:
             self.record.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
         # The state is not donated: should a segment diverge, the state before it is handed back.
-        state, out = self.program.segment(self.state, rows)
-        losses, finite = np.asarray(out), bool(all_finite(state.params))
+        with peers_needed():
+            state, out = self.program.segment(self.state, rows)
+            losses, finite = np.asarray(out), bool(all_finite(state.params))
         self.record.run_seconds += time.perf_counter() - began
         lost = ~np.isfinite(losses)
         nothing_kept = self._skipped(state) == len(losses) if self.skips else lost.any()
@@ -150,7 +154,7 @@ class Training:
         return Diverged(what, self.fit(), position, culprit.leaf, rows)
 
     def _held_out_rows(self, held_out: Rows, epoch: int) -> PyTree:
-        return held_out.of(epoch, slice(0, count_examples(held_out.data)))
+        return held_out.of(epoch, slice(0, count_spread(held_out.data)))
 
     def _validate(self, held_out: Rows, epoch: int) -> float:
         """The loss of the validation rows after an epoch."""
@@ -161,9 +165,10 @@ class Training:
             self.program.validate.lower(self.state.params, rows).compile()
             self.record.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
-        value = self.program.validate(self.state.params, rows)
-        if self.best is not None and self.patience is not None:
-            self.best = _watch(self.best, self.state.params, value, self.patience)
-        self.record.validation_loss.append(float(value))
+        with peers_needed():
+            value = self.program.validate(self.state.params, rows)
+            if self.best is not None and self.patience is not None:
+                self.best = _watch(self.best, self.state.params, value, self.patience)
+            self.record.validation_loss.append(float(value))
         self.record.run_seconds += time.perf_counter() - began
         return self.record.validation_loss[-1]

@@ -1,21 +1,22 @@
 """Epochs of which every update is worked out by all devices of a mesh axis together."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from jaxgd.batches import gather
 from jaxgd.chunks import in_cache, wide
-from jaxgd.descent import Epoch, Order, State, descend, strong, visit
-from jaxgd.inputs import Optimizer, Padded, check_batch_size, count_examples, count_spread
+from jaxgd.descent import Order, State, descend, strong, visit
+from jaxgd.inputs import Optimizer, Padded, check_batch_size, count_spread
 from jaxgd.layouts import beside, varying
 from jaxgd.objective import Loss, Objective, mean
 from jaxgd.scale import shares
-from jaxgd.scale.placement import SHARDS, axis_of
+from jaxgd.scale.placement import SHARDS, axis_of, on_mesh, spread
 from jaxgd.scale.sums import summed, summed_in_order
 
 Where = Literal["whole", "owned"]
@@ -45,7 +46,7 @@ def data_parallel(
     rows: Where = "whole",
     axis: str | None = None,
     deterministic: bool = False,
-) -> Epoch:
+) -> "DataParallel":
     """An epoch of `minibatch`, or of `gd` for None, by all devices: `epoch(state, data, order)`.
 
         θ <- θ + optimizer(1/b Σ_devices Σ_i ∇loss(θ, i)),   i over the batch's rows on the device
@@ -72,20 +73,55 @@ def data_parallel(
     parts = _check_shards(mesh.shape[axis]) if deterministic else mesh.shape[axis]
     devices = Devices(mesh, axis, parts, _check_rows(rows), deterministic)
     b = None if batch_size is None else check_batch_size(batch_size)
-    objective = mean(_counted(loss))
+    return DataParallel(loss, optimizer, b, devices)
 
-    def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Array]:
-        n, held = count_spread(data), _rows_held(data, devices)
+
+@dataclass(frozen=True, eq=False)
+class DataParallel:
+    """The epoch that `data_parallel` makes, and what `fit` asks of it."""
+
+    loss: Loss
+    optimizer: Optimizer
+    batch_size: int | None
+    devices: Devices
+
+    def __call__(
+        self, state: State, data: PyTree, order: Order = None
+    ) -> tuple[State, Float[Array, "updates"]]:
+        """The state after the updates of an order, and the loss before each."""
+        n, held = count_spread(data), _rows_held(data, self.devices)
         state = beside(held, strong(state))
-        value = partial(_over_devices, objective, devices, n, held)
-        gradient = partial(_over_devices, jax.value_and_grad(objective), devices, n, held)
-        update = descend(_with_gradient(value, gradient), optimizer, value_and_grad=gradient)
-        if b is None:
+        objective = mean(_counted(self.loss))
+        value = partial(_over_devices, objective, self.devices, n, held)
+        gradient = partial(_over_devices, jax.value_and_grad(objective), self.devices, n, held)
+        update = descend(_with_gradient(value, gradient), self.optimizer, value_and_grad=gradient)
+        if self.batch_size is None:
             state, loss = update(state, None)
             return state, loss[None]
-        return visit(update, b)(state, jnp.arange(n, dtype=jnp.int32), order)
+        return visit(update, self.batch_size)(state, jnp.arange(n, dtype=jnp.int32), order)
 
-    return epoch
+    def mean_of(self, loss: Loss) -> Objective:
+        """The mean of a loss over all rows of data that lie as this epoch's, by all devices."""
+
+        def of_rows(params: PyTree, data: PyTree) -> Float[Array, ""]:
+            n, held = count_spread(data), _rows_held(data, self.devices)
+            params = beside(held, strong(params))
+            return _over_devices(mean(_counted(loss)), self.devices, n, held, params, None)
+
+        return of_rows
+
+    def placed(self, data: PyTree) -> PyTree:
+        """The data as this epoch takes them: as they lie, or put on the mesh."""
+        mesh, axis, _, rows, _ = self.devices
+        if rows == "whole":
+            return on_mesh(data, mesh)
+        return data if isinstance(data, Padded) else spread(data, mesh, axis)
+
+    @property
+    def mark(self) -> str:
+        """What decides its updates, or their bits where it is deterministic, but for the loss."""
+        kind = "in a fixed order" if self.devices.deterministic else "in any order"
+        return f"data parallel, rows {self.devices.rows}, added up {kind}"
 
 
 def _over_devices(
@@ -164,7 +200,7 @@ def _rows_held(data: PyTree, devices: Devices) -> PyTree:
             raise ValueError('data are spread; got rows="whole". Use rows="owned".')
         return data
     held = data.rows if isinstance(data, Padded) else data
-    if (rows := count_examples(held)) % devices.parts:
+    if (rows := count_spread(held)) % devices.parts:
         raise ValueError(
             f"owned rows must divide into {devices.parts} equal parts; got n={rows}. "
             "Use jaxgd.scale.spread(data, mesh), which pads them and remembers n."

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PyTree
+from jaxtyping import Int, PyTree
 
 from jaxgd.inputs import Padded, count_examples
 
@@ -14,20 +14,57 @@ from jaxgd.inputs import Padded, count_examples
 SHARDS = 16
 
 
-def spread(data: PyTree, mesh: Mesh, axis: str | None = None) -> Padded:
+def spread(data: PyTree, mesh: Mesh, axis: str | None = None, *, n: int | None = None) -> Padded:
     """The data with its rows spread over the devices of a mesh axis, and how many they are.
 
     A device gets as many rows as any other: copies of the last one stand behind it where the
     devices, or the shards of the deterministic mode, do not divide n. They are never trained on:
     `data_parallel(…, rows="owned")` and `train` know n. `axis` may be left out of a mesh of one.
 
-    Every process gives all of the data, and keeps the rows of its own devices.
+    Every process gives all of the data, and keeps the rows of its own devices; with `n`, how many
+    all processes have together, it gives those alone: `own_rows(n, mesh)`, in that order.
+    Raises ValueError for another number of rows than that.
     """
     axis = axis_of(mesh, axis)
-    n = count_examples(data)
-    padding = -n % math.lcm(mesh.shape[axis], SHARDS)
-    rows = np.minimum(np.arange(n + padding), n - 1)
-    return Padded(place(data, NamedSharding(mesh, PartitionSpec(axis)), rows), n)
+    sharding = NamedSharding(mesh, PartitionSpec(axis))
+    if n is None:
+        n = count_examples(data)
+        rows = np.minimum(np.arange(padded(n, mesh, axis)), n - 1)
+        return Padded(place(data, sharding, rows), n)
+    own = own_rows(n, mesh, axis)
+    if (given := count_examples(data)) != len(own):
+        raise ValueError(
+            f"with n={n} each process gives its own rows alone, here {len(own)}; got {given}. "
+            "Give the rows that own_rows(n, mesh) names."
+        )
+    rows = np.searchsorted(own, np.arange(padded(n, mesh, axis)))  # no other process's is asked for
+    return Padded(place(data, sharding, np.minimum(rows, len(own) - 1)), n)
+
+
+def own_rows(n: int, mesh: Mesh, axis: str | None = None) -> Int[np.ndarray, "own"]:
+    """The numbers, ascending, of those of n rows that this process's devices hold when spread.
+
+    Raises ValueError for so few rows that a process would hold none.
+    """
+    axis = axis_of(mesh, axis)
+    size = padded(n, mesh, axis)
+    held: Any = NamedSharding(mesh, PartitionSpec(axis)).devices_indices_map((size,))
+    of = dict[int, set[tuple[int, int]]]()
+    for device in mesh.devices.flat:
+        (rows,) = held[device]
+        of.setdefault(device.process_index, set()).add(rows.indices(size)[:2])
+    if any(min(parts)[0] >= n for parts in of.values()):
+        raise ValueError(
+            f"every process must hold a row; got n={n} rows for {len(of)} processes with "
+            f"{mesh.size} devices. Use fewer processes."
+        )
+    parts = sorted(of[jax.process_index()])
+    return np.concatenate([np.arange(start, min(stop, n)) for start, stop in parts])
+
+
+def padded(n: int, mesh: Mesh, axis: str | None = None) -> int:
+    """So many rows as the devices and the shards of the deterministic mode divide."""
+    return n + -n % math.lcm(mesh.shape[axis_of(mesh, axis)], SHARDS)
 
 
 def on_mesh(tree: PyTree, mesh: Mesh) -> PyTree:
@@ -48,10 +85,17 @@ def place(tree: PyTree, sharding: NamedSharding, rows: np.ndarray | None = None)
             data = place(jax.random.key_data(leaf), sharding, rows)
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
         host = np.asarray(leaf, jax.typeof(leaf).dtype)
-        host = host if rows is None or len(rows) == len(host) else host[rows]
-        return jax.make_array_from_callback(host.shape, sharding, host.__getitem__)
+        if rows is None:
+            return jax.make_array_from_callback(host.shape, sharding, host.__getitem__)
+        shape = (len(rows), *host.shape[1:])
+        return jax.make_array_from_callback(shape, sharding, lambda at: _rows_at(host, rows, at))
 
     return jax.tree.map(of, tree)
+
+
+def _rows_at(host: np.ndarray, rows: np.ndarray, at: Any) -> np.ndarray:
+    """The rows of a piece of the global array that holds these rows of the host's."""
+    return host[rows[at[0]]]
 
 
 def axis_of(mesh: Mesh, axis: str | None) -> str:

@@ -11,7 +11,7 @@ from jaxgd.order import shuffle
 from jaxgd.tabular.scaling import standardizer, unscaled
 from jaxgd.tabular.schema import Schema, in_default_float
 from jaxgd.tabular.table import Table
-from jaxgd.tabular.target import Task, read_target
+from jaxgd.tabular.target import Target, Task, read_target
 
 
 class Part(NamedTuple):
@@ -58,20 +58,32 @@ def prepare(
     x_scaling = standardizer(x[train_rows]) if standardize else unscaled(len(features))
     y_scaling = standardizer(y[train_rows]) if scale_y else unscaled()
 
+    schema = Schema(features, goal, x_scaling, y_scaling)
+
     def part(rows: np.ndarray) -> Part:
-        values = (
-            in_default_float(y_scaling.apply(y[rows])) if goal.task == "regression" else y[rows]
-        )
-        return Part(in_default_float(x_scaling.apply(x[rows])), values)
+        return Part(in_default_float(x_scaling.apply(x[rows])), labels(schema, y[rows]))
 
     train = part(train_rows)
-    if goal.task == "binary" and len(np.unique(train.y)) == 1:
-        raise ValueError(
-            f"the training part must hold both classes; its {len(train_rows)} rows are all "
-            f"{goal.classes[train.y[0]]!r}. Use another seed or a smaller held-out part."
-        )
-    schema = Schema(features, goal, x_scaling, y_scaling)
+    check_classes(goal, train.y)
     return Dataset(schema, train, part(held_rows) if len(held_rows) else None)
+
+
+def labels(
+    schema: Schema, y: Float[np.ndarray, "n"] | Int[np.ndarray, "n"]
+) -> Float[np.ndarray, "n"] | Int[np.ndarray, "n"]:
+    """The targets as jaxgd trains on them: class indices, or scaled values in its default float."""
+    if schema.target.task != "regression":
+        return y
+    return in_default_float(schema.y_scaling.apply(y))
+
+
+def check_classes(target: Target, y: np.ndarray) -> None:
+    """ValueError unless the training rows of a binary target hold both classes."""
+    if target.task == "binary" and len(np.unique(y)) == 1:
+        raise ValueError(
+            f"the training part must hold both classes; its {len(y)} rows are all "
+            f"{target.classes[y[0]]!r}. Use another seed or a smaller held-out part."
+        )
 
 
 def split(

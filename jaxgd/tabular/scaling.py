@@ -1,5 +1,7 @@
 """Columns of any scale brought to mean 0 and standard deviation 1."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +9,10 @@ from jaxtyping import Float
 
 # A column whose spread is below the rounding of its mean is constant.
 _ROUNDING = 10 * np.finfo(np.float64).eps
+
+
+Reduction = Callable[[Float[np.ndarray, "m *d"]], Float[np.ndarray, "*d"]]
+_SUM, _MAX = partial(np.sum, axis=0), partial(np.max, axis=0)
 
 
 class Standardizer(NamedTuple):
@@ -24,20 +30,27 @@ class Standardizer(NamedTuple):
         return z * self.scale + self.mean
 
 
-def standardizer(x: Float[np.ndarray, "n *d"]) -> Standardizer:
+def standardizer(
+    x: Float[np.ndarray, "m *d"],
+    n: int | None = None,
+    total: Reduction = _SUM,
+    most: Reduction = _MAX,
+) -> Standardizer:
     """The standardizer to the mean and the (population) standard deviation of each column.
 
         mean = Σx / n,   scale = √(Σ(x - mean)² / n),   max(1, |mean|) if constant
 
     Squares are taken relative to the largest deviation, so that columns of 1e-200 and of 1e200
-    come out right too.
+    come out right too. Where the m rows of `x` are some of n, `total` and `most` are the sum and
+    the largest of all n, column by column.
     """
-    mean = x.mean(axis=0)
+    n = len(x) if n is None else n
+    mean = total(x) / n
     deviation = x - mean
-    peak = np.abs(deviation).max(axis=0)
+    peak = most(np.abs(deviation))
     constant = peak <= _ROUNDING * np.abs(mean)
     unit = np.where(peak == 0, 1.0, peak)
-    scale = unit * np.sqrt(np.mean(np.square(deviation / unit), axis=0))
+    scale = unit * np.sqrt(total(np.square(deviation / unit)) / n)
     return Standardizer(mean, np.where(constant, np.maximum(1.0, np.abs(mean)), scale))
 
 

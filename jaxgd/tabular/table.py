@@ -7,7 +7,7 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,10 +16,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+_CSV, _PARQUET = (".csv", ".tsv"), (".parquet", ".pq")
 _READABLE = ".csv, .tsv, .parquet or .npz"
 
 # What people write into a cell that has no value; an empty cell is one anyway.
 _MISSING_WORDS = ["NA", "N/A", "NaN", "nan", "null", "NULL", "?"]
+
+# Of polars and its lazy frame of a file, the frame of what is read of it.
+Take = Callable[[Any, Any], Any]
 
 # Whole numbers up to here are float64's own.
 _EXACT = 2.0**53
@@ -30,12 +34,14 @@ class Table:
     """Columns by name, in their order: arrays of numbers or booleans, or of text (dtype object).
 
     A missing value is NaN in a column of numbers and None in a column of text. `source` names the
-    table in errors; `target` is the column to predict where the source itself says so.
+    table in errors; `target` is the column to predict where the source itself says so. Of a part of
+    a table `first` is the number of its first row in the whole.
     """
 
     columns: Mapping[str, np.ndarray]
     source: str
     target: str | None = None
+    first: int = 0
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -68,7 +74,8 @@ class Table:
             row = next(i for i, value in enumerate(column) if not _is_number(value))
             raise ValueError(
                 f"a feature must be numbers; column {name!r} of {self.source} holds text, first "
-                f"{column[row]!r} in row {row + 1}. Encode it as numbers, or ignore the column."
+                f"{column[row]!r} in row {self.first + row + 1}. Encode it as numbers, or ignore "
+                "the column."
             )
         if column.dtype.kind in "iu" and (abs(column.astype(np.float64)) > _EXACT).any():
             _warn_rounded(name, self.source)
@@ -91,7 +98,7 @@ class Table:
             values = "value" if count == 1 else "values"
             raise ValueError(
                 f"column {name!r} of {self.source} has {count} {what} {values}, first in row "
-                f"{int(bad.argmax()) + 1}. Fill or drop them, or ignore the column."
+                f"{self.first + int(bad.argmax()) + 1}. Fill or drop them, or ignore the column."
             )
 
 
@@ -171,25 +178,34 @@ def _extra(module: str) -> ModuleType:
         ) from None
 
 
-def _read_csv(path: Path) -> dict[str, np.ndarray]:
+def is_sliceable(path: Path) -> bool:
+    """Whether some rows of the file can be read without keeping the others."""
+    return path.suffix.lower() in (*_CSV, *_PARQUET)
+
+
+def read_sliced(path: Path, take: Take) -> dict[str, np.ndarray]:
+    """The columns of what `take(polars, lazy frame)` reads of a CSV or Parquet file."""
+    return (_read_csv if path.suffix.lower() in _CSV else _read_parquet)(path, take)
+
+
+def _read_csv(path: Path, take: Take | None = None) -> dict[str, np.ndarray]:
     pl = _extra("polars")
     with path.open(encoding="utf-8", errors="replace") as file:
         header = file.readline()
     separator = max(",;\t", key=header.count)
+    named = {"null_values": _MISSING_WORDS, "infer_schema_length": None, "separator": separator}
     try:
-        frame = pl.read_csv(
-            path, separator=separator, null_values=_MISSING_WORDS, infer_schema_length=None
-        )
+        frame = pl.read_csv(path, **named) if take is None else take(pl, pl.scan_csv(path, **named))
     except pl.exceptions.PolarsError as error:
         reason = _ragged_line(path, separator) or _first_sentence(error)
         raise ValueError(f"{path} is not a readable CSV table: {reason}.") from None
     return _columns(frame, path)
 
 
-def _read_parquet(path: Path) -> dict[str, np.ndarray]:
+def _read_parquet(path: Path, take: Take | None = None) -> dict[str, np.ndarray]:
     pl = _extra("polars")
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(path) if take is None else take(pl, pl.scan_parquet(path))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = _first_sentence(error)
         raise ValueError(f"{path} is not a readable Parquet table: {reason}.") from None

@@ -34,7 +34,7 @@ def read_target(
     Raises ValueError for a column that is not there, not complete, has one value only, or does not
     fit the task.
     """
-    name = _target_name(table) if name is None else name
+    name = target_name(table) if name is None else name
     column = table.complete(name)
     values, index, counts = np.unique(column, return_inverse=True, return_counts=True)
     if len(values) == 1:
@@ -55,7 +55,8 @@ def _class_name(value: Any) -> str:
     return str(int(value)) if is_whole else str(value)
 
 
-def _target_name(table: Table) -> str:
+def target_name(table: Table) -> str:
+    """The column to predict where nobody names one; ValueError where a table does not tell."""
     usual = [name for name in _USUAL_NAMES if name in table.columns]
     if table.target is not None:
         return table.target
