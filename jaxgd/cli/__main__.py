@@ -70,6 +70,7 @@ def _run_subcommand(argv: list[str]) -> None:
     from jaxgd.cli.diff_command import diff
     from jaxgd.cli.export_command import export
     from jaxgd.cli.fit_command import fit
+    from jaxgd.cli.noise_command import noise
     from jaxgd.cli.notebook_command import notebook
     from jaxgd.cli.predict_command import predict
 
@@ -79,6 +80,7 @@ def _run_subcommand(argv: list[str]) -> None:
         fit,
         predict,
         export,
+        noise,
         notebook,
         check,
         diff,

@@ -1,6 +1,7 @@
 """The critical batch size, by training: runs from one state to one loss, at several sizes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,29 +14,35 @@ from jaxgd.inputs import check_batch_size, check_count, count_examples
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
 from jaxgd.study.estimates import Estimate, student_t
-from jaxgd.study.races import OptimizerAt, race
+from jaxgd.study.races import OptimizerAt, Race, race
+
+# A race has so many learning rates, and as many races bracket the best.
+_RATES, _MOVES = 6, 12
+
+# The target, unless there is one, is as far as so many updates of the largest size go.
+_TARGET_UPDATES = 16
 
 
 class CriticalSize(NamedTuple):
     """The measured critical batch size, and the runs it was fitted to.
 
     updates: what each size took to the target at its best learning rate; ∞ where it did not.
-    at_edge: where the best rate is the lowest or the highest on offer, so that fewer might do.
+    is_best: whether slower and faster rates were both worse, or fewer updates might do.
     critical: the fitted size, in rows.
     fewest_updates: the fitted updates of full-batch descent.
     misfit: the root mean square of the runs' relative distance from the hyperbola.
-    reached: params of a run that reached the target, at the largest size.
+    reached: the state of a run that reached the target, at the largest size.
     """
 
     batch_sizes: Int[np.ndarray, "sizes"]
     updates: Float[np.ndarray, "sizes"]
     learning_rates: Float[np.ndarray, "sizes"]
-    at_edge: Bool[np.ndarray, "sizes"]
+    is_best: Bool[np.ndarray, "sizes"]
     critical: Estimate
     fewest_updates: float
     misfit: float
     target: float
-    reached: PyTree
+    reached: State
 
 
 def critical_batch_size(
@@ -44,10 +51,10 @@ def critical_batch_size(
     data: PyTree,
     *,
     optimizer: OptimizerAt,
-    learning_rates: Sequence[float],
+    learning_rate: float,
     batch_sizes: Sequence[int],
-    target: float,
     key: Key,
+    target: float | None = None,
     opt_state: PyTree | None = None,
     judged: PyTree | None = None,
     seeds: int = 8,
@@ -58,9 +65,11 @@ def critical_batch_size(
 
         updates(b) = fewest · (1 + critical · (n - b) / (b (n - 1)))
 
-    Runs branch from the params (and `opt_state`, if given) at each size and learning rate, and for
-    each seed; a size's updates are those at which the loss of the `judged` rows (by default all),
-    averaged over seeds, first reaches the target at the best of its rates. The hyperbola of updates
+    Runs branch from the params (and `opt_state`, if given) at each size and several learning rates,
+    and for each seed; a size's updates are those at which the loss of the `judged` rows (by default
+    all), averaged over seeds, first reaches the target at its best rate. That is bracketed from
+    `learning_rate` on by factors of 2, and found to one of 2^(1/3). Without a target it is what the
+    largest size reaches in 16 updates at its best rate. The hyperbola of updates
     against examples (arXiv 1812.06162), for batches without replacement, is fitted to them by
     least squares of relative distances. The interval is a jackknife's over seeds and over sizes.
     `optimizer(rate)` takes traced rates; each size is one program of all its rates and seeds.
@@ -73,38 +82,71 @@ def critical_batch_size(
     sizes = [check_batch_size(b, count_examples(data)) for b in sorted(set(batch_sizes))]
     if check_count("seeds", seeds) < 2:
         raise ValueError("seeds must be at least 2; got seeds=1. The interval needs several.")
-    judged = data if judged is None else judged
-    rates = jnp.asarray(sorted(learning_rates), jnp.zeros(()).dtype)
+    judged, most = data if judged is None else judged, check_count("most", most)
+    state = init_state(params, optimizer(jnp.asarray(learning_rate)))
+    state = state if opt_state is None else State(state.params, opt_state)
+    fixed = state, data, judged, jax.random.split(key, seeds)
+    programs = [partial(jax.jit(race(loss, optimizer, b)), *fixed) for b in sizes]
+    if target is None:
+        target = _best_heat(programs[-1], learning_rate, -np.inf, _TARGET_UPDATES).end
     before = float(jax.jit(mean(loss))(params, judged))
     if not target < before:
         raise ValueError(
             f"target must be below the loss of the start, {before:.6g}; got target={target:.6g}. "
             "Use the loss after an epoch or so."
         )
-    state = init_state(params, optimizer(rates[0]))
-    state = state if opt_state is None else State(state.params, opt_state)
-    goal, keys = jnp.asarray(target, rates.dtype), jax.random.split(key, seeds)
-    races = [
-        jax.jit(race(loss, optimizer, b, check_count("most", most)))(
-            state, data, judged, rates, keys, goal
-        )
-        for b in sizes
-    ]
-    hits = np.stack([np.asarray(r.hits, np.float64) for r in races])
-    best = hits[:, :, -1].argmin(axis=1)
-    took = hits.min(axis=1)
+    heats, guess = list[_Heat](), learning_rate
+    for program in programs:
+        heats.append(_best_heat(program, guess, target, most))
+        guess = heats[-1].rate
+    took = np.stack([heat.updates for heat in heats])
     fewest, critical, misfit = _fitted(sizes, took, count_examples(data), confidence, most)
     return CriticalSize(
         np.asarray(sizes),
         took[:, -1],
-        np.asarray(rates, np.float64)[best],
-        (best == 0) | (best == rates.size - 1),
+        np.asarray([heat.rate for heat in heats]),
+        np.asarray([heat.is_best for heat in heats]),
         critical,
         fewest,
         misfit,
         float(target),
-        jax.tree.map(lambda a: a[int(best[-1]), 0], races[-1].states.params),
+        heats[-1].state,
     )
+
+
+class _Heat(NamedTuple):
+    """A size's race at rates around its best: updates without each seed, and of all."""
+
+    updates: Float[np.ndarray, "leave_outs"]
+    rate: float
+    end: float
+    is_best: bool
+    state: State
+
+
+def _best_heat(run: Callable[..., Race], guess: float, target: float, most: int) -> _Heat:
+    """The race around the best rate, whose neighbours at half and twice it are both slower."""
+    for _ in range(_MOVES):
+        rates = guess * 2.0 ** (np.arange(_RATES) - _RATES // 2)
+        heat, best = _heat(run, rates, target, most)
+        guess = heat.rate
+        if 0 < best < _RATES - 1:
+            fine = 2.0 ** ((np.arange(_RATES) - (_RATES - 1) / 2) / 3)
+            return _heat(run, guess * fine, target, most)[0]
+    return heat._replace(is_best=False)
+
+
+def _heat(
+    run: Callable[..., Race], rates: np.ndarray, target: float, most: int
+) -> tuple[_Heat, int]:
+    """One race, and which of its rates was the first, or the lowest where none has arrived."""
+    dtype = jnp.zeros(()).dtype
+    found = run(jnp.asarray(target, dtype), jnp.asarray(rates, dtype), jnp.asarray(most))
+    hits, ends = np.asarray(found.hits, np.float64), np.asarray(found.ends, np.float64)
+    hit = bool(np.isfinite(hits[:, -1]).any())
+    best = int(np.argmin(hits[:, -1] if hit else np.where(np.isfinite(ends), ends, np.inf)))
+    state = jax.tree.map(lambda a: a[best, 0], found.states)
+    return _Heat(hits.min(axis=0), float(rates[best]), float(ends[best]), hit, state), best
 
 
 def updates_at(batch_size: Any, n: int, fewest: float, critical: float) -> Any:
@@ -133,7 +175,7 @@ def _fitted(
     if reached.sum() < 3:
         raise ValueError(
             f"at least 3 batch sizes must reach the target; {int(reached.sum())} of {len(sizes)} "
-            f"did within {most} updates. Use a higher target, more updates or other learning rates."
+            f"did in {most} updates. Use a higher target, more updates or another learning rate."
         )
     b, took = np.asarray(sizes, np.float64)[reached], took[reached]
     fewest, critical = fitted_hyperbola(b, took[:, -1], n)

@@ -4,12 +4,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxgd.batches import gather
 from jaxgd.inputs import check_batch_size, count_examples
 from jaxgd.objective import Loss
-from jaxgd.order import shuffle
 from jaxgd.study.estimates import (
     Estimate,
     Spread,
@@ -124,9 +123,9 @@ def _moments(gradients: RowGradients, params: PyTree, center: PyTree, rows: PyTr
 def _squared_covariance(
     gradients: RowGradients, params: PyTree, center: PyTree, data: PyTree, n: int
 ) -> Float[Array, "parts"]:
-    """tr Σ², the mean of ((g_i - ḡ)·(g_j - ḡ))² over pairs of some rows, of all and by leaf."""
+    """tr Σ², the mean of ((g_i - ḡ)·(g_j - ḡ))² over pairs of some rows, from end to end."""
     q = min(n, _PAIRED_ROWS, max(gradients.chunk, 2))
-    some = gather(data, shuffle(jax.random.key(0), n, jnp.arange(q)))
+    some = jax.tree.map(lambda a: jnp.asarray(a)[np.arange(q) * n // q], data)
     away = deviations(gradients.of(params, some), center)
     flat = [a.reshape(q, -1) for a in jax.tree.leaves(away)]
     gram = _with_total(jnp.stack([jnp.matmul(a, a.T) for a in flat]))

@@ -21,10 +21,12 @@ class Race(NamedTuple):
     """When the mean over seeds reached the target, by learning rate; ∞ where it was not waited for.
 
     hits[:, i] leaves out seed i, and hits[:, -1] is that of all seeds, in updates, between two of
-    them by how far the loss had to fall. `states` are those of every lane at the end.
+    them by how far the loss had to fall. `ends` are the mean losses at the end of the race, and
+    `states` those of every lane.
     """
 
     hits: Float[Array, "rates leave_outs"]
+    ends: Float[Array, "rates"]
     states: PyTree
 
 
@@ -37,8 +39,8 @@ class _Now(NamedTuple):
     hits: Float[Array, "rates leave_outs"]
 
 
-def race(loss: Loss, optimizer: OptimizerAt, batch_size: int, most: int) -> Callable[..., Race]:
-    """`run(state, data, judged, rates, keys, target) -> Race`: every lane from one state.
+def race(loss: Loss, optimizer: OptimizerAt, batch_size: int) -> Callable[..., Race]:
+    """`run(state, data, judged, keys, target, rates, most) -> Race`: every lane from one state.
 
     A lane is a learning rate and a seed; lanes of one seed see the same batches. Those follow one
     another through shuffles of the rows, across the ends of epochs, so that all are of one size.
@@ -50,9 +52,10 @@ def race(loss: Loss, optimizer: OptimizerAt, batch_size: int, most: int) -> Call
         state: State,
         data: PyTree,
         judged: PyTree,
-        rates: Float[Array, "rates"],
         keys: Key,
         target: Float[Array, ""],
+        rates: Float[Array, "rates"],
+        most: Int[Array, ""],
     ) -> Race:
         n, lanes = count_examples(data), (rates.size, keys.shape[0])
         batch_of = jax.vmap(lambda key, epoch, offset: gather(
@@ -85,7 +88,7 @@ def race(loss: Loss, optimizer: OptimizerAt, batch_size: int, most: int) -> Call
         zero = jnp.asarray(0, jnp.int32)
         first = _Now(zero, zero, zero, states, start, jnp.full_like(start, jnp.inf))
         last = jax.lax.while_loop(goes_on, update, first)
-        return Race(last.hits, last.states)
+        return Race(last.hits, last.averages[:, -1], last.states)
 
     return run
 

@@ -94,7 +94,7 @@ def noise_during(
     s, g = (wide(a).reshape(-1)[: windows * updates].reshape(windows, updates) for a in
             (measured.trace, measured.squared_norm))  # fmt: skip
     known = jnp.isfinite(s)
-    count = jnp.sum(known, axis=1)
+    count = jnp.sum(known, axis=1).astype(s.dtype)
 
     def average(x: Array) -> Array:
         return jnp.sum(jnp.where(known, x, 0), axis=1) / count
