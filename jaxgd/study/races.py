@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from jaxgd.batches import gather
 from jaxgd.descent import State, step, strong
@@ -52,7 +52,7 @@ def race(loss: Loss, optimizer: OptimizerAt, batch_size: int) -> Callable[..., R
         state: State,
         data: PyTree,
         judged: PyTree,
-        keys: Key,
+        keys: Shaped[Array, "seeds *words"],
         target: Float[Array, ""],
         rates: Float[Array, "rates"],
         most: Int[Array, ""],

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxgd.chunks import wide
@@ -59,10 +60,10 @@ def measured_step(loss: Loss, optimizer: Optimizer, *, pieces: int = 2) -> Updat
 
     def value_and_grad(params: PyTree, batch: PyTree) -> tuple[tuple[Array, TwoSizes], PyTree]:
         sizes, values, gradients = _of_pieces(objective, params, batch, pieces)
-        share = jnp.asarray(sizes, jnp.float32) / count_examples(batch)
-        whole = jax.tree.map(lambda g: jnp.tensordot(share.astype(g.dtype), g, 1), gradients)
+        share = np.asarray(sizes) / count_examples(batch)
+        whole = jax.tree.map(lambda g: jnp.tensordot(jnp.asarray(share, g.dtype), g, 1), gradients)
         gradient = jax.tree.map(lambda g, p: g.astype(p.dtype), whole, params)
-        value = jnp.vdot(share.astype(values.dtype), values)
+        value = jnp.vdot(jnp.asarray(share, values.dtype), values)
         return (value, _between(share, count_examples(batch), gradients, whole)), gradient
 
     def with_nothing(params: PyTree, batch: PyTree) -> tuple[Array, None]:
@@ -131,11 +132,13 @@ def _of_pieces(
     return [q] * k + [rest] * bool(rest), *found
 
 
-def _between(share: Float[Array, "k"], m: int, each: PyTree, whole: PyTree) -> TwoSizes:
+def _between(share: Float[np.ndarray, "k"], m: int, each: PyTree, whole: PyTree) -> TwoSizes:
     """|G|² and tr Σ from the pieces' distances from their mean."""
     pairs = list(zip(jax.tree.leaves(each), jax.tree.leaves(whole), strict=True))
     apart = sum(
-        jnp.vdot(share.astype(g.dtype), jnp.sum((g - c[None]).reshape(len(g), -1) ** 2, axis=1))
+        jnp.vdot(
+            jnp.asarray(share, g.dtype), jnp.sum((g - c[None]).reshape(len(g), -1) ** 2, axis=1)
+        )
         for g, c in pairs
     )
     trace = jnp.asarray(apart) * m / (share.size - 1) if share.size > 1 else jnp.asarray(jnp.nan)
