@@ -134,12 +134,12 @@ def _of_pieces(
 
 def _between(share: Float[np.ndarray, "k"], m: int, each: PyTree, whole: PyTree) -> TwoSizes:
     """|G|² and tr Σ from the pieces' distances from their mean."""
-    pairs = list(zip(jax.tree.leaves(each), jax.tree.leaves(whole), strict=True))
-    apart = sum(
-        jnp.vdot(
-            jnp.asarray(share, g.dtype), jnp.sum((g - c[None]).reshape(len(g), -1) ** 2, axis=1)
-        )
-        for g, c in pairs
+    away = jax.tree.map(
+        lambda g, c: jnp.sum((g - c[None]) ** 2, tuple(range(1, g.ndim))), each, whole
     )
-    trace = jnp.asarray(apart) * m / (share.size - 1) if share.size > 1 else jnp.asarray(jnp.nan)
-    return TwoSizes(sum(jnp.vdot(c, c) for _, c in pairs) - trace / m, trace)
+    apart = [jnp.vdot(jnp.asarray(share, d.dtype), d) for d in jax.tree.leaves(away)]
+    squares = jnp.sum(jnp.stack([jnp.vdot(c, c) for c in jax.tree.leaves(whole)]))
+    if share.size < 2:
+        return TwoSizes(jnp.full_like(squares, jnp.nan), jnp.full_like(squares, jnp.nan))
+    trace = jnp.sum(jnp.stack(apart)) * m / (share.size - 1)
+    return TwoSizes(squares - trace / m, trace)
