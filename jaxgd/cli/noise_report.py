@@ -58,8 +58,7 @@ class Found:
         """Whether the noise scale, as the optimizer measures it, predicts the critical size."""
         if self.runs is None or self.arrived is None:
             return None
-        scales = [self.ends[0].own_of_rows, self.arrived.own_of_rows]
-        return prediction(self.runs.critical, scales)
+        return prediction(self.runs.critical, self.ends[0].own_of_rows, self.arrived.own_of_rows)
 
 
 def show(found: Found, source: str, dataset: Dataset) -> None:
@@ -88,6 +87,7 @@ def show(found: Found, source: str, dataset: Dataset) -> None:
         for b, updates, rate in rows:
             runs.add_row(f"{b}", f"{updates:.4g}", f"{b * updates:.4g}", f"{rate:.3g}")
         screen.show(runs)
+        screen.print(f"The runs lie {found.runs.misfit:.0%} off the hyperbola (root mean square).")
         screen.print(found.prediction.told[0].upper() + found.prediction.told[1:], soft_wrap=True)
 
 

@@ -27,8 +27,8 @@ def batch_scatter(
         tr Σ / b · (n - b) / (n - 1)
 
     A dot is a batch, a circle the mean of a size. The dashed line is the squared gradient of all
-    rows: where the law meets it, at the noise scale, noise and gradient are as large. What is 0, as
-    at b = n, is left out of the logarithmic axis.
+    rows: where the law meets it, noise and gradient are as large. That is at n B / (n - 1 + B) for
+    a noise scale B. What is 0, as at b = n, is left out of the logarithmic axis.
     """
     figure, axes = _figure(title, "batch size b", "squared distance from the gradient of all rows")
     jitter = np.exp(0.12 * (np.linspace(0, 1, away.shape[1]) - 0.5))
@@ -44,7 +44,7 @@ def batch_scatter(
                  label="squared gradient of all rows")  # fmt: skip
     low = np.nanmin([np.nanmin(shown, initial=squared_norm), squared_norm])
     axes.set_ylim(low / 2, 2 * max(np.nanmax(shown, initial=trace), squared_norm))
-    axes.legend(frameon=False, labelcolor=_INK, fontsize=9, loc="lower left")
+    axes.legend(frameon=False, labelcolor=_INK, fontsize=9, loc="upper right")
     return figure
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxgd.inputs import count_examples
 from jaxgd.objective import Loss
-from jaxgd.study.row_gradients import RowGradients, deviations, row_gradients
+from jaxgd.study.per_row import RowGradients, deviations, row_gradients
 
 Norm = Literal["sign", "spectral"]
 

@@ -17,7 +17,7 @@ from jaxgd.study.estimates import (
     student_t,
     variance_estimate,
 )
-from jaxgd.study.row_gradients import RowGradients, deviations, row_dots, row_gradients
+from jaxgd.study.per_row import RowGradients, deviations, row_dots, row_gradients
 
 # Pairs of so many rows tell how far the noise spreads over directions.
 _PAIRED_ROWS = 64

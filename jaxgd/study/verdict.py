@@ -1,7 +1,6 @@
 """Whether the noise scale predicts the critical batch size here."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxgd.study.estimates import Estimate
@@ -15,28 +14,27 @@ class Prediction(NamedTuple):
     told: str
 
 
-def prediction(critical: Estimate, noise_scales: Sequence[Estimate | float]) -> Prediction:
-    """The noise scales along the runs, held against the critical batch size that the runs had.
+def prediction(critical: Estimate, at_start: float, at_end: float) -> Prediction:
+    """The noise scales where runs branched and where they arrived, against their critical size.
 
-    They predict it where the interval of the measured size meets the range that the noise scales
-    (with their intervals, if they have any) span from where the runs branched to where they ended.
-    The factor is the measured size over the geometric mean of the scales.
+        factor = critical / √(at_start · at_end)
+
+    They predict it where the factor is between 1/2 and 2: batch sizes are chosen no finer. The
+    sentence says how far the noise scale itself moved meanwhile, beyond a factor of 10.
     """
-    scales = [s if isinstance(s, Estimate) else Estimate(s, s, s) for s in noise_scales]
-    low = min(float(s.low) for s in scales)
-    high = max(float(s.high) for s in scales)
-    logs = [math.log(max(float(s.value), 1e-300)) for s in scales]
-    factor = float(critical.value) / math.exp(min(sum(logs) / len(logs), 700.0))
-    holds = float(critical.low) <= high and low <= float(critical.high)
+    scales = [min(max(float(scale), 1e-30), 1e30) for scale in (at_start, at_end)]
+    middle, moved = math.sqrt(scales[0] * scales[1]), max(scales) / min(scales)
+    factor = float(critical.value) / middle
+    holds = 0.5 <= factor <= 2
     measured = f"{critical.value:.3g} ({critical.low:.3g} to {critical.high:.3g})"
-    span = " to ".join(f"{float(s.value):.3g}" for s in scales)
-    if holds:
-        end = "the noise scale predicts it here"
-    else:
-        size = f"{max(factor, 1 / factor):.2g} times too {'small' if factor > 1 else 'large'}"
-        end = f"the noise scale does not predict it here: it is {size}"
+    size = (
+        f"{max(factor, 1 / max(factor, 1e-30)):.2g} times too {'small' if factor > 1 else 'large'}"
+    )
+    end = "it predicts it here within a factor of 2" if holds else f"no prediction here, {size}"
+    change = f", though it moved {moved:.2g}-fold on the way" if moved > 10 else ""
     return Prediction(
         holds,
         factor,
-        f"critical batch size {measured} by training, noise scale {span} along the way: {end}.",
+        f"critical batch size {measured} by training; noise scale {scales[0]:.3g} where the runs "
+        f"branch, {scales[1]:.3g} where they arrive, {middle:.3g} between: {end}{change}.",
     )

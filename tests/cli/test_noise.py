@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 
 @pytest.fixture
 def table(tmp_path):

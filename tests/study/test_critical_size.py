@@ -13,6 +13,7 @@ from jaxgd.study.critical_size import fitted_hyperbola, updates_at
 from jaxgd.study.estimates import Estimate
 
 N, D = 4096, 4
+pytestmark = pytest.mark.usefixtures("quick_compile")
 SIZES = (2, 8, 64)
 START, TARGET, TRACE = 1.0, 0.05, 2.0
 
@@ -51,12 +52,12 @@ def test_it_is_what_the_expected_runs_have():
         target=TARGET,
         key=jax.random.key(1),
         judged=jnp.zeros((1, D), jnp.float32),
-        seeds=16,
+        seeds=64,
         most=400,
     )
     wanted = np.asarray([expected_updates(b) for b in SIZES])
     assert found.is_best.all()
-    np.testing.assert_allclose(found.updates, wanted, rtol=0.15)
+    np.testing.assert_allclose(found.updates, wanted, rtol=0.2)  # means of 64 seeds arrive early
     _, critical = fitted_hyperbola(np.asarray(SIZES, float), wanted, N)
     assert found.critical.low <= critical <= found.critical.high
     np.testing.assert_allclose(found.critical.value, critical, rtol=0.3)
@@ -72,18 +73,18 @@ def test_the_hyperbola_is_found_exactly():
 
 
 def test_a_verdict_either_way():
-    critical = Estimate(20.0, 15.0, 30.0)
-    holds = prediction(critical, [10.0, 40.0])
+    critical = Estimate(np.asarray(20.0), np.asarray(15.0), np.asarray(30.0))
+    holds = prediction(critical, 1.0, 400.0)
     assert holds.holds
     assert holds.factor == pytest.approx(1)
-    assert holds.told.endswith("the noise scale predicts it here.")
-    fails = prediction(critical, [2.0, 8.0])
+    assert holds.told.endswith("within a factor of 2, though it moved 4e+02-fold on the way.")
+    fails = prediction(critical, 2.0, 8.0)
     assert not fails.holds
     assert fails.told == (
-        "critical batch size 20 (15 to 30) by training, noise scale 2 to 8 along the way: the "
-        "noise scale does not predict it here: it is 5 times too small."
+        "critical batch size 20 (15 to 30) by training; noise scale 2 where the runs branch, 8 "
+        "where they arrive, 4 between: no prediction here, 5 times too small."
     )
-    assert prediction(critical, [Estimate(8.0, 4.0, 16.0)]).holds
+    assert not prediction(critical, 40.0, np.inf).holds
 
 
 @pytest.mark.parametrize(

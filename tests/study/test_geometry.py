@@ -15,6 +15,8 @@ from tests import tolerances
 from tests.laws import problem
 from tests.study import gradients
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 
 def test_a_preconditioner_is_another_unit_for_each_parameter(x64):
     """In φ = θ / √P plain descent is that of P in θ."""

@@ -16,6 +16,8 @@ from tests import tolerances
 from tests.laws import problem
 from tests.study import gradients
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 
 def population(g):
     """|G|² and tr Σ of a population that these rows are all of."""
