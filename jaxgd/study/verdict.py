@@ -27,14 +27,12 @@ def prediction(critical: Estimate, at_start: float, at_end: float) -> Prediction
     factor = float(critical.value) / middle
     holds = 0.5 <= factor <= 2
     measured = f"{critical.value:.3g} ({critical.low:.3g} to {critical.high:.3g})"
-    size = (
-        f"{max(factor, 1 / max(factor, 1e-30)):.2g} times too {'small' if factor > 1 else 'large'}"
-    )
-    end = "it predicts it here within a factor of 2" if holds else f"no prediction here, {size}"
+    side = "small" if factor > 1 else "large"
+    size = f"{max(factor, 1 / max(factor, 1e-30)):.2g} times too {side}"
+    yes, no = "it predicts it here within a factor of 2", f"it does not predict it here, {size}"
     change = f", though it moved {moved:.2g}-fold on the way" if moved > 10 else ""
-    return Prediction(
-        holds,
-        factor,
+    told = (
         f"critical batch size {measured} by training; noise scale {scales[0]:.3g} where the runs "
-        f"branch, {scales[1]:.3g} where they arrive, {middle:.3g} between: {end}{change}.",
+        f"branch, {scales[1]:.3g} where they arrive, {middle:.3g} between: "
     )
+    return Prediction(holds, factor, f"{told}{yes if holds else no}{change}.")

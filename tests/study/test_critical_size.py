@@ -82,7 +82,7 @@ def test_a_verdict_either_way():
     assert not fails.holds
     assert fails.told == (
         "critical batch size 20 (15 to 30) by training; noise scale 2 where the runs branch, 8 "
-        "where they arrive, 4 between: no prediction here, 5 times too small."
+        "where they arrive, 4 between: it does not predict it here, 5 times too small."
     )
     assert not prediction(critical, 40.0, np.inf).holds
 
