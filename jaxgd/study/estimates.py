@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from scipy.special import stdtrit
 
 Number = Float[Array, "*parts"]
 
@@ -34,6 +33,8 @@ class Spread(NamedTuple):
 
 def student_t(confidence: float, dof: int) -> float:
     """The two-sided quantile of Student's t: |t| is below it with this probability."""
+    from scipy.special import stdtrit  # which jax brings, and `import jaxgd` need not load
+
     if not 0 < confidence < 1:
         raise ValueError(
             f"confidence must be between 0 and 1; got confidence={confidence}. Use 0.95 or so."
