@@ -104,7 +104,9 @@ def as_file(found: Found, kind: str) -> bytes:
 def as_json(found: Found) -> dict[str, Any]:
     """One object: what was measured, and the verdict. What is not finite is null."""
     first, last = ({**end.euclidean._asdict(), "own": end.own} for end in found.ends)
-    runs = None if found.runs is None else found.runs._replace(reached=None)
+    runs = None if found.runs is None else found.runs._asdict()
+    if runs is not None:
+        del runs["reached"]
     return _plain(
         {
             "n": found.n,

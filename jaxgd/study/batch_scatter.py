@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from jaxgd.batches import gather
 from jaxgd.inputs import check_batch_size, check_count, count_examples
@@ -35,9 +35,13 @@ def scatter_of_batches(
     center = gradient(params, data)
     keys = jax.random.split(key, check_count("draws", draws))
 
-    def away(key: Key, b: int) -> Float[Array, ""]:
-        g = gradient(params, gather(data, shuffle(key, n, jnp.arange(b))))
+    def away(rows: Int[Array, "b"]) -> Float[Array, ""]:
+        g = gradient(params, gather(data, rows))
         parts = jax.tree.map(lambda x, c: jnp.sum(jnp.square(x - c)), g, center)
         return jnp.sum(jnp.stack(jax.tree.leaves(parts)))
 
-    return jnp.stack([jax.lax.map(lambda k, b=b: away(k, b), keys) for b in sizes])
+    def draw(key: Key) -> Float[Array, "sizes"]:
+        order = shuffle(key, n)
+        return jnp.stack([away(order[:b]) for b in sizes])
+
+    return jax.lax.map(draw, keys).T

@@ -187,8 +187,8 @@ def _fitted(
     known = np.isfinite(critical) and critical > 0 and np.isfinite(k)
     ends = (critical * np.exp(-k), critical * np.exp(k)) if known else (0.0, float("inf"))
     misfit = updates_at(b, n, fewest, critical) / took[:, -1] - 1 if known else np.zeros(1)
-    numbers = (np.float64(x) for x in (critical, *ends))
-    return fewest, Estimate(*map(np.asarray, numbers)), float(np.sqrt(np.mean(misfit**2)))
+    estimate = Estimate(*(jnp.asarray(x, jnp.zeros(()).dtype) for x in (critical, *ends)))
+    return fewest, estimate, float(np.sqrt(np.mean(misfit**2)))
 
 
 def _jackknifed(leave_outs: list[float]) -> float:

@@ -92,7 +92,7 @@ def gradient_noise(
     gradients = row_gradients(loss, params, data, chunk, preconditioner)
     center = gradients.mean_gradient(params, data)
     moments = gradients.mean_of(
-        lambda g, rows: _moments(gradients, *g, rows), (params, center), data
+        lambda given, rows: _moments(gradients, given[0], given[1], rows), (params, center), data
     )
     squares = _with_total(jnp.stack([jnp.vdot(c, c) for c in jax.tree.leaves(center)]))
     paired = _squared_covariance(gradients, params, center, data, n)
