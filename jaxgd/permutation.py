@@ -110,9 +110,7 @@ def _factors(n: int) -> tuple[int, int]:
     """Two near-equal factors below 2¹⁶ whose product exceeds n by the least: few rows must walk."""
     root = math.isqrt(n - 1) + 1
     largest = min(root + root // 2, 2**16 - 1)
-    return min(
-        ((a, -(-n // a)) for a in range(root, largest + 1)), key=lambda ab: ab[0] * ab[1]
-    )
+    return min(((a, -(-n // a)) for a in range(root, largest + 1)), key=lambda ab: ab[0] * ab[1])
 
 
 def _word(key: Array, half: Array) -> Array:

@@ -104,7 +104,9 @@ def streamed(model, optimizer, b):
     """The rows of each segment come from NumPy, as a file's would; the loop is written by hand."""
     loss, params, data, descent = training(model, optimizer)
     walked = model == "convolutional"
-    epoch = jaxgd.walk(jaxgd.step(loss, descent), b) if walked else jaxgd.minibatch(loss, descent, b)
+    epoch = (
+        jaxgd.walk(jaxgd.step(loss, descent), b) if walked else jaxgd.minibatch(loss, descent, b)
+    )
     epoch = epoch if walked else jax.jit(epoch)
     state, losses = jaxgd.init_state(params, descent), []
     for e in range(EPOCHS):
