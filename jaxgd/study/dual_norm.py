@@ -54,7 +54,9 @@ def dual_noise_scale(
     gradients = row_gradients(loss, params, data, chunk, None)
     center = gradients.mean_gradient(params, data)
     squares = gradients.mean_of(
-        lambda given, rows: _squares(gradients, given[0], given[1], rows, norm), (params, center), data
+        lambda given, rows: _squares(gradients, given[0], given[1], rows, norm),
+        (params, center),
+        data,
     )
     sizes = _sizes_of_matrices if norm == "spectral" else _sizes_of_entries
     signal, noise = sizes(jax.tree.leaves(center), [a * (n / (n - 1)) for a in squares])
