@@ -55,3 +55,11 @@ def dtype(request):
     """The test runs once in each precision, with JAX's x64 mode to match."""
     with jax.enable_x64(request.param == "float64"):
         yield jnp.dtype(request.param)
+
+
+@pytest.fixture
+def quick_compile():
+    """The test compiles with few of XLA's optimizations: what it takes is the time of compiling."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

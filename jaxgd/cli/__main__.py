@@ -71,6 +71,7 @@ def _run_subcommand(argv: list[str]) -> None:
     from jaxgd.cli.export_command import export
     from jaxgd.cli.fit_command import fit
     from jaxgd.cli.influence_command import influence
+    from jaxgd.cli.noise_command import noise
     from jaxgd.cli.notebook_command import notebook
     from jaxgd.cli.predict_command import predict
 
@@ -81,6 +82,7 @@ def _run_subcommand(argv: list[str]) -> None:
         predict,
         export,
         influence,
+        noise,
         notebook,
         check,
         diff,

@@ -60,6 +60,12 @@ _OF_COMMAND = {
     "compare": {
         "Full gradient descent is gd, or batch_size=None in fit.": "Use a smaller --batch-size."
     },
+    "noise": {
+        "Full gradient descent is gd, or batch_size=None in fit.": "Use a smaller --batch-size.",
+        "Use a higher target, more updates or another learning rate.": (
+            "Use another --learning-rate, or --no-critical."
+        ),
+    },
 }
 
 

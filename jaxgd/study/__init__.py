@@ -1,16 +1,23 @@
-"""What is learnt from many runs, and by differentiating through one."""
+"""What is learnt from many runs, from the gradients of many rows, and by differentiating a run."""
 
+from jaxgd.study.batch_scatter import scatter_of_batches
 from jaxgd.study.bracket import Bracket
+from jaxgd.study.critical_size import critical_batch_size
 from jaxgd.study.curvature import Sharpness, sharpness
 from jaxgd.study.descent_paths import DescentPath, stability
+from jaxgd.study.dual_norm import dual_noise_scale
 from jaxgd.study.hypergradients import Hypergradient, hypergradient
 from jaxgd.study.influences import Influence, influence
 from jaxgd.study.levels import scan_in_levels
+from jaxgd.study.noise_scale import batch_variance, gradient_noise
+from jaxgd.study.preconditioning import preconditioner
 from jaxgd.study.ramp import Ramp
 from jaxgd.study.rate_range import LearningRateRange, learning_rate_range
 from jaxgd.study.surface import loss_surface
 from jaxgd.study.thresholds import adam_preconditioner, largest_stable_rate
 from jaxgd.study.trainings import trained
+from jaxgd.study.two_sizes import measured_step, noise_during
+from jaxgd.study.verdict import prediction
 from jaxgd.study.weights import weighted_mean
 
 __all__ = [
@@ -22,12 +29,21 @@ __all__ = [
     "Ramp",
     "Sharpness",
     "adam_preconditioner",
+    "batch_variance",
+    "critical_batch_size",
+    "dual_noise_scale",
+    "gradient_noise",
     "hypergradient",
     "influence",
     "largest_stable_rate",
     "learning_rate_range",
     "loss_surface",
+    "measured_step",
+    "noise_during",
+    "preconditioner",
+    "prediction",
     "scan_in_levels",
+    "scatter_of_batches",
     "sharpness",
     "stability",
     "trained",

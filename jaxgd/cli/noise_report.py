@@ -1,0 +1,193 @@
+"""What `jaxgd noise` has found: on the screen, as JSON, as a file, and the command to run next."""
+
+import io
+import math
+import shlex
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import polars as pl
+
+from jaxgd.cli.data_options import DataOptions
+from jaxgd.cli.terminal import console, described, numbers_table
+from jaxgd.descent import State
+from jaxgd.study.critical_size import CriticalSize
+from jaxgd.study.estimates import Estimate
+from jaxgd.study.noise_scale import GradientNoise
+from jaxgd.study.two_sizes import NoiseDuring
+from jaxgd.study.verdict import Prediction, prediction
+from jaxgd.tabular import Dataset
+
+
+class Trained(NamedTuple):
+    """The measured training: losses and noise by epoch, and its state after the first and last."""
+
+    losses: np.ndarray
+    noise: NoiseDuring
+    first: State
+    last: State
+
+
+class Measure(NamedTuple):
+    """The noise of single rows at one state: Euclidean, and as the optimizer measures it."""
+
+    euclidean: GradientNoise
+    own: Estimate
+    own_of_rows: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that was measured of n rows; `geometry` is how the optimizer measures a gradient.
+
+    `ends` are after the first epoch, where the runs branched, and after the last; `arrived` is
+    where the runs ended.
+    """
+
+    n: int
+    geometry: str
+    trained: Trained
+    ends: tuple[Measure, Measure]
+    runs: CriticalSize | None
+    arrived: Measure | None
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """Whether the noise scale, as the optimizer measures it, predicts the critical size."""
+        if self.runs is None or self.arrived is None:
+            return None
+        return prediction(self.runs.critical, self.ends[0].own_of_rows, self.arrived.own_of_rows)
+
+
+def show(found: Found, source: str, dataset: Dataset) -> None:
+    """The figures as tables, and the verdict."""
+    screen = console()
+    screen.print(described(source, dataset), soft_wrap=True)
+    grid = numbers_table("", "after the first epoch", "after the last")
+    plain = [end.euclidean for end in found.ends]
+    grid.add_row("gradient, |G|²", *(_told(m.squared_norm) for m in plain))
+    grid.add_row("noise of a row, tr Σ", *(_told(m.trace) for m in plain))
+    grid.add_row("noise scale", *(_told(m.noise_scale) for m in plain))
+    during = found.trained.noise.noise_scale
+    by_epoch = [Estimate(*(part[i] for part in during)) for i in (0, -1)]
+    grid.add_row("… in the epoch", *map(_told, by_epoch))
+    grid.add_row("… of these rows", *(f"{m.rows.noise_scale:.3g}" for m in plain))
+    if found.geometry != "Euclidean":
+        grid.add_row(f"… {found.geometry}", *(f"{end.own_of_rows:.3g}" for end in found.ends))
+    screen.show(grid)
+    if found.geometry != "Euclidean":
+        screen.print("This optimizer is not Euclidean: only the last line is the noise it feels.")
+    if found.runs is not None and found.prediction is not None:
+        runs = numbers_table("batch size", "updates", "examples", "learning rate")
+        rows = zip(
+            found.runs.batch_sizes, found.runs.updates, found.runs.learning_rates, strict=True
+        )
+        for b, updates, rate in rows:
+            runs.add_row(f"{b}", f"{updates:.4g}", f"{b * updates:.4g}", f"{rate:.3g}")
+        screen.show(runs)
+        screen.print(f"The runs lie {found.runs.misfit:.0%} off the hyperbola (root mean square).")
+        screen.print(found.prediction.told[0].upper() + found.prediction.told[1:], soft_wrap=True)
+
+
+def as_file(found: Found, kind: str) -> bytes:
+    """The numbers of each epoch as a CSV or Parquet file."""
+    frame, file = pl.DataFrame(_by_epoch(found)), io.BytesIO()
+    if kind == "csv":
+        frame.write_csv(file)
+    else:
+        frame.write_parquet(file)
+    return file.getvalue()
+
+
+def as_json(found: Found) -> dict[str, Any]:
+    """One object: what was measured, and the verdict. What is not finite is null."""
+    first, last = ({**end.euclidean._asdict(), "own": end.own} for end in found.ends)
+    runs = None if found.runs is None else found.runs._asdict()
+    if runs is not None:
+        del runs["reached"]
+    return _plain(
+        {
+            "n": found.n,
+            "geometry": found.geometry,
+            "after_first_epoch": first,
+            "after_last_epoch": last,
+            "epochs": _by_epoch(found),
+            "critical_batch_size": runs,
+            "verdict": found.prediction,
+            "noise_scale_of_the_runs": [
+                end.own_of_rows for end in (found.ends[0], found.arrived) if end is not None
+            ],
+        }
+    )
+
+
+def next_command(
+    source: DataOptions, found: Found, optimizer: str, learning_rate: float, rest: list[str]
+) -> str:
+    """`jaxgd fit` on the same table with the batch size that was found, and its learning rate."""
+    size, rate = _suggested(found, learning_rate)
+    words = ["jaxgd", "fit"]
+    words += [] if source.data is None else [str(source.data)]
+    words += [] if source.target is None else ["--target", source.target]
+    words += [] if source.task is None else ["--task", source.task]
+    words += ["--ignore", *source.ignore] if source.ignore else []
+    words += [] if source.held_out == 0.2 else ["--held-out", f"{source.held_out:g}"]
+    words += [] if source.standardize else ["--no-standardize"]
+    words += ["--optimizer", optimizer, "--batch-size", f"{size}", "--learning-rate", f"{rate:.3g}"]
+    return shlex.join(words + rest)
+
+
+def _suggested(found: Found, learning_rate: float) -> tuple[int, float]:
+    """A size that was tried, the nearest to the critical one by ratio, at its own rate.
+
+    Without runs, the power of two next to the last noise scale at the training's own rate.
+    """
+    if found.runs is None:
+        scale = min(max(found.ends[-1].own_of_rows, 1.0), found.n)
+        return min(2 ** round(math.log2(scale)), found.n), learning_rate
+    runs, critical = found.runs, min(max(float(found.runs.critical.value), 1.0), found.n)
+    ratio = abs(np.log(runs.batch_sizes) - math.log(critical))
+    best = int(np.argmin(np.where(np.isfinite(runs.updates), ratio, np.inf)))
+    return int(runs.batch_sizes[best]), float(runs.learning_rates[best])
+
+
+def _by_epoch(found: Found) -> dict[str, np.ndarray]:
+    """The numbers of each epoch, a column each."""
+    columns: dict[str, Any] = {"epoch": np.arange(1, 1 + len(found.trained.losses))}
+    columns["loss"] = found.trained.losses
+    for name, estimate in found.trained.noise._asdict().items():
+        ends = zip(("", "_low", "_high"), estimate, strict=True)
+        columns |= {f"{name}{end}": value for end, value in ends}
+    return {name: np.asarray(values) for name, values in columns.items()}
+
+
+def _told(estimate: Estimate) -> str:
+    value, low, high = map(float, estimate)
+    return f"{value:.3g} ({low:.3g} to {high:.3g})"
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it; of a tree of noises, each by its path."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {
+            name: _by_path(v) if name == "leaves" and v is not None else _plain(v)
+            for name, v in value.items()
+        }
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    array = np.asarray(value)
+    if array.ndim:
+        return [_plain(x) for x in array]
+    number = array.item()
+    return number if not isinstance(number, float) or math.isfinite(number) else None
+
+
+def _by_path(leaves: Any) -> dict[str, Any]:
+    pairs = jax.tree_util.tree_leaves_with_path(
+        leaves, is_leaf=lambda leaf: isinstance(leaf, GradientNoise)
+    )
+    return {jax.tree_util.keystr(path): _plain(noise) for path, noise in pairs}

@@ -1,0 +1,199 @@
+"""The critical batch size, by training: runs from one state to one loss, at several sizes."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int, PyTree
+
+from jaxgd.descent import State, init_state
+from jaxgd.inputs import check_batch_size, check_count, count_examples
+from jaxgd.keys import Key
+from jaxgd.objective import Loss, mean
+from jaxgd.study.estimates import Estimate, student_t
+from jaxgd.study.races import OptimizerAt, Race, race
+
+# A race has so many learning rates, and as many races bracket the best.
+_RATES, _MOVES = 6, 12
+
+# The target, unless there is one, is as far as so many updates of the largest size go.
+_TARGET_UPDATES = 16
+
+
+class CriticalSize(NamedTuple):
+    """The measured critical batch size, and the runs it was fitted to.
+
+    updates: what each size took to the target at its best learning rate; ∞ where it did not.
+    is_best: whether slower and faster rates were both worse, or fewer updates might do.
+    critical: the fitted size, in rows.
+    fewest_updates: the fitted updates of full-batch descent.
+    misfit: the root mean square of the runs' relative distance from the hyperbola.
+    reached: the state of a run that reached the target, at the largest size.
+    """
+
+    batch_sizes: Int[np.ndarray, "sizes"]
+    updates: Float[np.ndarray, "sizes"]
+    learning_rates: Float[np.ndarray, "sizes"]
+    is_best: Bool[np.ndarray, "sizes"]
+    critical: Estimate
+    fewest_updates: float
+    misfit: float
+    target: float
+    reached: State
+
+
+def critical_batch_size(
+    loss: Loss,
+    params: PyTree,
+    data: PyTree,
+    *,
+    optimizer: OptimizerAt,
+    learning_rate: float,
+    batch_sizes: Sequence[int],
+    key: Key,
+    target: float | None = None,
+    opt_state: PyTree | None = None,
+    judged: PyTree | None = None,
+    seeds: int = 8,
+    most: int = 10_000,
+    confidence: float = 0.95,
+) -> CriticalSize:
+    """The size at which a batch twice as large no longer halves the updates, from runs of them.
+
+        updates(b) = fewest · (1 + critical · (n - b) / (b (n - 1)))
+
+    Runs branch from the params (and `opt_state`, if given) at each size and several learning rates,
+    and for each seed; a size's updates are those at which the loss of the `judged` rows (by default
+    all), averaged over seeds, first reaches the target at its best rate. That is bracketed from
+    `learning_rate` on by factors of 2, and found to one of 2^(1/3). Without a target it is what the
+    largest size reaches in 16 updates at its best rate. The hyperbola of updates
+    against examples (arXiv 1812.06162), for batches without replacement, is fitted to them by
+    least squares of relative distances. The interval is a jackknife's over seeds and over sizes.
+    `optimizer(rate)` takes traced rates; each size is one program of all its rates and seeds.
+
+    Raises ValueError for fewer than 2 seeds, a target that is not below the loss of the start, and
+    where fewer than 3 sizes reach it in `most` updates.
+    Source: arXiv 2505.23971 for branching, which fixes the examples and compares losses; here the
+    loss is fixed, and each size has its own best rate.
+    """
+    sizes = [check_batch_size(b, count_examples(data)) for b in sorted(set(batch_sizes))]
+    if check_count("seeds", seeds) < 2:
+        raise ValueError("seeds must be at least 2; got seeds=1. The interval needs several.")
+    judged, most = data if judged is None else judged, check_count("most", most)
+    state = init_state(params, optimizer(jnp.asarray(learning_rate)))
+    state = state if opt_state is None else State(state.params, opt_state)
+    fixed = state, data, judged, jax.random.split(key, seeds)
+    programs = [partial(jax.jit(race(loss, optimizer, b)), *fixed) for b in sizes]
+    if target is None:
+        target = _best_heat(programs[-1], learning_rate, -np.inf, _TARGET_UPDATES).end
+    before = float(jax.jit(mean(loss))(params, judged))
+    if not target < before:
+        raise ValueError(
+            f"target must be below the loss of the start, {before:.6g}; got target={target:.6g}. "
+            "Use the loss after an epoch or so."
+        )
+    heats, guess = list[_Heat](), learning_rate
+    for program in programs:
+        heats.append(_best_heat(program, guess, target, most))
+        guess = heats[-1].rate
+    took = np.stack([heat.updates for heat in heats])
+    fewest, critical, misfit = _fitted(sizes, took, count_examples(data), confidence, most)
+    return CriticalSize(
+        np.asarray(sizes),
+        took[:, -1],
+        np.asarray([heat.rate for heat in heats]),
+        np.asarray([heat.is_best for heat in heats]),
+        critical,
+        fewest,
+        misfit,
+        float(target),
+        heats[-1].state,
+    )
+
+
+class _Heat(NamedTuple):
+    """A size's race at rates around its best: updates without each seed, and of all."""
+
+    updates: Float[np.ndarray, "leave_outs"]
+    rate: float
+    end: float
+    is_best: bool
+    state: State
+
+
+def _best_heat(run: Callable[..., Race], guess: float, target: float, most: int) -> _Heat:
+    """The race around the best rate, whose neighbours at half and twice it are both slower."""
+    for _ in range(_MOVES):
+        rates = guess * 2.0 ** (np.arange(_RATES) - _RATES // 2)
+        heat, best = _heat(run, rates, target, most)
+        guess = heat.rate
+        if 0 < best < _RATES - 1:
+            fine = 2.0 ** ((np.arange(_RATES) - (_RATES - 1) / 2) / 3)
+            return _heat(run, guess * fine, target, most)[0]
+    return heat._replace(is_best=False)
+
+
+def _heat(
+    run: Callable[..., Race], rates: np.ndarray, target: float, most: int
+) -> tuple[_Heat, int]:
+    """One race, and which of its rates was the first, or the lowest where none has arrived."""
+    dtype = jnp.zeros(()).dtype
+    found = run(jnp.asarray(target, dtype), jnp.asarray(rates, dtype), jnp.asarray(most))
+    hits, ends = np.asarray(found.hits, np.float64), np.asarray(found.ends, np.float64)
+    hit = bool(np.isfinite(hits[:, -1]).any())
+    best = int(np.argmin(hits[:, -1] if hit else np.where(np.isfinite(ends), ends, np.inf)))
+    state = jax.tree.map(lambda a: a[best, 0], found.states)
+    return _Heat(hits.min(axis=0), float(rates[best]), float(ends[best]), hit, state), best
+
+
+def updates_at(batch_size: Any, n: int, fewest: float, critical: float) -> Any:
+    """The hyperbola: fewest · (1 + critical · (n - b) / (b (n - 1)))."""
+    return fewest * (1 + critical * (n - batch_size) / (batch_size * (n - 1)))
+
+
+def fitted_hyperbola(batch_sizes: np.ndarray, updates: np.ndarray, n: int) -> tuple[float, float]:
+    """The (fewest, critical) of least squares of (updates(b) - updates) / updates.
+
+    The critical size is ∞ where updates fall as 1/b up to the largest.
+    """
+    x = (n - batch_sizes) / (batch_sizes * (n - 1))
+    columns = np.stack([np.ones_like(x), x], axis=1) / updates[:, None]
+    (fewest, slope), *_ = np.linalg.lstsq(columns, np.ones_like(x), rcond=None)
+    if fewest <= 0:
+        return 0.0, float("inf")
+    return float(fewest), float(max(slope, 0.0) / fewest)
+
+
+def _fitted(
+    sizes: Sequence[int], took: np.ndarray, n: int, confidence: float, most: int
+) -> tuple[float, Estimate, float]:
+    """The fit with its jackknife over seeds and over sizes, in logarithms."""
+    reached = np.isfinite(took).all(axis=1)
+    if reached.sum() < 3:
+        raise ValueError(
+            f"at least 3 batch sizes must reach the target; {int(reached.sum())} of {len(sizes)} "
+            f"did in {most} updates. Use a higher target, more updates or another learning rate."
+        )
+    b, took = np.asarray(sizes, np.float64)[reached], took[reached]
+    fewest, critical = fitted_hyperbola(b, took[:, -1], n)
+    by_seed = [fitted_hyperbola(b, column, n)[1] for column in took[:, :-1].T]
+    each = range(len(b))
+    by_size = [fitted_hyperbola(np.delete(b, i), np.delete(took[:, -1], i), n)[1] for i in each]
+    t = student_t(confidence, len(by_seed) - 1)
+    k = t * np.sqrt(_jackknifed(by_seed) + (_jackknifed(by_size) if len(b) > 3 else 0.0))
+    known = np.isfinite(critical) and critical > 0 and np.isfinite(k)
+    ends = (critical * np.exp(-k), critical * np.exp(k)) if known else (0.0, float("inf"))
+    misfit = updates_at(b, n, fewest, critical) / took[:, -1] - 1 if known else np.zeros(1)
+    estimate = Estimate(*(jnp.asarray(x, jnp.zeros(()).dtype) for x in (critical, *ends)))
+    return fewest, estimate, float(np.sqrt(np.mean(misfit**2)))
+
+
+def _jackknifed(leave_outs: list[float]) -> float:
+    """The jackknife's variance of a logarithm; ∞ where one of them is 0 or ∞."""
+    values = np.asarray(leave_outs)
+    if not (np.isfinite(values) & (values > 0)).all():
+        return float("inf")
+    return (len(values) - 1) * float(np.var(np.log(values)))

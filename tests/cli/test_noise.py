@@ -1,0 +1,76 @@
+"""`jaxgd noise`: the figures, the files, and a next command that runs."""
+
+import json
+import shlex
+
+import numpy as np
+import polars as pl
+import pytest
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+@pytest.fixture
+def table(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 3))
+    y = (x @ np.arange(1.0, 4) + rng.normal(size=50) > 0).astype(int)
+    np.savez(tmp_path / "t.npz", x=x, y=y)
+
+
+@pytest.mark.usefixtures("table")
+def test_it_measures_draws_and_says_what_to_run_next(jaxgd, tmp_path):
+    given = ["noise", "t.npz", "--batch-size", 8, "--epochs", 4, "--json"]
+    status, out, err = jaxgd(*given)
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    after = found["after_last_epoch"]
+    scale = after["noise_scale"]
+    assert scale["low"] < scale["value"] < (scale["high"] or np.inf)
+    assert set(after["leaves"]) == {".w", ".b"}
+    total = sum(leaf["trace"]["value"] for leaf in after["leaves"].values())
+    np.testing.assert_allclose(total, after["trace"]["value"], rtol=1e-5)
+    assert found["geometry"] == "Euclidean"
+    assert found["critical_batch_size"]["batch_sizes"] == [2, 8, 40]
+    assert found["verdict"]["told"].startswith("critical batch size ")
+    written = pl.read_csv(tmp_path / "jaxgd-noise" / "noise.csv")
+    assert written["epoch"].to_list() == [1, 2, 3, 4]
+    np.testing.assert_allclose(written["loss"], found["epochs"]["loss"])
+    for name in ("batch-scatter.png", "critical-batch-size.png"):
+        assert (tmp_path / "jaxgd-noise" / name).read_bytes().startswith(b"\x89PNG")
+    program, *following = shlex.split(found["next"])
+    assert program == "jaxgd"
+    assert jaxgd(*following).status == 0
+
+
+@pytest.mark.usefixtures("table")
+def test_adam_is_told_that_its_norm_is_another(jaxgd, tmp_path):
+    given = "noise t.npz --batch-size 8 --epochs 2 --optimizer adam --no-critical --table parquet"
+    status, out, err = jaxgd(*given.split())
+    assert (status, err) == (0, "")
+    assert "… preconditioned as adam" in " ".join(out.split())
+    assert "This optimizer is not Euclidean" in out
+    assert "next: jaxgd fit t.npz --optimizer adam --batch-size" in out
+    assert max(map(len, out.splitlines()[:12])) <= 80
+    assert pl.read_parquet(tmp_path / "jaxgd-noise" / "noise.parquet").height == 2
+    assert len(list((tmp_path / "jaxgd-noise").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            "--epochs 1",
+            "noise is measured over at least 2 epochs of batches of at least 2 rows;",
+        ),
+        ("--batch-size 30", "an epoch must have at least 2 batches; got batch_size=30 with n=40."),
+        ("--learning-rate 0", "learning_rate must be finite and greater than 0; got learning_rate"),
+    ],
+)
+@pytest.mark.usefixtures("table")
+def test_what_cannot_be_measured_is_said_in_one_line(jaxgd, tmp_path, args, message):
+    status, out, err = jaxgd("noise", "t.npz", *args.split())
+    assert (status, out) == (2, "")
+    assert err.startswith(f"jaxgd: {message}")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "jaxgd-noise").exists()
