@@ -38,3 +38,7 @@ ANY_LOOP_IS_A_KERNEL = JAX >= (0, 12)
 LANES = 32 if ANY_LOOP_IS_A_KERNEL else 16
 WIDEST_SMALL_LOOP, MOST_PRODUCTS = 400, 2**15
 CPU_BLOCK = 8
+
+# Runs of several batch sizes share a program by micro-batches of a size that divides them all. In
+# smaller ones than this the updates, one a micro-batch, cost more than they save of compiling.
+LEAST_MICRO_BATCH = 4
