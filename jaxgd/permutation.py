@@ -98,28 +98,39 @@ def _walk(cipher: _Cipher, position: Array, overflow: int) -> Array:
 
 
 def _encipher(cipher: _Cipher, row: Array) -> Array:
-    """A Feistel network on (row // b, row mod b): every round adds a word of the other half."""
+    """A Feistel network on (row // b, row mod b): every round adds a number of the other half."""
     left, right = row // cipher.b, row % cipher.b
     for i in range(0, _ROUNDS, 2):
-        left = (left + _word(cipher.round_keys[i], right)) % cipher.a
-        right = (right + _word(cipher.round_keys[i + 1], left)) % cipher.b
+        left = _add(left, _below(cipher.a, _word(cipher.round_keys[i], right)), cipher.a)
+        right = _add(right, _below(cipher.b, _word(cipher.round_keys[i + 1], left)), cipher.b)
     return left * cipher.b + right
 
 
 def _factors(n: int) -> tuple[int, int]:
-    """Two near-equal factors whose product exceeds n by the least, so that few rows must walk."""
+    """Two near-equal factors below 2¹⁶ whose product exceeds n by the least: few rows must walk."""
     root = math.isqrt(n - 1) + 1
+    largest = min(root + root // 2, 2**16 - 1)
     return min(
-        ((a, -(-n // a)) for a in range(root, root + root // 2 + 1)), key=lambda ab: ab[0] * ab[1]
+        ((a, -(-n // a)) for a in range(root, largest + 1)), key=lambda ab: ab[0] * ab[1]
     )
 
 
 def _word(key: Array, half: Array) -> Array:
-    """31 bits that look random: MurmurHash3's finalizer of the half, mixed with the round's key.
+    """32 bits that look random, the upper ones most: a half and its round's key, multiplied twice.
 
-    One bit short of 32 so that adding a half cannot wrap, which would break the bijection.
+    The constants are those of MurmurHash3's and xxHash's finalizers.
     """
     word = (half + key) * jnp.uint32(0x9E3779B1)
-    word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
-    word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
-    return (word ^ (word >> 16)) >> 1
+    return (word ^ (word >> 15)) * jnp.uint32(0x85EBCA6B)
+
+
+def _below(modulus: Array, word: Array) -> Array:
+    """⌊word · modulus / 2³²⌋ for a modulus below 2¹⁶, of 32-bit products: no division, no bias."""
+    low = ((word & 0xFFFF) * modulus) >> 16
+    return ((word >> 16) * modulus + low) >> 16
+
+
+def _add(half: Array, number: Array, modulus: Array) -> Array:
+    """The sum of two numbers below a modulus, mod it: a negative difference is a large one."""
+    total = half + number
+    return jnp.minimum(total, total - modulus)

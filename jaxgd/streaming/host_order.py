@@ -53,13 +53,21 @@ def _encipher(words: np.ndarray, a: np.uint32, b: np.uint32, row: np.ndarray) ->
     left: np.ndarray = row // b
     right: np.ndarray = row % b
     for i in range(0, len(words), 2):
-        left = (left + _word(words[i], right)) % a
-        right = (right + _word(words[i + 1], left)) % b
+        left = _add(left, _below(a, _word(words[i], right)), a)
+        right = _add(right, _below(b, _word(words[i + 1], left)), b)
     return left * b + right
 
 
 def _word(key: np.uint32, half: np.ndarray) -> np.ndarray:
     word: np.ndarray = (half + key) * np.uint32(0x9E3779B1)
-    word = (word ^ (word >> 16)) * np.uint32(0x85EBCA6B)
-    word = (word ^ (word >> 13)) * np.uint32(0xC2B2AE35)
-    return (word ^ (word >> 16)) >> 1
+    return (word ^ (word >> 15)) * np.uint32(0x85EBCA6B)
+
+
+def _below(modulus: np.uint32, word: np.ndarray) -> np.ndarray:
+    low: np.ndarray = ((word & np.uint32(0xFFFF)) * modulus) >> 16
+    return ((word >> 16) * modulus + low) >> 16
+
+
+def _add(half: np.ndarray, number: np.ndarray, modulus: np.uint32) -> np.ndarray:
+    total: np.ndarray = half + number
+    return np.minimum(total, total - modulus)
