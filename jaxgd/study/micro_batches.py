@@ -16,7 +16,7 @@ from jaxgd.batches import scan_batches
 from jaxgd.chunks import wide
 from jaxgd.descent import State, descend, strong
 from jaxgd.inputs import Optimizer, count_examples
-from jaxgd.machine import LEAST_MICRO_BATCH
+from jaxgd.machine import SECONDS_AN_UPDATED_NUMBER, SECONDS_TO_COMPILE
 from jaxgd.objective import Loss, mean
 
 SizedEpoch = Callable[[State, PyTree, Array, Array], tuple[State, Array]]
@@ -42,22 +42,31 @@ class Total(NamedTuple):
         return Total(value, (value - self.value) - term)
 
 
-def shared_programs(sizes: Iterable[int], n: int) -> list[tuple[int, tuple[int, ...]]]:
+def shared_programs(
+    sizes: Iterable[int], n: int, numbers: int
+) -> list[tuple[int, tuple[int, ...]]]:
     """Which batch sizes share a program: (micro-batch, its sizes), the largest sizes first.
 
-    Sizes share one while their greatest common divisor is `LEAST_MICRO_BATCH` or more: smaller
-    micro-batches cost more updates than a program costs to compile. All n rows end with the epoch,
-    whatever divides them.
+    Micro-batches are the sizes' greatest common divisor, the size n apart, which the epoch ends in
+    any case. The smaller they are, the more updates are made in vain: sizes share a program while
+    the updates take less time than another program's compiling. `numbers` are updated a batch size:
+    parameters times runs times epochs.
     """
     groups: list[list[int]] = []
     for b in sorted(set(sizes), reverse=True):
         for group in groups:
-            if _divisor([*group, b], n) >= LEAST_MICRO_BATCH:
+            in_vain = _updates([*group, b], n) - _updates(group, n) - _updates([b], n)
+            if in_vain * numbers * SECONDS_AN_UPDATED_NUMBER < SECONDS_TO_COMPILE:
                 group.append(b)
                 break
         else:
             groups.append([b])
     return [(_divisor(group, n), tuple(group)) for group in groups]
+
+
+def _updates(group: list[int], n: int) -> int:
+    """How many updates an epoch of these batch sizes makes in one program."""
+    return len(group) * -(-n // _divisor(group, n))
 
 
 def _divisor(sizes: Iterable[int], n: int) -> int:
