@@ -1,6 +1,6 @@
 """Gradient descent as pure functions in JAX, checked against PyTorch at every update."""
 
-from jaxgd import equivalence, figures, interop, optim, scale, storage, streaming, tabular
+from jaxgd import equivalence, figures, interop, optim, scale, storage, streaming, study, tabular
 from jaxgd.batches import plan
 from jaxgd.blocked import blocked_sgd
 from jaxgd.descent import State, descend, init_state, step, strong, train, visit
@@ -80,6 +80,7 @@ __all__ = [
     "stream",
     "streaming",
     "strong",
+    "study",
     "supervised",
     "tabular",
     "train",

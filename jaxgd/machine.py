@@ -39,8 +39,8 @@ LANES = 32 if ANY_LOOP_IS_A_KERNEL else 16
 WIDEST_SMALL_LOOP, MOST_PRODUCTS = 400, 2**15
 CPU_BLOCK = 8
 
-# Runs of several batch sizes share a program by micro-batches, each with an update: a number that is
-# updated in vain costs so long, and another program to compile so long. Measured on a CPU, of linear
-# models and small MLPs by SGD and Adam: 0.3 to 3 ns, and 0.7 to 2 s.
+# Runs of several batch sizes share a program by micro-batches, each with an update: a number that
+# is updated in vain costs so long, and another program to compile so long. Measured on a CPU, of
+# linear models and small MLPs by SGD and Adam: 0.3 to 3 ns, and 0.7 to 2 s.
 SECONDS_AN_UPDATED_NUMBER = 1e-9
 SECONDS_TO_COMPILE = 1.0

@@ -24,7 +24,7 @@ FLOORS = [
     {"descent", "tabular"},
     {"blocked", "epochs", "host_loop", "stopping", "streaming"},
     {"interop"},
-    {"fitting", "scale"},
+    {"fitting", "scale", "study"},
     {"reliability"},
     {"cli"},
 ]

@@ -29,6 +29,8 @@ REMEDIES = {
     ),
     "Use a smaller learning rate, or scale the features.": "Use a smaller --learning-rate.",
     "or use a smaller learning rate.": "or use a smaller --learning-rate.",
+    "Widen the grid there.": "Widen it with --learning-rates or --batch-sizes.",
+    "Use smaller learning rates.": "Use smaller --learning-rates.",
 }
 
 
@@ -40,6 +42,9 @@ _OF_COMMAND = {
     },
     "compare": {
         "Full gradient descent is gd, or batch_size=None in fit.": "Use a smaller --batch-size."
+    },
+    "sweep": {
+        "Full gradient descent is gd, or batch_size=None in fit.": "Use smaller --batch-sizes."
     },
 }
 

@@ -74,7 +74,7 @@ def successive_halving(
     a program of fewer runs: its losses are `sweep`'s of the same cell. Everything else is as there.
 
     Source: Karnin, Koren and Somekh (2013); Jamieson and Talwalkar (2016), arXiv 1502.07943.
-    Departs from them: the number of rungs is given, not the factor, for each is a program to compile.
+    Departs from them: the number of rungs is given and not the factor, since each is a program.
 
     Raises ValueError for a budget that does not give every setting one epoch.
     """

@@ -74,8 +74,12 @@ def settings_of(grid: Grid, batch_sizes: Sequence[int] | None, n: int) -> Settin
 
 
 def check_optimizers(optimizer: Callable[..., Any], settings: Settings) -> None:
-    """Raise what the optimizer raises for a point's values: traced, it could not look at them."""
-    for k in range(len(settings)):
+    """Raise what the optimizer raises for a point's values: traced, it could not look at them.
+
+    The points with an argument's least and largest value stand for those between.
+    """
+    ends = {int(end(v)) for v in settings.points.values() for end in (np.argmin, np.argmax)}
+    for k in sorted(ends | {0}):
         made = optimizer(**settings.point(k))
         if not (hasattr(made, "init") and hasattr(made, "update")):
             raise TypeError(
