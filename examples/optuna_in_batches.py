@@ -1,7 +1,7 @@
 """Bayesian search by Optuna, whose trials are trained 64 at a time in one program.
 
 Optuna asks for 64 settings, `sweep` trains them at once, and Optuna is told what came of them;
-twice, so that the second 64 are drawn where the first did well. It needs pip install 'jaxgd[study]'.
+twice, so that the second 64 are drawn where the first did well. Needs pip install 'jaxgd[study]'.
 
 Prints:
     128 trials, 64 at a time

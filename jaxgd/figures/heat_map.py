@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -42,13 +43,14 @@ def heat_map(
     )
     colours = picture.cmap
     for i, j in np.ndindex(losses.shape):
-        _write(axes, i, j, shown[i, j], None if spreads is None else spreads[i, j])
+        spread = math.nan if spreads is None else float(spreads[i, j])
+        _write(axes, i, j, float(shown[i, j]), spread)
         if np.isfinite(shades[i, j]):
             red, green, blue, _ = colours(shades[i, j])
             dark = 0.3 * red + 0.59 * green + 0.11 * blue < _DARK
             axes.texts[-1].set_color("white" if dark else _INK)
     if np.isfinite(shown).any():
-        _frame(axes, *np.unravel_index(np.nanargmin(shown), shown.shape))
+        _frame(axes, *divmod(int(np.nanargmin(shown)), wide))
     _dress(axes, rows, columns)
     axes.set_title(f"{title}\n{note}" if note else title, loc="left", fontsize=10, color=_INK)
     axes.set_ylabel(rows[0], color=_INK)
@@ -65,18 +67,17 @@ def _shades(losses: np.ndarray) -> np.ndarray:
     return shades
 
 
-def _write(axes: Axes, i: int, j: int, loss: float, spread: float | None) -> None:
+def _write(axes: Axes, i: int, j: int, loss: float, spread: float) -> None:
     from matplotlib.patches import Rectangle
 
     text = "diverged" if np.isnan(loss) else f"{loss:.4g}"
     if np.isnan(loss):
-        hatched = {"hatch": "////", "facecolor": "white", "edgecolor": _FAINT, "linewidth": 0}
-        axes.add_patch(Rectangle((j, i), 1, 1, **hatched))
-    elif spread is not None and np.isfinite(spread):
+        axes.add_patch(Rectangle((j, i), 1, 1, hatch="////", fc="white", ec=_FAINT, lw=0))
+    elif np.isfinite(spread):
         text += f"\n±{spread:.1g}"
-    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1} if np.isnan(loss) else None
-    centre = {"ha": "center", "va": "center", "linespacing": 1.0}
-    axes.text(j + 0.5, i + 0.5, text, fontsize=7, color=_INK, bbox=behind, **centre)
+    behind = {"fc": "white", "ec": "none", "pad": 1} if np.isnan(loss) else None
+    here = axes.text(j + 0.5, i + 0.5, text, fontsize=7, color=_INK, bbox=behind)
+    here.set(ha="center", va="center", linespacing=1.0)
 
 
 def _frame(axes: Axes, i: int, j: int) -> None:
@@ -85,7 +86,7 @@ def _frame(axes: Axes, i: int, j: int) -> None:
 
     for colour, width in (("white", 5.0), ("black", 2.2)):
         axes.add_patch(
-            Rectangle((j, i), 1, 1, fill=False, edgecolor=colour, linewidth=width, zorder=3)
+            Rectangle((j, i), 1, 1, fill=False, ec=colour, lw=width, zorder=3, clip_on=False)
         )
     axes.texts[i * int(axes.get_xlim()[1]) + j].set_fontweight("bold")
 

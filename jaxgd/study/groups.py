@@ -67,7 +67,8 @@ class Study(NamedTuple):
 
         Outcomes are [seeds, settings, epochs]; states are a group's each.
         """
-        outcomes, kept, told, order = [], [], [], []
+        outcomes, order = list[Outcome](), list[np.ndarray]()
+        kept, told = list[PyTree](), list[Shared]()
         for i, group in enumerate(self.groups):
             rows = group.rows(settings)
             if not len(rows):

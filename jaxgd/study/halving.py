@@ -96,8 +96,8 @@ def successive_halving(
         progress=progress,
         name="successive_halving",
     )
-    steps, settings, states, start = ladder(len(study.settings), budget, rungs), None, None, 0
-    stay = np.arange(len(study.settings))
+    steps, settings = ladder(len(study.settings), budget, rungs), study.settings
+    stay, states, start = np.arange(len(settings)), None, 0
     climbed, outcomes = list[Rung](), list[Outcome]()
     for i, (count, epochs) in enumerate(steps):
         if states is not None:
@@ -111,12 +111,12 @@ def successive_halving(
     axes = {"setting": np.arange(len(study.settings)), "seed": study.seeds}
     axes["epoch"] = np.arange(1, start + 1)
     spread = partial(_spread, climbed, (len(study.settings), len(study.seeds), start))
-    held = outcomes[0].validation_loss is not None
+    held = [o.validation_loss for o in outcomes if o.validation_loss is not None]
     return Halving(
         study.settings,
         tuple(climbed),
         Labelled(spread([o.loss for o in outcomes]), axes),
-        Labelled(spread([o.validation_loss for o in outcomes]), axes) if held else None,
+        Labelled(spread(held), axes) if held else None,
         best_of(settings, _judged(outcomes[-1]).T, lambda _: ()),
         sum(k * e for k, e in steps),
     )

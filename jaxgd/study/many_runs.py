@@ -53,8 +53,8 @@ class Rule(NamedTuple):
 class Tried(NamedTuple):
     """Settings as a program takes them: arguments of the optimizer, and batch sizes."""
 
-    points: dict[str, Float[Array, "k"]]
-    sizes: Array
+    points: dict[str, Any]
+    sizes: Any
 
 
 class Outcome(NamedTuple):
@@ -138,8 +138,14 @@ def _made(rule: Rule) -> Program:
     init = there(init, in_specs=(every, tried, keys), out_specs=cells)
     given = (cells, tried, keys, every, every, every)
     advance = there(advance, in_specs=given, out_specs=(cells, cells))
-    places = (NamedSharding(mesh, spec) for spec in (cells, tried, keys, every))
-    return Program(jax.jit(init), jax.jit(advance, donate_argnums=0), *places)
+    return Program(
+        jax.jit(init),
+        jax.jit(advance, donate_argnums=0),
+        cells=NamedSharding(mesh, cells),
+        tried=NamedSharding(mesh, tried),
+        keys=NamedSharding(mesh, keys),
+        everywhere=NamedSharding(mesh, every),
+    )
 
 
 # A program keeps its loss alive, and all that the loss closes over: only the latest few are kept.

@@ -125,10 +125,14 @@ def by_one_size(epoch: Callable[..., Any], batch_size: int) -> SizedEpoch:
 
 def evaluates_again(loss: Loss, optimizer: Optimizer, params: PyTree, data: PyTree) -> bool:
     """Whether an update evaluates its batch more than once, as line searches and SAM do."""
-    calls = []
+    calls = list[Any]()
 
     def counted(fn: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *given: (calls.append(fn), fn(*given))[1]
+        def call(*given: Any) -> Any:
+            calls.append(fn)
+            return fn(*given)
+
+        return call
 
     objective = mean(loss)
     update = descend(

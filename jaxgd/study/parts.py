@@ -73,7 +73,8 @@ def train_cells(
     """
     shape, d = (len(work.keys), len(settings)), len(work.devices)
     by_seed = _rounded_up(shape[0], d) * shape[1] < _rounded_up(shape[1], d) * shape[0]
-    precision = jax.config.jax_default_matmul_precision
+    config: Any = jax.config
+    precision = config.jax_default_matmul_precision
     rule = Rule(
         work.loss, work.optimizer, micro, alone, work.key_impl, precision, work.devices, by_seed
     )
