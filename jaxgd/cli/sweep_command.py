@@ -6,8 +6,8 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
+from jaxgd.cli.after_a_sweep import next_commands
 from jaxgd.cli.data_options import DataOptions
-from jaxgd.cli.next_commands import next_commands
 from jaxgd.cli.settings import (
     check_replaces_no_input,
     keys,
@@ -102,11 +102,8 @@ def sweep(
         next_commands(found, best, source, options, seeds),
         f"{read.source}: {epochs} epochs of {optimizer}",
     )
-    at_start = None
-    if dataset.held_out is not None:
-        at_start = predictor.score(start, dataset.held_out, dataset.schema.y_scaling)["loss"]
     write_atomically(files["heat map"], as_png(heat_map_of(told)))
-    write_atomically(files["curves"], as_png(curves_of(told, at_start)))
+    write_atomically(files["curves"], as_png(curves_of(told)))
     write_atomically(files["table"], as_table(found, files["table"]))
     if json:
         print(dumps(as_json(told, files), indent=2))

@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 
 from jaxgd.cli.terminal import console, numbers_table
 from jaxgd.figures.curves import loss_curves
-from jaxgd.figures.heat_map import heat_map
+from jaxgd.figures.heat_maps import heat_map
 from jaxgd.study import Best, Labelled, Sweep
 
 
@@ -67,19 +67,16 @@ def heat_map_of(found: Found) -> Figure:
     )
 
 
-def curves_of(found: Found, start: float | None) -> Figure:
-    """The mean curve of each batch size at its best rate, from the loss at the start if known."""
+def curves_of(found: Found) -> Figure:
+    """The mean curve of each batch size at its best rate."""
     sweep, means = found.sweep, found.means
     losses = sweep.losses if sweep.validation_losses is None else sweep.validation_losses
     curves = {}
     for j, size in enumerate(means.axes["batch_size"]):
         i = int(np.argmin(means.values[:, j]))
-        curve = losses.isel(learning_rate=i, batch_size=j).over("seed").values
         name = f"b = {size}, rate {means.axes['learning_rate'][i]:g}"
-        curves[name] = curve if start is None else np.concatenate([[start], curve])
-    return loss_curves(
-        curves, title=found.title, ylabel=found.judged, first=1 if start is None else 0
-    )
+        curves[name] = losses.isel(learning_rate=i, batch_size=j).over("seed").values
+    return loss_curves(curves, title=found.title, ylabel=found.judged, first=1)
 
 
 def as_table(sweep: Sweep, path: Path) -> bytes:

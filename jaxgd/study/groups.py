@@ -7,8 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxgd.descent import init_state
-from jaxgd.inputs import check_untraced, count_examples
+from jaxgd.inputs import check_params, check_untraced, count_examples
 from jaxgd.objective import Loss
 from jaxgd.study.many_runs import Outcome
 from jaxgd.study.micro_batches import evaluates_again, shared_programs
@@ -110,7 +109,7 @@ def study_of(
     validation: PyTree,
     key_of: Callable[[int], Any],
     devices: Sequence[jax.Device] | None,
-    memory: int | None,
+    memory: int | float | None,
     progress: bool | Progress,
     name: str,
 ) -> Study:
@@ -123,7 +122,8 @@ def study_of(
     check_optimizers(optimizer, settings)
     labels = _checked_seeds(seeds)
     first = optimizer(**settings.point(0))
-    params = init_state(params, first).params
+    check_params(params)
+    params = jax.tree.map(lambda a: np.asarray(a, jax.numpy.asarray(a).dtype), params)
     keys = [key_of(int(seed)) for seed in labels]
     there = tuple(jax.local_devices() if devices is None else devices)
     work = Work(

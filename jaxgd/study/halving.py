@@ -61,7 +61,7 @@ def successive_halving(
     validation: PyTree = None,
     key_of: Callable[[int], Any] = jax.random.key,
     devices: Sequence[jax.Device] | None = None,
-    memory: int | None = None,
+    memory: int | float | None = None,
     progress: bool | Progress = False,
 ) -> Halving:
     """The best of K settings within a budget: at each rung the worse ones are let go.

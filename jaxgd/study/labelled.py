@@ -43,14 +43,14 @@ class Labelled:
         found = self
         for name, position in positions.items():
             axis = found._axis(name)
-            values = np.take(found.values, position, axis=axis)
+            values = np.asarray(np.take(found.values, position, axis=axis))
             axes = {**found.axes, name: found.axes[name][position]}
             found = Labelled(values, {n: a for n, a in axes.items() if np.ndim(a)})
         return found
 
     def over(self, name: str, reduction: Any = np.mean) -> "Labelled":
         """A reduction along one axis, such as the mean or `partial(np.std, ddof=1)`."""
-        values = reduction(self.values, axis=self._axis(name))
+        values = np.asarray(reduction(self.values, axis=self._axis(name)))
         return Labelled(values, {n: labels for n, labels in self.axes.items() if n != name})
 
     def columns(self, name: str = "value") -> dict[str, np.ndarray]:
@@ -70,11 +70,11 @@ class Labelled:
     def _position(self, name: str, label: Any) -> Any:
         if np.ndim(label):
             return [self._position(name, one) for one in label]
-        labels = list(self.axes)[self._axis(name)]
-        near = np.isclose(self.axes[labels].astype(float), float(label), rtol=_CLOSE, atol=0)
+        self._axis(name)  # raises where there is none
+        labels = self.axes[name]
+        near = np.isclose(labels.astype(float), float(label), rtol=_CLOSE, atol=0)
         if not near.any():
             raise ValueError(
-                f"{name} must be one of {self.axes[name].tolist()}; got {label}. "
-                "Use isel for positions."
+                f"{name} must be one of {labels.tolist()}; got {label}. Use isel for positions."
             )
         return int(near.argmax())

@@ -34,7 +34,7 @@ class Work:
     keys: np.ndarray
     key_impl: Any
     devices: tuple[jax.Device, ...]
-    memory: float
+    memory: int | float
     report: Callable[[int], None] | None = None
 
 
@@ -87,7 +87,7 @@ def train_cells(
     return Trained(outcome, states, len(done))
 
 
-def free_memory(devices: Sequence[jax.Device]) -> float:
+def free_memory(devices: Sequence[jax.Device]) -> int | float:
     """How many bytes a device may take: of its own free memory, or its share of the machine's."""
     stats = devices[0].memory_stats() or {}
     if "bytes_limit" in stats:
@@ -164,7 +164,7 @@ def _part_size(
     shape: tuple[int, int],
     unit: tuple[int, int],
     bytes_of: Callable[[tuple[int, int]], int],
-    memory: float,
+    memory: int | float,
 ) -> tuple[int, int]:
     """The most cells [seeds, settings] at a time for which the compiler asks no more than memory.
 

@@ -36,11 +36,11 @@ class Settings:
         points = {name: values[rows] for name, values in self.points.items()}
         return Settings({"point": rows}, points, self.sizes[rows])
 
-    def point(self, k: int) -> dict[str, float]:
+    def point(self, k: int | np.integer) -> dict[str, float]:
         """The k-th setting's arguments of the optimizer."""
         return {name: values[k].item() for name, values in self.points.items()}
 
-    def setting(self, k: int) -> dict[str, float]:
+    def setting(self, k: int | np.integer) -> dict[str, int | float]:
         """The k-th setting: the optimizer's arguments and `batch_size`."""
         return {**self.point(k), "batch_size": int(self.sizes[k])}
 

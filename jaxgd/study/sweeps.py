@@ -100,7 +100,7 @@ def sweep(
     validation: PyTree = None,
     key_of: Callable[[int], Any] = jax.random.key,
     devices: Sequence[jax.Device] | None = None,
-    memory: int | None = None,
+    memory: int | float | None = None,
     progress: bool | Progress = False,
 ) -> Sweep:
     """Every point of a grid × batch size × seed, trained in one compiled program.
@@ -183,7 +183,7 @@ def _labelled(cells: np.ndarray, axes: dict[str, np.ndarray]) -> Labelled:
     return Labelled(values.reshape([len(labels) for labels in axes.values()]), axes)
 
 
-def _is_end(label: float, labels: np.ndarray) -> bool:
+def _is_end(label: int | float, labels: np.ndarray) -> bool:
     return len(labels) > 1 and label in (labels.min(), labels.max())
 
 

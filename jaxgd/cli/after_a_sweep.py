@@ -29,7 +29,7 @@ def next_commands(
     return commands
 
 
-def _widened(found: Sweep, name: str, at_edge: bool, best: float) -> tuple[float, ...]:
+def _widened(found: Sweep, name: str, at_edge: bool, best: int | float) -> tuple[int | float, ...]:
     """An axis's labels, and some more beyond its edge by its own mean step."""
     labels = sorted(found.settings.axes[name].tolist())
     if not at_edge:

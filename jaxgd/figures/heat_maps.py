@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# A name and the labels along it.
+Axis = tuple[str, Sequence[int | float]]
+
 _INK, _FAINT = "#333333", "#BBBBBB"
 _DARK = 0.55  # of the colours' lightness: numbers on darker cells are white
 
 
 def heat_map(
     losses: np.ndarray,
-    rows: tuple[str, Sequence[float]],
-    columns: tuple[str, Sequence[float]],
+    rows: Axis,
+    columns: Axis,
     *,
     spreads: np.ndarray | None = None,
     title: str = "",
@@ -91,9 +94,7 @@ def _frame(axes: Axes, i: int, j: int) -> None:
     axes.texts[i * int(axes.get_xlim()[1]) + j].set_fontweight("bold")
 
 
-def _dress(
-    axes: Axes, rows: tuple[str, Sequence[float]], columns: tuple[str, Sequence[float]]
-) -> None:
+def _dress(axes: Axes, rows: Axis, columns: Axis) -> None:
     axes.set_xticks(np.arange(len(columns[1])) + 0.5, [f"{label:g}" for label in columns[1]])
     axes.set_yticks(np.arange(len(rows[1])) + 0.5, [f"{label:g}" for label in rows[1]])
     axes.tick_params(length=0, labelcolor=_INK)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from jaxgd.figures.curves import as_png, loss_curves
-from jaxgd.figures.heat_map import heat_map
+from jaxgd.figures.heat_maps import heat_map
 
 LOSSES = np.array([[0.5, 0.4], [0.3, 0.123456], [np.inf, 40.0]])
 
