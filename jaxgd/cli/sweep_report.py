@@ -48,6 +48,12 @@ class Found(NamedTuple):
         """How many there are."""
         return self.sweep.final.shape[-1]
 
+    @property
+    def shown(self) -> str:
+        """What stands in a cell, in words."""
+        several = f"mean of {self.seeds} seeds" if self.seeds > 1 else "one seed"
+        return f"{self.judged}, {several}"
+
 
 def heat_map_of(found: Found) -> Figure:
     """The means as a heat map, with a word about the grid's edge."""
@@ -63,7 +69,7 @@ def heat_map_of(found: Found) -> Figure:
         spreads=found.spreads,
         title=found.title,
         note=note,
-        loss_name=f"{found.judged}, mean of {found.seeds} seeds{spread}",
+        loss_name=f"{found.shown}{spread}",
     )
 
 
@@ -121,7 +127,7 @@ def show(found: Found, files: Mapping[str, Path], about: str) -> None:
     screen.print(about, soft_wrap=True)
     for program in found.sweep.programs:
         screen.print(f"{program}", soft_wrap=True)
-    screen.print(f"{found.judged} by learning rate and batch size, mean of {found.seeds} seeds")
+    screen.print(f"{found.shown}, by learning rate and batch size")
     screen.show(_grid(found.means))
     if best is not None:
         spread = f" ± {best.spread:.2g}" if found.seeds > 1 else ""

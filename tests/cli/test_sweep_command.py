@@ -23,7 +23,7 @@ def swept(jaxgd, flowers):
 
 def test_the_next_command_gives_what_the_sweep_has_promised(swept, jaxgd, tmp_path):
     rates = ["--learning-rates", 0.01, 0.1, 1.0]
-    status, out, err = swept(*rates, "--table", "t.parquet", "--json", "--hidden", 3)
+    status, out, err = swept(*rates, "--table", "t.parquet", "--json")
     told = json.loads(out)
     assert status == 0
     frame = pl.read_parquet("t.parquet")
@@ -59,7 +59,7 @@ def test_the_screen_shows_the_grid_and_the_way_on(swept, jaxgd):
     assert status == 0
     assert "learning_rate=0.001 is the largest tried" in err
     assert "batch size 16, 48: by micro-batches of 16" in out
-    assert "training loss by learning rate and batch size, mean of 2 seeds" in out
+    assert "training loss, mean of 2 seeds, by learning rate and batch size" in out
     assert "best: learning rate 0.001, batch size 16: training loss" in out
     further = next(line for line in out.splitlines() if line.startswith("look further: "))
     words = shlex.split(further.removeprefix("look further: jaxgd "))
@@ -68,12 +68,13 @@ def test_the_screen_shows_the_grid_and_the_way_on(swept, jaxgd):
     assert pl.read_csv("jaxgd-sweep/sweep.csv")["loss"].is_finite().all()
 
 
-def test_where_every_setting_diverges_the_status_is_1(jaxgd, tmp_path):
+def test_where_every_setting_diverges_the_status_is_1(jaxgd, capsys, tmp_path):
     x = np.random.default_rng(0).normal(size=(64, 4))
     np.savez(tmp_path / "t.npz", x=x, y=x @ np.arange(4.0))
     grid = ["--learning-rates", 1e6, "--batch-sizes", 8, "--seeds", 1]
-    status, out, err = jaxgd("sweep", "t.npz", *grid)
-    assert status == 1
+    with pytest.raises(SystemExit, match="1"):
+        jaxgd("sweep", "t.npz", *grid)
+    out, err = capsys.readouterr()
     assert "diverged" in out
     assert err.startswith("jaxgd: a setting must be finite with every seed to be the best")
     assert "Use smaller --learning-rates." in err

@@ -42,8 +42,8 @@ def test_what_diverged_is_hatched_and_not_a_shade():
 def test_in_grey_a_lower_loss_is_darker_and_every_number_stands_out():
     figure = drawn()
     axes = figure.axes[0]
-    figure.canvas.draw()
-    shades = [lightness(c) for c in axes.collections[0].get_facecolors()]
+    mesh = axes.collections[0]
+    shades = [lightness(colour) for colour in mesh.to_rgba(mesh.get_array().reshape(-1))]
     finite = np.isfinite(LOSSES.reshape(-1))
     order = np.argsort(LOSSES.reshape(-1)[finite])
     assert np.all(np.diff(np.array(shades)[finite][order]) > 0.05)

@@ -51,7 +51,7 @@ def single_runs(optimizer, batch_size, loss=LOSS):
         key = jax.random.key(seed)
         state, losses = train(minibatch(loss, made, batch_size), EPOCHS)(state, rows(), key)
         sizes = np.diff([*range(0, N, batch_size), N]).astype(losses.dtype)
-        return (losses * sizes).sum(1) / N, state.params
+        return losses @ sizes / N, state.params
 
     return jax.jit(run)
 
@@ -113,7 +113,7 @@ def test_a_second_sweep_of_other_values_compiles_nothing(found, monkeypatch):
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)
     other = {"lr": [0.02, 0.03, 0.01], "momentum": [0.1, 0.2, 0.3]}
-    again = swept(momentum, other, batch_sizes=(8, 12, N), seeds=(7, 8), validation=rows())
+    again = swept(momentum, other, batch_sizes=(8, 10, N), seeds=(7, 8), validation=rows())
     assert np.isfinite(again.losses.values).all()
 
 
@@ -134,13 +134,11 @@ def test_progress_is_told_after_each_epoch_of_what_is_done(found):
 
 def test_in_parts_as_memory_allows_it_is_the_same(found):
     whole, _ = found
-    whole_bytes = max(
-        compiled.memory_analysis().temp_size_in_bytes
-        for program in [many_runs.program_of(rule_of(momentum))]
-        for compiled in program._compiled.values()
-    )
-    told = []
-    parts = swept(momentum, RATES, validation=rows(), memory=whole_bytes, progress=told.append)
+    program, told = many_runs.program_of(rule_of(momentum)), []
+    (compiled,) = program._compiled.values()
+    memory = compiled.memory_analysis()
+    taken = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    parts = swept(momentum, RATES, validation=rows(), memory=taken, progress=told.append)
     assert parts.programs[0].parts > 1
     assert told[-1] == Advanced(54 * EPOCHS, 54 * EPOCHS)
     good = ~whole.diverged.values
