@@ -29,7 +29,7 @@ class Case:
     @property
     def unit(self) -> str:
         units = dict.fromkeys(("sgd", "squares", "variant"), "ns/example")
-        units |= {"gd": "ms/epoch", "sweep": "s", "table": "s"}
+        units |= {"gd": "ms/epoch", "sweep": "s", "grid": "s", "table": "s"}
         return units.get(self.kind, "µs/update")
 
     @property
@@ -50,7 +50,7 @@ class Case:
 
 def problem(case: Case) -> tuple[np.ndarray, np.ndarray]:
     """Rows x [n, d] of about unit length and labels y [n] in {0, 1}, both float32."""
-    if case.kind in ("table", "sweep"):
+    if case.kind in ("table", "sweep", "grid"):
         return bundled_table()
     rng = np.random.default_rng(0)
     x = rng.standard_normal((case.n, case.d), np.float32) / np.sqrt(np.float32(case.d))
@@ -77,6 +77,7 @@ def all_cases(quick: bool) -> list[Case]:
             Case("minibatch", "minibatch", 4096, 30, 32),
             Case("gd", "gd", 2000, 784, epochs=20),
             Case("sweep", "sweep", 569, 30, 32, epochs=5),
+            Case("sweep", "grid", 569, 30, epochs=5),
             Case("table", "table", 569, 30, epochs=20),
         ]
     sgd = Case("sgd", "sgd", 50_000, 30, epochs=2)
@@ -99,7 +100,8 @@ def all_cases(quick: bool) -> list[Case]:
         ),
         Case("gd", "gd", 2000, 784, epochs=20),
         Case("gd", "gd", 60_000, 784, epochs=2),
-        Case("sweep", "sweep", 569, 30, 32, epochs=5),
+        Case("sweep", "sweep", 569, 30, 32, epochs=20),
+        Case("sweep", "grid", 569, 30, epochs=20),
         Case("table", "table", 569, 30, epochs=20),
         *(replace(scaling, n=n) for n in (1000, 10_000, 100_000)),
         *(replace(scaling, n=10_000, d=d) for d in (3, 10, 100, 300, 1000)),

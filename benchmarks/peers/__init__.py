@@ -18,10 +18,16 @@ def _peer(name: str, target: str, kinds: str, slow_start: bool = False) -> Peer:
 
 
 PEERS = [
-    _peer("jaxgd", "ours:run", "sgd squares variant minibatch mlp gd sweep table"),
+    _peer("jaxgd", "ours:run", "sgd squares variant minibatch mlp gd sweep grid table"),
     _peer("jaxgd, sgd of a linear predictor", "ours:supervised_sgd", "sgd"),
     _peer("jaxgd, sgd of any loss", "ours:general_sgd", "sgd"),
-    _peer("jaxgd, 200 single runs", "ours:single_runs", "sweep"),
+    _peer("jaxgd sweep, the whole command", "searches:command", "grid"),
+    _peer("jaxgd, 200 single runs", "searches:single_runs", "sweep grid"),
+    _peer("jaxgd.fit, 200 times", "searches:fits", "sweep grid"),
+    _peer("optax, a program called 200 times", "searches:optax_programs", "sweep grid"),
+    _peer("torch.func and vmap", "searches:torch_vmap", "sweep grid"),
+    _peer("scikit-learn GridSearchCV, all cores", "searches:grid_search", "sweep grid"),
+    _peer("Optuna alone, around optax", "searches:optuna_alone", "sweep grid"),
     _peer("optax in a scan", "optax_loop:in_a_scan", "sgd variant"),
     _peer("optax, a jitted step a call", "optax_loop:run", "sgd minibatch"),
     _peer("Keras on JAX", "keras_fit:run", "minibatch"),

@@ -8,11 +8,9 @@ import optax
 
 import jaxgd
 from benchmarks.cases import LEARNING_RATE, Case, problem
+from benchmarks.peers import searches
 from benchmarks.variants import VARIANTS, half_square
 from jaxgd.blocked import blocked_sgd
-
-SWEPT = jnp.geomspace(1e-3, 1.0, 200)
-
 
 logistic_loss = jaxgd.supervised(jaxgd.linear, jaxgd.binary_cross_entropy_with_logits)
 
@@ -25,8 +23,8 @@ def perceptron_loss(params, example):
 
 def run(case: Case) -> Callable[[], int]:
     """`train` in one jitted call; per-example SGD of a linear model through `blocked_sgd`."""
-    if case.kind == "sweep":
-        return _sweep(case)
+    if case.kind in ("sweep", "grid"):
+        return searches.swept(case)
     if case.kind == "variant":
         variant = VARIANTS[case.variant]
         loss = jaxgd.supervised(jaxgd.linear, variant.link)
@@ -51,39 +49,6 @@ def general_sgd(case: Case) -> Callable[[], int]:
     """`sgd` of a loss of which it knows nothing."""
     optimizer = optax.sgd(LEARNING_RATE)
     return _train(case, jaxgd.sgd(lambda p, e: logistic_loss(p, e), optimizer), optimizer)
-
-
-def single_runs(case: Case) -> Callable[[], int]:
-    """The sweep's 200 runs one after another, compiled once."""
-    run = jax.jit(_run_at_rate(case))
-
-    def work() -> int:
-        jax.block_until_ready([run(rate) for rate in SWEPT])
-        return 1
-
-    return work
-
-
-def _sweep(case: Case) -> Callable[[], int]:
-    run = jax.jit(jax.vmap(_run_at_rate(case)))
-
-    def work() -> int:
-        jax.block_until_ready(run(SWEPT))
-        return 1
-
-    return work
-
-
-def _run_at_rate(case: Case) -> Callable[[jax.Array], jax.Array]:
-    data = jax.tree.map(jnp.asarray, problem(case))
-    params = jaxgd.init_linear(data[0].shape[1])
-
-    def run(rate: jax.Array) -> jax.Array:
-        optimizer = optax.sgd(rate)
-        train = jaxgd.train(jaxgd.minibatch(logistic_loss, optimizer, case.batch), case.epochs)
-        return train(jaxgd.init_state(params, optimizer), data, jax.random.key(0))[1]
-
-    return run
 
 
 def _train(case: Case, epoch, optimizer) -> Callable[[], int]:

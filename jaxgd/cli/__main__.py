@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     130 after ctrl-C and 143 after SIGTERM, whatever came of them; 141 where nobody reads the output
     on. `jaxgd check` exits with 1 where this machine's numbers are not PyTorch's, `jaxgd diff`
-    where two recordings are not the same training, `jaxgd compare` where every method diverged.
+    where two recordings are not the same training, `jaxgd compare` and `jaxgd sweep` where every
+    method or setting diverged.
 
     Whatever goes wrong is one line on standard error, with `--debug` a traceback.
     """
@@ -74,11 +75,13 @@ def _run_subcommand(argv: list[str]) -> None:
     from jaxgd.cli.noise_command import noise
     from jaxgd.cli.notebook_command import notebook
     from jaxgd.cli.predict_command import predict
+    from jaxgd.cli.sweep_command import sweep
 
     app = SubcommandApp()
     subcommands: tuple[Callable[..., None], ...] = (
         compare,
         fit,
+        sweep,
         predict,
         export,
         influence,

@@ -1,6 +1,6 @@
 """What the commands show: one style of table, one progress bar, one line about the data."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from jaxgd.fitting import Progressed
 from jaxgd.fitting.progress import Progress as Report
+from jaxgd.study import Advanced
 from jaxgd.tabular import Dataset, Schema
 
 
@@ -69,6 +70,27 @@ def progress_bar(name: str) -> Iterator[Report]:
 
     Nothing is drawn where standard error is no terminal.
     """
+    with _bar(name) as move:
+
+        def report(now: Progressed) -> None:
+            held_out = (
+                "" if now.validation_loss is None else f", held out {now.validation_loss:.4g}"
+            )
+            line = f"epoch {now.epoch}/{now.epochs}, loss {now.loss:.4g}{held_out}"
+            move(now.epoch, now.epochs, line)
+
+        yield report
+
+
+@contextmanager
+def runs_bar(name: str) -> Iterator[Callable[[Advanced], None]]:
+    """What a study of many runs reports to, drawn in the same way."""
+    with _bar(name) as move:
+        yield lambda now: move(now.done, now.total, f"{now.done} of {now.total} epochs")
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Callable[[int, int, str], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -78,12 +100,4 @@ def progress_bar(name: str) -> Iterator[Report]:
     screen = Console(stderr=True)
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task(name, total=None, now="compiling")
-
-        def report(now: Progressed) -> None:
-            held_out = (
-                "" if now.validation_loss is None else f", held out {now.validation_loss:.4g}"
-            )
-            line = f"epoch {now.epoch}/{now.epochs}, loss {now.loss:.4g}{held_out}"
-            bar.update(task, total=now.epochs, completed=now.epoch, now=line)
-
-        yield report
+        yield lambda done, total, now: bar.update(task, total=total, completed=done, now=now)

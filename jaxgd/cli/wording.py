@@ -48,6 +48,8 @@ REMEDIES = {
         "More --epochs, or a smaller --learning-rate, may"
     ),
     "Give a number.": "Give a number as --learning-rate.",
+    "Widen the grid there.": "Widen it with --learning-rates or --batch-sizes.",
+    "Use smaller learning rates.": "Use smaller --learning-rates.",
 }
 
 
@@ -65,6 +67,9 @@ _OF_COMMAND = {
         "Use a higher target, more updates or another learning rate.": (
             "Use another --learning-rate, or --no-critical."
         ),
+    },
+    "sweep": {
+        "Full gradient descent is gd, or batch_size=None in fit.": "Use smaller --batch-sizes."
     },
 }
 

@@ -24,11 +24,12 @@ def loss_curves(
     *,
     title: str = "",
     ylabel: str = "training loss",
+    first: int = 0,
 ) -> Figure:
     """A figure of the losses after 0, 1, … epochs, one line a run, on a logarithmic axis.
 
-    A run's name stands at the end of its line. A loss that is not finite or not positive breaks
-    the line, and a line with none at all is left out.
+    They begin after `first` epochs. A run's name stands at the end of its line. A loss that is not
+    finite or not positive breaks the line, and a line with none at all is left out.
     """
     from matplotlib.figure import Figure
 
@@ -40,9 +41,9 @@ def loss_curves(
         if np.isnan(drawn).all():
             continue
         colour = COLOURS[i % len(COLOURS)]
-        axes.plot(np.arange(len(drawn)), drawn, color=colour, linewidth=1.8, label=name)
+        axes.plot(first + np.arange(len(drawn)), drawn, color=colour, linewidth=1.8, label=name)
         last = int(np.flatnonzero(np.isfinite(drawn))[-1])
-        ends[name] = (last, float(drawn[last]), colour)
+        ends[name] = (first + last, float(drawn[last]), colour)
     _dress(axes, title, ylabel)
     _label_ends(axes, ends)
     return figure

@@ -6,14 +6,18 @@ from jaxgd.study.critical_size import critical_batch_size
 from jaxgd.study.curvature import Sharpness, sharpness
 from jaxgd.study.descent_paths import DescentPath, stability
 from jaxgd.study.dual_norm import dual_noise_scale
+from jaxgd.study.halving import Halving, Rung, successive_halving
 from jaxgd.study.hypergradients import Hypergradient, hypergradient
 from jaxgd.study.influences import Influence, influence
+from jaxgd.study.labelled import Labelled
 from jaxgd.study.levels import scan_in_levels
 from jaxgd.study.noise_scale import batch_variance, gradient_noise
 from jaxgd.study.preconditioning import preconditioner
+from jaxgd.study.progress import Advanced
 from jaxgd.study.ramp import Ramp
 from jaxgd.study.rate_range import LearningRateRange, learning_rate_range
 from jaxgd.study.surface import loss_surface
+from jaxgd.study.sweeps import Best, Sweep, sweep
 from jaxgd.study.thresholds import adam_preconditioner, largest_stable_rate
 from jaxgd.study.trainings import trained
 from jaxgd.study.two_sizes import measured_step, noise_during
@@ -21,13 +25,19 @@ from jaxgd.study.verdict import prediction
 from jaxgd.study.weights import weighted_mean
 
 __all__ = [
+    "Advanced",
+    "Best",
     "Bracket",
     "DescentPath",
+    "Halving",
     "Hypergradient",
     "Influence",
+    "Labelled",
     "LearningRateRange",
     "Ramp",
+    "Rung",
     "Sharpness",
+    "Sweep",
     "adam_preconditioner",
     "batch_variance",
     "critical_batch_size",
@@ -46,6 +56,8 @@ __all__ = [
     "scatter_of_batches",
     "sharpness",
     "stability",
+    "successive_halving",
+    "sweep",
     "trained",
     "weighted_mean",
 ]

@@ -1,0 +1,138 @@
+"""`jaxgd sweep`: which learning rate and batch size, on a table."""
+
+from json import dumps
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import OmitArgPrefixes, arg
+
+from jaxgd.cli.after_a_sweep import next_commands
+from jaxgd.cli.data_options import DataOptions
+from jaxgd.cli.settings import (
+    check_replaces_no_input,
+    keys,
+    make_room,
+    optimizer_named,
+    writable,
+)
+from jaxgd.cli.sweep_report import Found, as_json, as_table, curves_of, heat_map_of, show
+from jaxgd.cli.terminal import described, runs_bar
+from jaxgd.figures.curves import as_png
+from jaxgd.inputs import check_batch_size, check_count
+from jaxgd.optim.names import by_name
+from jaxgd.storage.verified_file import write_atomically
+from jaxgd.study import Best, Sweep
+from jaxgd.study import sweep as sweep_grid
+from jaxgd.tabular.predictor import Predictor
+
+_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+_SIZES = (8, 16, 32, 64, 128)
+
+
+def sweep(
+    source: OmitArgPrefixes[DataOptions],
+    *,
+    learning_rates: Annotated[tuple[float, ...], arg(metavar="RATE …")] = _RATES,
+    batch_sizes: Annotated[tuple[int, ...] | None, arg(metavar="SIZE …")] = None,
+    seeds: int = 5,
+    epochs: int = 20,
+    optimizer: str = "sgd",
+    hidden: Annotated[tuple[int, ...], arg(metavar="WIDTH …")] = (),
+    seed: int = 0,
+    out: Path = Path("jaxgd-sweep"),
+    table: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Train a model at every learning rate, batch size and seed at once, and say which is best.
+
+    Writes a heat map (heat-map.png), the curves of each batch size's best rate (curves.png) and
+    every epoch's losses (sweep.csv). The exit status is 1 where every setting diverged.
+
+    Args:
+        source: What to learn from what.
+        learning_rates: Learning rates to try.
+        batch_sizes: Batch sizes to try; by default 8 16 32 64 128, as far as there are rows.
+        seeds: How many orders of the rows each is tried with, from --seed on.
+        epochs: How often every row is seen.
+        optimizer: One of torch.optim's by its name, such as sgd, adam or rmsprop.
+        hidden: Widths of an MLP's hidden layers; by default the model is linear.
+        seed: Decides the held-out rows, an MLP's start and the first order of rows.
+        out: Directory for the pictures and the table.
+        table: Where the table goes instead: CSV, or Parquet by a name that ends in .parquet.
+        json: Print what was found as JSON.
+    """
+    for rate in learning_rates:
+        optimizer_named(optimizer, rate)  # checks name and rate before any data are read
+    for width in hidden:
+        check_count("every width in hidden", width)
+    check_count("epochs", epochs)
+    check_count("seeds", seeds)
+    run_keys = keys(seed)
+    read = source.table()
+    dataset = source.prepare(read, run_keys.split)
+    n = len(dataset.train.y)
+    sizes = tuple(b for b in _SIZES if b <= n) or (n,) if batch_sizes is None else batch_sizes
+    for size in sizes:
+        check_batch_size(size, n)
+    files = _files(out, table, source)
+    predictor = Predictor(len(dataset.schema.features), dataset.schema.target, hidden)
+    start = predictor.init(run_keys.init)
+    build = by_name(optimizer)
+    with runs_bar("sweeping") as progress:
+        found = sweep_grid(
+            predictor.loss,
+            start,
+            dataset.train,
+            optimizer=lambda learning_rate: build(lr=learning_rate),
+            grid={"learning_rate": learning_rates},
+            batch_sizes=sizes,
+            seeds=range(seed, seed + seeds),
+            epochs=epochs,
+            validation=dataset.held_out,
+            key_of=lambda seed: keys(seed).order,
+            progress=progress,
+        )
+    best = _best(found)
+    options = {"epochs": epochs, "optimizer": optimizer, "hidden": hidden, "seed": seed}
+    judged = "training loss" if dataset.held_out is None else "held-out loss"
+    told = Found(
+        found,
+        best,
+        judged,
+        next_commands(found, best, source, options, seeds),
+        f"{read.source}: {epochs} epochs of {optimizer}",
+    )
+    write_atomically(files["heat map"], as_png(heat_map_of(told)))
+    write_atomically(files["curves"], as_png(curves_of(told)))
+    write_atomically(files["table"], as_table(found, files["table"]))
+    if json:
+        print(dumps(as_json(told, files), indent=2))
+    else:
+        show(told, files, described(read.source, dataset))
+    if best is None:
+        raise SystemExit(1)
+
+
+def _files(out: Path, table: Path | None, source: DataOptions) -> dict[str, Path]:
+    """Where everything goes, and that it may."""
+    files = {"heat map": out / "heat-map.png", "curves": out / "curves.png"}
+    files["table"] = out / "sweep.csv" if table is None else table
+    if files["table"].suffix not in (".csv", ".parquet"):
+        raise ValueError(
+            f"the table must be a .csv or .parquet file; got {files['table']}. "
+            "Name another with --table."
+        )
+    for path in files.values():
+        writable(path)
+        if source.data is not None:
+            check_replaces_no_input(path, "--out or --table", source.data)
+    for path in files.values():
+        make_room(path)
+    return files
+
+
+def _best(found: Sweep) -> Best | None:
+    try:
+        return found.best
+    except FloatingPointError:  # of which the sweep has warned
+        return None
