@@ -23,7 +23,7 @@ _GO_ON, _STOP, _FAILED = 0, -1, -2
 
 
 def check_together(
-    parallel: DataParallel | None, batch_size: int | None, data: PyTree, reads: bool, keyed: bool
+    parallel: DataParallel | None, batch_size: Any, data: PyTree, reads: bool, keyed: bool
 ) -> None:
     """ValueError for data or options that an epoch by several devices, or another, cannot take."""
     if parallel is None:
