@@ -22,6 +22,7 @@ DTYPES = {"float32", "int32", "bool"}
 INSTEAD: dict[str, Callable[..., Array]] = {
     "sign": lambda x: lax.select(x == x, _as(x, x > 0) - _as(x, x < 0), x),  # of NaN it is NaN
     "stop_gradient": lambda x: x,
+    "one_minus_square": lambda x: (1 - x) * (1 + x),  # from jax 0.12 on, of tanh's derivative
     "pow": lambda x, y: lax.pow(x, _as(x, y)),
 }
 BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # as JAX names the body of a function that is called

@@ -23,7 +23,7 @@ from jaxgd import (
     train,
 )
 from jaxgd import binary_cross_entropy_with_logits as logistic_loss
-from jaxgd.blocked import mosaic_runs, widest_in_one_kernel
+from jaxgd.blocked import link_slope, mosaic_runs, widest_in_one_kernel
 from jaxgd.blocked.blocks_in_order import block_by_block
 from jaxgd.blocked.one_kernel import in_one_kernel
 from tests.blocked.test_blocked_sgd import half_square, huber, problem, smooth_hinge
@@ -55,6 +55,8 @@ def platform(request, monkeypatch):
 
 def kernel(platform, link, rate, l2, params, data, order):
     """The weights, the bias and the losses by a kernel in the interpreter."""
+    traced = link_slope.traced(jax.grad(link), jnp.float32, data[1].dtype)
+    assert link_slope.fits_a_kernel(traced)  # or blocks would be compared
     rate, rows = jnp.asarray(rate, jnp.float32), None if order is None else jnp.asarray(order)
     weights, logits = in_one_kernel(
         jax.grad(link), rate, 1 - rate * l2, rows, tuple(params), data, interpreted=platform
