@@ -2,10 +2,17 @@
 
 import json
 import shlex
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+
+from jaxgd.cli.after_a_sweep import next_commands
+from jaxgd.cli.data_options import DataOptions
+from jaxgd.cli.sweep_report import Found, as_json, show
+from jaxgd.study import Labelled, Sweep
+from jaxgd.study.settings import settings_of
 
 
 @pytest.fixture
@@ -54,18 +61,31 @@ def test_the_next_command_gives_what_the_sweep_has_promised(swept, jaxgd, tmp_pa
     assert float(held_out.split()[1]) == pytest.approx(seed_0, abs=1e-4)
 
 
-def test_the_screen_shows_the_grid_and_the_way_on(swept, jaxgd):
-    status, out, err = swept("--learning-rates", 1e-4, 1e-3, "--held-out", 0)
-    assert status == 0
-    assert "learning_rate=0.001 is the largest tried" in err
-    assert "batch size 16, 48: by micro-batches of 16" in out
+def test_the_screen_shows_the_grid_and_the_way_on(capsys):
+    losses = np.array([[[0.5, 0.7], [0.8, 0.8]], [[0.3, 0.4], [np.nan, 0.1]]])
+    axes = {"learning_rate": np.array([0.1, 0.2]), "batch_size": np.array([8, 16])}
+    axes["seed"] = np.arange(2)
+    labelled = Labelled(losses[..., None], {**axes, "epoch": np.array([1])})
+    settings = settings_of({"learning_rate": [0.1, 0.2]}, (8, 16), 100)
+    found = Sweep(labelled, None, Labelled(np.isnan(losses), axes), (), settings, 100)
+    data = DataOptions(Path("a b.csv"), target="y", ignore=("id",), held_out=0, standardize=False)
+    commands = next_commands(found, found.best, data, {"epochs": 1, "hidden": ()}, 2)
+    told = Found(found, found.best, "training loss", commands, "")
+    show(told, {"table": Path("t.csv")}, "about")
+    out = capsys.readouterr().out
     assert "training loss, mean of 2 seeds, by learning rate and batch size" in out
-    assert "best: learning rate 0.001, batch size 16: training loss" in out
-    further = next(line for line in out.splitlines() if line.startswith("look further: "))
-    words = shlex.split(further.removeprefix("look further: jaxgd "))
-    assert "--learning-rates 0.0001 0.001 0.01 0.1 1 --batch-sizes" in " ".join(words)
-    assert {"--target", "--ignore", "--held-out"} <= set(words)
-    assert pl.read_csv("jaxgd-sweep/sweep.csv")["loss"].is_finite().all()
+    assert out.split("0.1 ")[1].split()[:2] == ["0.6", "0.8"]
+    assert out.split("0.2 ")[1].split()[:2] == ["0.35", "diverged"]
+    assert "best: learning rate 0.2, batch size 8: training loss 0.35 ± 0.071" in out
+    about = "'a b.csv' --target y --ignore id --held-out 0 --no-standardize"
+    assert commands == {
+        "train the best": f"jaxgd fit {about} --learning-rate 0.2 --batch-size 8 --epochs 1",
+        "look further": f"jaxgd sweep {about} --learning-rates 0.1 0.2 0.4 0.8 1.6 "
+        "--batch-sizes 1 2 4 8 16 --seeds 2 --epochs 1",
+    }
+    assert as_json(told, {})["settings"][3] == {
+        "learning_rate": 0.2, "batch_size": 16, "loss": None, "spread": None, "diverged": 1,
+    }  # fmt: skip
 
 
 def test_where_every_setting_diverges_the_status_is_1(jaxgd, capsys, tmp_path):
@@ -76,6 +96,7 @@ def test_where_every_setting_diverges_the_status_is_1(jaxgd, capsys, tmp_path):
         jaxgd("sweep", "t.npz", *grid)
     out, err = capsys.readouterr()
     assert "diverged" in out
+    assert "batch size 8: alone" in out
     assert err.startswith("jaxgd: a setting must be finite with every seed to be the best")
     assert "Use smaller --learning-rates." in err
     assert "train the best" not in out

@@ -4,24 +4,23 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgd import init_linear, optim
+from jaxgd import optim
 from jaxgd.study import successive_halving, sweep
-from tests.study.test_sweep import LOSS, rows
+from tests.study.single_runs import LOSS, rows, start
 from tests.tolerances import SWEEP_F32
 
 SHARED = {
     "optimizer": optim.sgd,
     "grid": {"lr": [1e5, 0.001, 0.1, 0.03]},
-    "batch_sizes": (4, 12),
+    "batch_sizes": (4, 10),
     "seeds": (0, 1),
-    "validation": rows(),
     "devices": jax.devices()[:1],
 }
 
 
 @pytest.mark.filterwarnings("ignore:the best setting lies")
 def test_survivors_go_on_as_in_a_sweep_of_all():
-    found = successive_halving(LOSS, init_linear(3), rows(), budget=32, rungs=2, **SHARED)
+    found = successive_halving(LOSS, start(), rows(24), budget=32, rungs=2, **SHARED)
     first, last = found.rungs
     assert (len(first.settings), first.epoch) == (8, 2)
     assert (len(last.settings), last.epoch) == (3, 7)
@@ -30,7 +29,7 @@ def test_survivors_go_on_as_in_a_sweep_of_all():
     lowest = np.sort(np.argsort(first.loss)[:3])
     np.testing.assert_array_equal(last.settings, lowest)
 
-    whole = sweep(LOSS, init_linear(3), rows(), epochs=7, **SHARED)
+    whole = sweep(LOSS, start(), rows(24), epochs=7, **SHARED)
     every = whole.losses.values.reshape(8, 2, 7)
     np.testing.assert_allclose(
         found.losses.values[last.settings], every[last.settings], rtol=0, atol=SWEEP_F32
@@ -38,10 +37,10 @@ def test_survivors_go_on_as_in_a_sweep_of_all():
     gone = np.setdiff1d(first.settings, last.settings)
     assert np.isnan(found.losses.values[gone, :, 2:]).all()
     assert found.best.loss == pytest.approx(last.loss.min())
-    final = whole.validation_losses.values.reshape(8, 2, 7)[..., -1].mean(-1)
+    final = whole.losses.values.reshape(8, 2, 7)[..., -1].mean(-1)
     assert found.best.loss == pytest.approx(np.nanmin(final[last.settings]), rel=1e-4)
 
 
 def test_a_budget_too_small_for_all_is_refused():
     with pytest.raises(ValueError, match="budget must be rungs × settings epochs or more, 3 × 8"):
-        successive_halving(LOSS, init_linear(3), rows(), budget=23, **SHARED)
+        successive_halving(LOSS, start(), rows(24), budget=23, **SHARED)
