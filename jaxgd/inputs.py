@@ -41,7 +41,7 @@ def count_examples(data: PyTree) -> int:
     if any(isinstance(leaf, Padded) for _, leaf in leaves):
         raise ValueError(
             "data must be without padding; got rows that jaxgd.scale.spread has padded. They are "
-            'for train and data_parallel(…, rows="owned"), without row_keys. Use '
+            'for train or fit with data_parallel(…, rows="owned"), without row_keys. Use '
             "jaxgd.scale.on_mesh(data, mesh) elsewhere."
         )
     if any(_is_sparse(leaf) for _, leaf in leaves):

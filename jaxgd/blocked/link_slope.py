@@ -25,7 +25,12 @@ INSTEAD: dict[str, Callable[..., Array]] = {
     "one_minus_square": lambda x: (1 - x) * (1 + x),  # from jax 0.12 on, of tanh's derivative
     "pow": lambda x, y: lax.pow(x, _as(x, y)),
 }
-BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # as JAX names the body of a function that is called
+# What calls a function once, and how JAX names its body. A loop has one by that name, too.
+CALLS = {
+    *("jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint"),
+    *("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"),
+}
+BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
 def traced(slope: Callable[[Array, Array], Array], logit: Any, label: Any) -> ClosedJaxpr:
@@ -36,6 +41,8 @@ def traced(slope: Callable[[Array, Array], Array], logit: Any, label: Any) -> Cl
 def fits_a_kernel(slope: ClosedJaxpr) -> bool:
     """Whether it is made of `OPERATIONS` in 32 bits, and of no array that the loss brings along."""
     if any(isinstance(const, jax.core.Tracer) or np.ndim(const) for const in slope.consts):
+        return False
+    if not _is_known(slope.jaxpr):
         return False
     numbers = _numbers(*(aval.dtype for aval in slope.in_avals))
     flat = jax.make_jaxpr(lambda z, y: in_a_kernel(slope, z, y))(*numbers)
@@ -51,6 +58,24 @@ def in_a_kernel(slope: ClosedJaxpr, z: Array, y: Array) -> Array:
     return value
 
 
+def _is_known(jaxpr: Jaxpr) -> bool:
+    """Whether each operation is one that a kernel has, or a call of such: no loop and no branch."""
+    return all(
+        _is_known(body.jaxpr)
+        if (body := _body(eqn)) is not None
+        else eqn.primitive.name in OPERATIONS | INSTEAD.keys()
+        for eqn in _needed(jaxpr)
+    )
+
+
+def _body(eqn: JaxprEqn) -> ClosedJaxpr | None:
+    """The function that is called, if this is a call."""
+    if eqn.primitive.name not in CALLS:
+        return None
+    found = (eqn.params[name] for name in BODIES if name in eqn.params)
+    return next((body for body in found if isinstance(body, ClosedJaxpr)), None)
+
+
 def _numbers(*dtypes: Any) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct((), dtype) for dtype in dtypes]
 
@@ -63,8 +88,7 @@ def _inlined(jaxpr: Jaxpr, consts: list, arguments: list) -> list:
 
     for eqn in _needed(jaxpr):
         inputs = [read(atom) for atom in eqn.invars]
-        body = next((eqn.params[name] for name in BODIES if name in eqn.params), None)
-        if isinstance(body, ClosedJaxpr):
+        if (body := _body(eqn)) is not None:
             outs = _inlined(body.jaxpr, body.consts, inputs)
         else:
             outs = [_value(eqn, inputs)]

@@ -29,13 +29,14 @@ def mosaic_kernel(
     to itself, eight times over. The rows are gathered some at a time, each time for one launch.
     """
     r, m, d = runs.number, runs.m, runs.x.shape[-1]
-    shared = max(len(a) for a in (runs.x, runs.y, runs.rows) if a is not None) == 1
+    own = max(len(a) for a in (runs.x, runs.y, runs.rows) if a is not None)
+    shared = own == 1
     spread = _eight_runs_a_group if shared else _one_run_a_group
     w, b, rate, decay = (spread(jnp.broadcast_to(a, (r, *a.shape[1:]))) for a in runs[:4])
     width = d + -d % LANES
     w = jnp.pad(w, ((0, 0), (0, width - d)))
     chunk = _rows_a_block(width)
-    size = chunk * max(1, min(-(-m // chunk), MOSAIC_PIECE_BYTES // (chunk * width * 4)))
+    size = chunk * max(1, min(-(-m // chunk), MOSAIC_PIECE_BYTES // (own * chunk * width * 4)))
     launch = partial(_launch, partial(_kernel, slope, chunk), chunk, rate, decay, interpret)
 
     def piece(weights: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], Array]:

@@ -60,7 +60,7 @@ def influence(
         out: Where every row's influence goes, as CSV or Parquet.
         json: Print JSON in the place of tables.
     """
-    transformation = optimizer_named(optimizer, learning_rate)
+    transformation = optimizer_named(optimizer, learning_rate)(learning_rate)
     for name, count in (("epochs", epochs), ("top", top)):
         check_count(name, count)
     if batch_size is not None:

@@ -27,7 +27,6 @@ from jaxgd.figures.curves import as_png
 from jaxgd.figures.gradient_noise import batch_scatter, hyperbola
 from jaxgd.inputs import check_batch_size, check_count
 from jaxgd.objective import Loss
-from jaxgd.optim.names import by_name
 from jaxgd.storage.verified_file import write_atomically
 from jaxgd.study.batch_scatter import scatter_of_batches
 from jaxgd.study.critical_size import CriticalSize, critical_batch_size
@@ -38,7 +37,9 @@ from jaxgd.study.preconditioning import preconditioner
 from jaxgd.study.two_sizes import measured_step, noise_during
 from jaxgd.tabular.predictor import Predictor
 
-# In the norms that these descend in, the Euclidean noise scale says little.
+# In the norms that these descend in, the Euclidean noise scale says little; of others but SGD and
+# its average no norm is known.
+_EUCLIDEAN = {"sgd", "asgd"}
 _PRECONDITIONED = {"adagrad", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop"}
 _SIGN = {"rprop"}
 
@@ -142,11 +143,13 @@ def noise(
 def _found(setting: _Setting, params: PyTree, n: int, critical: bool) -> Found:
     trained = _train(setting, params)
     ends = _measured(setting, trained.first), _measured(setting, trained.last)
-    geometry = "Euclidean"
+    geometry: str | None = "Euclidean"
     if setting.optimizer in _PRECONDITIONED:
         geometry = f"preconditioned as {setting.optimizer}"
     elif setting.optimizer in _SIGN:
         geometry = "in the dual norm of signs"
+    elif setting.optimizer not in _EUCLIDEAN:
+        geometry = None
     if not critical:
         return Found(n, geometry, trained, ends, None, None)
     runs = _runs(setting, trained, n)
@@ -154,7 +157,9 @@ def _found(setting: _Setting, params: PyTree, n: int, critical: bool) -> Found:
 
 
 def _train(setting: _Setting, params: PyTree) -> Trained:
-    transformation = optimizer_named(setting.optimizer, setting.learning_rate)
+    transformation = optimizer_named(setting.optimizer, setting.learning_rate)(
+        setting.learning_rate
+    )
     epoch = visit(measured_step(setting.loss, transformation), setting.batch_size)
     one, rest = (jax.jit(train(epoch, count)) for count in (1, setting.epochs - 1))
     key = setting.keys.order
@@ -186,12 +191,11 @@ def _measured(setting: _Setting, state: State) -> Measure:
 def _runs(setting: _Setting, trained: Trained, n: int) -> CriticalSize:
     """Runs of all sizes from the state after the first epoch."""
     judged = jax.tree.map(lambda a: a[:: -(-n // _JUDGED)], setting.data)
-    build = by_name(setting.optimizer)
     return critical_batch_size(
         setting.loss,
         trained.first.params,
         setting.data,
-        optimizer=lambda rate: build(lr=rate),
+        optimizer=optimizer_named(setting.optimizer, setting.learning_rate),
         learning_rate=setting.learning_rate,
         batch_sizes=_powers(4, min(n, _LARGEST)),
         key=setting.keys.order,

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import polars as pl
 
 from jaxgd.cli.data_options import DataOptions
 from jaxgd.cli.terminal import console, described, numbers_table
@@ -40,14 +39,15 @@ class Measure(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """All that was measured of n rows; `geometry` is how the optimizer measures a gradient.
+    """All that was measured of n rows; `geometry` is how the optimizer measures a gradient,
+    None where that is not known.
 
     `ends` are after the first epoch, where the runs branched, and after the last; `arrived` is
     where the runs ended.
     """
 
     n: int
-    geometry: str
+    geometry: str | None
     trained: Trained
     ends: tuple[Measure, Measure]
     runs: CriticalSize | None
@@ -56,7 +56,7 @@ class Found:
     @property
     def prediction(self) -> Prediction | None:
         """Whether the noise scale, as the optimizer measures it, predicts the critical size."""
-        if self.runs is None or self.arrived is None:
+        if self.runs is None or self.arrived is None or self.geometry is None:
             return None
         return prediction(self.runs.critical, self.ends[0].own_of_rows, self.arrived.own_of_rows)
 
@@ -74,12 +74,14 @@ def show(found: Found, source: str, dataset: Dataset) -> None:
     by_epoch = [Estimate(*(part[i] for part in during)) for i in (0, -1)]
     grid.add_row("… in the epoch", *map(_told, by_epoch))
     grid.add_row("… of these rows", *(f"{m.rows.noise_scale:.3g}" for m in plain))
-    if found.geometry != "Euclidean":
+    if found.geometry not in ("Euclidean", None):
         grid.add_row(f"… {found.geometry}", *(f"{end.own_of_rows:.3g}" for end in found.ends))
     screen.show(grid)
-    if found.geometry != "Euclidean":
+    if found.geometry is None:
+        screen.print("This optimizer is not Euclidean, and its own norm is not known: no verdict.")
+    elif found.geometry != "Euclidean":
         screen.print("This optimizer is not Euclidean: only the last line is the noise it feels.")
-    if found.runs is not None and found.prediction is not None:
+    if found.runs is not None:
         runs = numbers_table("batch size", "updates", "examples", "learning rate")
         rows = zip(
             found.runs.batch_sizes, found.runs.updates, found.runs.learning_rates, strict=True
@@ -88,12 +90,15 @@ def show(found: Found, source: str, dataset: Dataset) -> None:
             runs.add_row(f"{b}", f"{updates:.4g}", f"{b * updates:.4g}", f"{rate:.3g}")
         screen.show(runs)
         screen.print(f"The runs lie {found.runs.misfit:.0%} off the hyperbola (root mean square).")
+    if found.prediction is not None:
         screen.print(found.prediction.told[0].upper() + found.prediction.told[1:], soft_wrap=True)
 
 
 def as_file(found: Found, kind: str) -> bytes:
     """The numbers of each epoch as a CSV or Parquet file."""
-    frame, file = pl.DataFrame(_by_epoch(found)), io.BytesIO()
+    import polars
+
+    frame, file = polars.DataFrame(_by_epoch(found)), io.BytesIO()
     if kind == "csv":
         frame.write_csv(file)
     else:

@@ -19,7 +19,6 @@ from jaxgd.cli.sweep_report import Found, as_json, as_table, curves_of, heat_map
 from jaxgd.cli.terminal import described, runs_bar
 from jaxgd.figures.curves import as_png
 from jaxgd.inputs import check_batch_size, check_count
-from jaxgd.optim.names import by_name
 from jaxgd.storage.verified_file import write_atomically
 from jaxgd.study import Best, Sweep
 from jaxgd.study import sweep as sweep_grid
@@ -77,13 +76,13 @@ def sweep(
     files = _files(out, table, source)
     predictor = Predictor(len(dataset.schema.features), dataset.schema.target, hidden)
     start = predictor.init(run_keys.init)
-    build = by_name(optimizer)
+    of_rate = optimizer_named(optimizer, learning_rates[0])
     with runs_bar("sweeping") as progress:
         found = sweep_grid(
             predictor.loss,
             start,
             dataset.train,
-            optimizer=lambda learning_rate: build(lr=learning_rate),
+            optimizer=lambda learning_rate: of_rate(learning_rate),
             grid={"learning_rate": learning_rates},
             batch_sizes=sizes,
             seeds=range(seed, seed + seeds),

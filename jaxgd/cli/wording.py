@@ -82,6 +82,7 @@ _SETTINGS = {
     "validation": "what is held out (--held-out)",
     "batch_size": "--batch-size",
     "precision": "--precision",
+    "learning_rate": "--learning-rate",
     "patience": "--patience (and --min-change)",
 }
 _WAS = re.compile(rf"\b({'|'.join(_SETTINGS)}) was ")

@@ -53,6 +53,8 @@ _FOLLOWS = (
     ("data", "order"),
     ("key", "order"),
     ("shuffle", "order"),
+    ("learning_rate", "optimizer"),
+    ("learning_rate", "epoch"),
 )
 
 # Of a note and a short history.
@@ -199,12 +201,7 @@ class Saver:
             return None
         if resume:
             return self.checkpoints.newest()
-        directory = self.checkpoints.directory
-        if self.checkpoints.paths():
-            raise ValueError(
-                f"checkpoint must be a directory without checkpoints; {directory} has some. "
-                "Use resume=True to go on from the newest, or another directory."
-            )
+        check_new(self.checkpoints)
         return None
 
     def go_on(self, training: Training, stored: Stored) -> None:
@@ -264,6 +261,15 @@ def _copied(leaf: Any) -> Any:
     return jnp.copy(leaf) if is_key(leaf) else np.array(leaf)
 
 
+def check_new(checkpoints: Checkpoints) -> None:
+    """ValueError where a training that begins would find another's checkpoints."""
+    if checkpoints.paths():
+        raise ValueError(
+            f"checkpoint must be a directory without checkpoints; {checkpoints.directory} has "
+            "some. Use resume=True to go on from the newest, or another directory."
+        )
+
+
 def check_every(every: Any) -> tuple[int | None, float | None]:
     """The updates or the seconds between two checkpoints: 1000, or "30s"."""
     if isinstance(every, str) and every.endswith("s"):
@@ -298,12 +304,12 @@ def identity(
     key: Key | None,
     settings: Mapping[str, Any],
     rows: str,
-    of_devices: bool,
+    devices: int | None,
 ) -> dict[str, Any]:
     """What makes a training this one: its data, plan, key and settings, and what computes it.
 
-    Of n rows that are read, the data are a sample. `rows` is a hash of them; `of_devices` tells
-    whether the bits depend on the number of devices.
+    Of n rows that are read, the data are a sample. `rows` is a hash of them; `devices` their
+    number, None where no bits depend on it.
     """
     leaves = jax.tree.leaves(data)
     return {
@@ -314,5 +320,5 @@ def identity(
         **settings,
         "jax": version("jax"),
         "platform": next(iter(leaves[0].devices())).platform,
-        **({"devices": jax.device_count()} if of_devices else {}),
+        **({} if devices is None else {"devices": devices}),
     }

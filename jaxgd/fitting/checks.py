@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from jaxgd.descent import Epoch, State, descend
 from jaxgd.fitting.history import Position
-from jaxgd.inputs import Optimizer, alike, check_params, count_spread
+from jaxgd.inputs import Optimizer, Padded, alike, check_params, count_examples
 from jaxgd.precision import Precision, in_precision
 from jaxgd.streaming import Source
 
@@ -84,7 +84,7 @@ def check_data(name: str, data: PyTree) -> PyTree:
     """
     if isinstance(data, Source):
         raise ValueError(f"{name} must be in memory; got a Source. Read its rows: source.rows(…).")
-    count_spread(data)
+    count_examples(data.rows if isinstance(data, Padded) else data)
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: _check_leaf(name + jax.tree_util.keystr(path), leaf), data
     )

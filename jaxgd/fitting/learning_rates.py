@@ -41,6 +41,11 @@ def check_learning_rate(given: Any, optimizer: Any, has_state: bool) -> None:
             f"{type(optimizer).__name__}. Use optimizer=optax.sgd, or lambda rate: optax.sgd(rate)."
         )
     is_auto = isinstance(given, str) and given == "auto"
+    if is_auto and jax.process_count() > 1:
+        raise ValueError(
+            'learning_rate="auto" searches in one process, and each would find its own; got '
+            f"{jax.process_count()}. Give a number."
+        )
     if is_auto and has_state:
         raise ValueError(
             'learning_rate="auto" begins a training; got a State to go on from. '
@@ -124,8 +129,18 @@ def at_rate(
     The optimizer is the same object each time: a program is kept for it.
     """
     if rate is not None:
-        return _made(optimizer, float(rate)), epoch and epoch(float(rate))
+        return _made(optimizer, rate), epoch and _epoch_at(epoch, rate)
     return _named(optimizer) if isinstance(optimizer, str) else optimizer, epoch
+
+
+def _epoch_at(epoch: Callable[[float], Epoch], rate: float) -> Epoch:
+    try:
+        return epoch(rate)
+    except TypeError as error:
+        raise TypeError(
+            f"with a learning_rate an epoch must be a function of it; {error}. "
+            "Use epoch=lambda rate: …, or make the optimizer yourself."
+        ) from error
 
 
 @lru_cache

@@ -2,10 +2,8 @@
 
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import lru_cache, partial
 from pathlib import Path
-from signal import SIGINT, SIGTERM
 from typing import Any
 
 import jax
@@ -13,7 +11,15 @@ from jaxtyping import PyTree
 
 from jaxgd.batches import plan
 from jaxgd.descent import Epoch, State, init_state, strong
-from jaxgd.fitting.checkpointing import Saver, Score, check_every, identity, score_of
+from jaxgd.fitting.advancing import trained, trained_and_saved
+from jaxgd.fitting.checkpointing import (
+    Saver,
+    Score,
+    check_every,
+    check_new,
+    identity,
+    score_of,
+)
 from jaxgd.fitting.checks import (
     OnDivergence,
     check_data,
@@ -29,11 +35,10 @@ from jaxgd.fitting.checks import (
     form,
     rounded,
 )
-from jaxgd.fitting.divergence import Diverged, searcher
+from jaxgd.fitting.divergence import searcher
 from jaxgd.fitting.fingerprint import of_arrays, of_lying, of_order, of_program
 from jaxgd.fitting.history import Fit, Position, Record
 from jaxgd.fitting.history_file import HISTORY, jsonl
-from jaxgd.fitting.interruption import Interrupted, signals_wait
 from jaxgd.fitting.learning_rates import (
     LearningRate,
     OfRate,
@@ -45,7 +50,10 @@ from jaxgd.fitting.learning_rates import (
 from jaxgd.fitting.program import has_convolution, parallel_program, program_of
 from jaxgd.fitting.progress import Progress, reporter
 from jaxgd.fitting.rows import Lying, Rows
-from jaxgd.fitting.together import check_together, shared, stops_at_border
+from jaxgd.fitting.together import (
+    check_same,
+    check_together,
+)
 from jaxgd.fitting.training import Training
 from jaxgd.inputs import (
     Optimizer,
@@ -178,7 +186,13 @@ def fit(
     shuffled = shuffle and batch_size is not None
     if key is not None or shuffled or row_keys:
         key = check_key(key)
+    position = check_start(start, _segments(data, n, batch_size), b)
+    if validation is not None:
+        validation = check_data("validation", validation)
+        check_like(_plain(validation), _plain(data))
     if learning_rate == "auto":
+        if not resume and checkpoint is not None:
+            check_new(Checkpoints(checkpoint))
         directory = checkpoint if resume else None
         learning_rate = stored_rate(directory) or searched_rate(
             optimizer,
@@ -192,6 +206,7 @@ def fit(
             updates=epochs * -(-n // b),
             tell=progress is True,
         )
+    learning_rate = learning_rate and float(learning_rate)
     optimizer, epoch = at_rate(optimizer, epoch, learning_rate)
     parallel = epoch if isinstance(epoch, DataParallel) else None
     check_together(parallel, batch_size, data, source is not None, row_keys)
@@ -199,9 +214,7 @@ def fit(
     if on_divergence == "skip":
         optimizer = _skipping(optimizer)
     data = data if parallel is None else parallel.placed(data)
-    every = data.rows if isinstance(data, Padded) else data
-    segments = (slice(0, n),) if batch_size is None else plan(every, b, n)
-    position = check_start(start, segments, b)
+    every, segments = _plain(data), _segments(data, n, batch_size)
     state = _start(params, optimizer)
     rows: Rows | Reading | Lying = Rows(data, key, shuffled, row_keys)
     if parallel is not None:
@@ -211,14 +224,13 @@ def fit(
         rows = Reading(source, key, shuffled, row_keys, segments, end)
     example = rows.form(1) if row_keys else every
     traced = check_loss(loss, state.params, example)
-    marks = {
-        "loss": of_program(traced),
-        "optimizer": of_program(check_optimizer(optimizer, state.params)),
-    }
+    marks = _marks(loss, optimizer, state.params, example)
+    if parallel is not None:
+        its = in_precision(parallel.loss, precision), parallel.optimizer
+        check_same(marks, _marks(*its, state.params, example))
     held_out = None
     if validation is not None:
-        validation = check_data("validation", validation)
-        check_like(validation.rows if isinstance(validation, Padded) else validation, every)
+        check_together(parallel, batch_size, validation, False, False)
         validation = validation if parallel is None else parallel.placed(validation)
         held_out = Rows(validation, key, shuffled=False, keyed=row_keys)
     host = has_convolution(traced) and _platform(data) == "cpu"
@@ -248,12 +260,12 @@ def fit(
     report, end = reporter(progress, processes.is_first), position.epoch + epochs
     stops = on_divergence == "stop"
     if checkpoint is None:
-        return _train(training, end, report, None, stops, processes)
+        return trained(training, end, report, None, stops, processes)
     settings: dict[str, Any] = {
         "params": form(state.params),
         "batch_size": batch_size,
         "shuffle": shuffled,
-        "order": of_order(rows.order(0), n),
+        "order": of_order(rows.order(0), n) if shuffled or source else None,
         "row_keys": row_keys,
         "precision": precision,
         "learning_rate": learning_rate,
@@ -267,80 +279,13 @@ def fit(
         of_segment = rows.form(segments[0].stop)
         settings["epoch"] = of_program(jax.make_jaxpr(epoch)(state, of_segment))
     settings["patience"] = None if patience is None else list(patience)
-    ordered = parallel is not None and parallel.devices.deterministic
-    own = identity(data, n, segments, key, settings, hashed(data), not ordered)
+    devices: int | None = jax.device_count()
+    if parallel is not None:
+        devices = None if parallel.devices.deterministic else parallel.devices.mesh.size
+    own = identity(data, n, segments, key, settings, hashed(data), devices)
     log, score = jsonl(Path(checkpoint) / HISTORY), score_of(keep_best)
     saver = Saver(Checkpoints(checkpoint), own, *pause, log, score, processes.is_first)
-    return _train_saved(training, end, report, saver, resume, stops, processes)
-
-
-def _train_saved(
-    training: Training,
-    end: int,
-    report: Progress | None,
-    saver: Saver,
-    resume: bool,
-    stops: bool,
-    processes: Processes,
-) -> Fit:
-    """Begin, or go on from the newest checkpoint, in a directory that is this run's alone.
-
-    The first process alone looks at it, and tells the others what it has found.
-    """
-    directory = saver.checkpoints.directory
-    with ExitStack() as stack:
-        with processes.or_none():
-            stack.enter_context(saver.held())
-            saver.begin(training)
-            found = saver.found(resume)
-        with processes.or_none():
-            if (stored := shared(processes, found)) is not None:
-                saver.go_on(training, stored)
-        if training.position > (end, 0):
-            raise ValueError(
-                f"epochs must reach as far as the checkpoint; got a run to epoch {end}, and "
-                f"{directory} is at {training.position}. Use more epochs, or another directory."
-            )
-        return _train(training, end, report, saver, stops, processes)
-
-
-def _train(
-    training: Training,
-    end: int,
-    report: Progress | None,
-    saver: Saver | None,
-    stops_lost: bool,
-    processes: Processes,
-) -> Fit:
-    """Advance until the end, a callback that stops it, a patience that is over, or a signal."""
-    signals = (SIGINT, SIGTERM) if saver else (SIGINT,)
-    with training.rows, signals_wait(signals) as waiting:
-        try:
-            while training.position.epoch < end and not training.has_waited:
-                now = training.advance(end)
-                if stops_at_border(processes, training, now, report, saver, waiting):
-                    break
-        except Exception as error:  # a callback's, or a divergence: it stands at a border
-            if saver:
-                saver.save_if_new(training)
-            if not (stops_lost and isinstance(error, Diverged)):
-                raise
-            warnings.warn(f"stopped: {error}", stacklevel=3 if saver is None else 4)
-        if saver:
-            saver.save_if_new(training)
-        if (number := waiting.number) is not None:
-            waiting.number = None
-            told = _interrupted(training, saver)
-            raise Interrupted(told, training.fit(), number, training.reached())
-    return training.fit()
-
-
-def _interrupted(training: Training, saver: Saver | None) -> str:
-    """How far it came, what was saved, and how to go on."""
-    done = f"interrupted {training.reached()}"
-    if saver is None:
-        return f"{done}; the state and position are in .fit. Give both to fit to go on."
-    return f"{done}; saved in {saver.checkpoints.directory}. Use resume=True to go on."
+    return trained_and_saved(training, end, report, saver, resume, stops, processes)
 
 
 def _alone(tree: PyTree) -> PyTree:
@@ -362,6 +307,23 @@ def _start(params: PyTree, optimizer: Optimizer) -> State:
 def _skipping(optimizer: Optimizer) -> Optimizer:
     """The optimizer that skips, the same object each time."""
     return skip_nonfinite(optimizer)
+
+
+def _plain(data: PyTree) -> PyTree:
+    """The arrays of data, padded or not."""
+    return data.rows if isinstance(data, Padded) else data
+
+
+def _segments(data: PyTree, n: int, batch_size: int | None) -> tuple[slice, ...]:
+    return (slice(0, n),) if batch_size is None else plan(_plain(data), batch_size, n)
+
+
+def _marks(loss: Loss, optimizer: Optimizer, params: PyTree, example: PyTree) -> dict[str, str]:
+    """Hashes of what a loss and an optimizer trace to; raises for those that do not fit."""
+    return {
+        "loss": of_program(check_loss(loss, params, example)),
+        "optimizer": of_program(check_optimizer(optimizer, params)),
+    }
 
 
 def _dtype_of(params: PyTree) -> str:

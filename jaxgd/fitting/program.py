@@ -58,7 +58,10 @@ def program_of(
 
 def parallel_program(loss: Loss, parallel: DataParallel, epoch: Epoch, fingerprint: str) -> Program:
     """The program of an epoch by all devices of a mesh, `epoch` being `parallel` in a precision."""
-    return _kept_parallel(loss, parallel, epoch, fingerprint)
+    try:
+        return _kept_parallel(loss, parallel, epoch, fingerprint)
+    except TypeError:  # something that cannot be hashed cannot be recognised
+        return _kept_parallel.__wrapped__(loss, parallel, epoch, fingerprint)
 
 
 def has_convolution(traced: ClosedJaxpr) -> bool:

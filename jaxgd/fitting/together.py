@@ -1,5 +1,6 @@
 """A training by several devices or processes: what it takes, and what is agreed at a border."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +13,7 @@ from jaxgd.fitting.checkpointing import Saver
 from jaxgd.fitting.interruption import Waiting
 from jaxgd.fitting.progress import Progress, Progressed, asks_to_stop
 from jaxgd.fitting.training import Training
-from jaxgd.inputs import count_examples
+from jaxgd.inputs import Padded, count_examples
 from jaxgd.scale.agreement import Processes
 from jaxgd.scale.epochs import DataParallel
 from jaxgd.storage import Stored
@@ -35,6 +36,11 @@ def check_together(
             "rows that lie with several processes need an epoch by all of them. Use "
             "epoch=jaxgd.scale.data_parallel(…)."
         )
+    if parallel.devices.rows == "whole" and isinstance(data, Padded):
+        raise ValueError(
+            'rows="whole" takes all rows on every device; got rows that jaxgd.scale.spread has '
+            'shared out. Use rows="owned" with them.'
+        )
     if parallel.batch_size != batch_size:
         raise ValueError(
             f"epoch must make the updates of batch_size; got batch_size={batch_size} with an epoch "
@@ -46,6 +52,20 @@ def check_together(
             f"an epoch by several devices takes data in memory, as they are; got {what} with "
             "epoch=data_parallel(…). Use minibatch there."
         )
+
+
+def check_same(marks: Mapping[str, str], parallel: Mapping[str, str]) -> None:
+    """ValueError unless an epoch by several devices is of the fit's own loss and optimizer."""
+    if other := [name for name, mark in parallel.items() if mark != marks[name]]:
+        raise ValueError(
+            f"epoch must be of the {' and the '.join(other)} of the fit; got data_parallel(…) of "
+            "another. Give both the same."
+        )
+
+
+def signalled(processes: Processes, waiting: Waiting) -> int | None:
+    """The signal that one of them has heard; of each a number is sent to all."""
+    return int(processes.gathered(np.array(waiting.number or 0)).max()) or None
 
 
 def stops_at_border(
@@ -75,11 +95,16 @@ def stops_at_border(
     return bool((told != _GO_ON).any())
 
 
-def shared(processes: Processes, found: Stored | None) -> Stored | None:
+def content_of(processes: Processes, found: Stored | None) -> bytes | None:
+    """What there is to share of a checkpoint that was found."""
+    return None if found is None or not processes.several else found.path.read_bytes()
+
+
+def shared(processes: Processes, found: Stored | None, content: bytes | None) -> Stored | None:
     """What the first process has found in its directory, in all of them."""
     if not processes.several:
         return found
-    content = processes.from_first(None if found is None else found.path.read_bytes())
+    content = processes.from_first(content)
     if content is None or found is not None:
         return found
     with TemporaryDirectory() as place:

@@ -97,6 +97,8 @@ class Processes:
 
     def tell(self, failed: Shaped[np.ndarray, ""]) -> None:
         """Have all others know that this one has failed, unless one is gone."""
+        if not self.several:
+            return
         with suppress(Lost):
             self.gathered(failed)
             end_together()

@@ -72,13 +72,14 @@ def gradient_noise(
         scale = tr Σ / |G|²                     rows, infinite where |G|² ≤ 0
 
     At a batch of about that many rows the noise of the mean gradient is as large as the gradient.
-    Each comes with an interval that holds the distribution's own figure with the given probability
-    (see `jaxgd.study.estimates`; docs/tuning.md has the coverage that was measured). `rows` takes
-    the n rows for the whole population, as a training that visits them again and again does.
+    Each comes with an interval (see `jaxgd.study.estimates`) that holds the distribution's own
+    figure with about the given probability where row gradients are roughly normal, and with as
+    little as 0.73 for 0.95 where a few rows make most of the variance (docs/tuning.md). `rows`
+    takes the n rows for the whole population, as a training that visits them again and again does.
 
-    With a `preconditioner` P shaped as the params, whose updates are along -P ∇loss, distances are
-    measured by P: ∇lossᵀ P ∇loss. See `jaxgd.study.preconditioner`, and `dual_noise_scale` for
-    optimizers that take a sign or orthogonalize.
+    With a `preconditioner` P shaped as the params, whose updates are along -P⁻¹∇loss, distances
+    are measured by P: ∇lossᵀ P⁻¹ ∇loss. See `jaxgd.study.preconditioner`, and `dual_noise_scale`
+    for optimizers that take a sign or orthogonalize.
 
     A pure function: jit it or vmap it. It computes each row's gradient twice, those of `chunk` rows
     at a time, by default as many as 16 MiB hold.

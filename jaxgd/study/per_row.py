@@ -35,7 +35,7 @@ def row_gradients(
 ) -> RowGradients:
     """The gradients of the loss of each row, those of `chunk` rows at a time.
 
-    With a preconditioner P, of the shape of params, they are √P ∇loss: their squared norm is
+    With a preconditioner P, of the shape of params, they are P^(-1/2) ∇loss: their squared norm is
     ∇lossᵀ P ∇loss.
 
     Raises ValueError for fewer than three rows, of which no interval can be made.
@@ -53,7 +53,7 @@ def row_gradients(
         if preconditioner is None:
             return each
         return jax.tree.map(
-            lambda g, p: g * jnp.sqrt(wide(jnp.asarray(p)))[None], each, preconditioner
+            lambda g, p: g / jnp.sqrt(wide(jnp.asarray(p)))[None], each, preconditioner
         )
 
     return RowGradients(of, min(n, check_count("chunk", chunk)))

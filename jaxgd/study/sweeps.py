@@ -184,7 +184,8 @@ def _labelled(cells: np.ndarray, axes: dict[str, np.ndarray]) -> Labelled:
 
 
 def _is_end(label: int | float, labels: np.ndarray) -> bool:
-    return len(labels) > 1 and label in (labels.min(), labels.max())
+    """Whether it is the smallest or the largest: below a momentum or a decay of 0 there is none."""
+    return len(labels) > 1 and label in (labels.min(), labels.max()) and label != 0
 
 
 def _warn(found: Sweep) -> None:

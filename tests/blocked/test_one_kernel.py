@@ -251,3 +251,18 @@ def test_only_these_platforms_have_a_kernel():
     assert [widest_in_one_kernel(name) for name in ("cpu", "rocm")] == [0, 0]
     assert kernels("rocm", epoch, *shapes()) == 0
     assert kernels("cpu", epoch, *shapes()) == 0
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        lambda z, y: lax.fori_loop(0, 3, lambda _, s: s + (z - y) ** 2, 0.0 * z),
+        lambda z, y: lax.cond(z > y, lambda a: a, lambda a: a * a, z - y),
+    ],
+    ids=["a loop", "a branch"],
+)
+def test_a_loss_that_loops_or_branches_is_left_to_blocks(link):
+    assert not link_slope.fits_a_kernel(link_slope.traced(jax.grad(link), jnp.float32, jnp.float32))
+    params, data = problem(40, 5, np.float32)
+    state, losses = jax.jit(blocked_sgd(link, 0.01))(State(params, ()), data)
+    assert_equal((*state.params, losses), one_by_one(link, 0.01, 0.0, params, data, None))

@@ -50,7 +50,7 @@ def test_it_is_the_fit_of_one_device_and_goes_on_with_another_number(tmp_path):
     for ours, theirs in zip(leaves(whole.state), leaves(alone.state), strict=True):
         assert np.abs(ours - theirs).max() <= REORDERED_F32
     assert np.abs(whole.history.loss - alone.history.loss).max() <= REORDERED_F32
-    with pytest.raises(ValueError, match="epoch was data parallel, rows owned"):
+    with pytest.raises(ValueError, match="the epoch is another"):
         fit(epoch(1), checkpoint=tmp_path, resume=True)
 
 

@@ -75,16 +75,19 @@ def test_the_hyperbola_is_found_exactly():
 def test_a_verdict_either_way():
     critical = Estimate(np.asarray(20.0), np.asarray(15.0), np.asarray(30.0))
     holds = prediction(critical, 1.0, 400.0)
-    assert holds.holds
+    assert holds.holds is True
     assert holds.factor == pytest.approx(1)
     assert holds.told.endswith("within a factor of 2, though it moved 4e+02-fold on the way.")
     fails = prediction(critical, 2.0, 8.0)
-    assert not fails.holds
+    assert fails.holds is False
     assert fails.told == (
         "critical batch size 20 (15 to 30) by training; noise scale 2 where the runs branch, 8 "
         "where they arrive, 4 between: it does not predict it here, 5 times too small."
     )
-    assert not prediction(critical, 40.0, np.inf).holds
+    wide = critical._replace(low=np.asarray(1.0), high=np.asarray(200.0))
+    assert prediction(wide, 100.0, 100.0).holds is None
+    assert "cannot tell" in prediction(wide, 100.0, 100.0).told
+    assert prediction(critical, 40.0, np.inf).holds is None
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
 def test_a_preconditioner_is_another_unit_for_each_parameter(x64):
-    """In φ = θ / √P plain descent is that of P in θ."""
+    """In φ = √P θ plain descent is along P⁻¹ in θ."""
     data, params = problem.data(), problem.start(problem.SGD).params
     scale = jax.tree.map(lambda a: 1.0 + jnp.arange(a.size, dtype=a.dtype).reshape(a.shape), params)
-    there = jax.tree.map(lambda a, p: a / jnp.sqrt(p), params, scale)
+    there = jax.tree.map(lambda a, p: a * jnp.sqrt(p), params, scale)
 
     def loss(phi, example):
-        return problem.loss(jax.tree.map(lambda a, p: a * jnp.sqrt(p), phi, scale), example)
+        return problem.loss(jax.tree.map(lambda a, p: a / jnp.sqrt(p), phi, scale), example)
 
     ours, plain = jax.jit(
         lambda: (
@@ -53,14 +53,23 @@ def test_a_state_tells_its_preconditioner(optimizer, name, root):
     params = {"w": jnp.ones(3)}
     state = optimizer.update({"w": jnp.asarray([1.0, 4.0, 9.0])}, optimizer.init(params), params)[1]
     found = preconditioner(state)["w"]
-    np.testing.assert_allclose(found / found[0], [1, 1 / 4, 1 / 9], rtol=tolerances.ROUNDED_F32)
+    np.testing.assert_allclose(found / found[0], [1, 4, 9], rtol=tolerances.ROUNDED_F32)
     moment = optax.tree.get(state, name)["w"]
-    np.testing.assert_allclose(1 / found, jnp.sqrt(moment) if root else moment, rtol=1e-5)
+    np.testing.assert_allclose(found, jnp.sqrt(moment) if root else moment, rtol=1e-5)
 
 
 def test_a_state_without_moments_is_refused():
     with pytest.raises(ValueError, match=r"must hold one tree of second moments; got none\. Pass"):
         preconditioner(problem.start(problem.MOMENTUM).opt_state)
+
+
+@pytest.mark.optax_promotion
+@pytest.mark.parametrize(
+    "optimizer", [optax.amsgrad(1e-3), jaxgd.optim.rmsprop(centered=True), jaxgd.optim.adadelta()]
+)
+def test_a_state_that_divides_otherwise_is_refused(optimizer):
+    with pytest.raises(ValueError, match="divides by the root of its second moments; got one with"):
+        preconditioner(optimizer.init({"w": jnp.ones(3)}))
 
 
 def of_matrices(rows):
