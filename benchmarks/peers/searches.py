@@ -90,7 +90,8 @@ def fits(case: Case) -> Callable[[], int]:
 
     def work() -> int:
         for b, rate, seed in product(sizes, rates, seeds):
-            there = state.opt_state._replace(hyperparams={"lr": jnp.float32(rate)})
+            rates_ = {**state.opt_state.hyperparams, "lr": jnp.float32(rate)}
+            there = state.opt_state._replace(hyperparams=rates_)
             jaxgd.fit(
                 LOSS,
                 state._replace(opt_state=there),

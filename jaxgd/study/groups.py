@@ -1,6 +1,7 @@
 """All settings of a study, in as few programs as pay."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ from jaxtyping import PyTree
 
 from jaxgd.inputs import check_params, check_untraced, count_examples
 from jaxgd.objective import Loss
-from jaxgd.study.many_runs import Outcome
+from jaxgd.study.many_runs import Outcome, kind_of
 from jaxgd.study.micro_batches import evaluates_again, shared_programs
 from jaxgd.study.parts import Work, free_memory, train_cells
 from jaxgd.study.progress import Progress, counted
@@ -121,7 +122,6 @@ def study_of(
     settings = settings_of(grid, batch_sizes, n)
     check_optimizers(optimizer, settings)
     labels = _checked_seeds(seeds)
-    first = optimizer(**settings.point(0))
     check_params(params)
     params = jax.tree.map(lambda a: np.asarray(a, jax.numpy.asarray(a).dtype), params)
     keys = [key_of(int(seed)) for seed in labels]
@@ -140,9 +140,29 @@ def study_of(
     )
     sizes = tuple(sorted(set(settings.sizes.tolist())))
     each = sum(leaf.size for leaf in jax.tree.leaves(params)) * len(labels) * epochs
-    again = evaluates_again(loss, first, params, data)
+    again = _evaluates_again(loss, optimizer, settings.point(0), params, data)
     numbers = each * len(settings) // len(sizes)
     return Study(work, settings, _groups(sizes, n, numbers, again), labels)
+
+
+def _evaluates_again(
+    loss: Loss, optimizer: Callable[..., Any], point: dict[str, float], params: PyTree, data: PyTree
+) -> bool:
+    """Whether updates evaluate their batch again; found out once for arguments of a kind."""
+    try:
+        known = _known(loss, optimizer)
+    except TypeError:  # something that cannot be hashed cannot be recognised
+        known = {}
+    kind = tuple(point), kind_of((params, data))
+    if kind not in known:
+        known[kind] = evaluates_again(loss, optimizer(**point), params, data)
+    return known[kind]
+
+
+@lru_cache(maxsize=16)
+def _known(loss: Loss, optimizer: Callable[..., Any]) -> dict[Any, bool]:
+    del loss, optimizer  # the key alone
+    return {}
 
 
 def _groups(sizes: Sequence[int], n: int, numbers: int, again: bool) -> tuple[Group, ...]:

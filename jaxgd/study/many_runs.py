@@ -85,22 +85,30 @@ class Program:
     keys: Any
     everywhere: Any
     _compiled: dict[Any, jax.stages.Compiled] = field(default_factory=dict)
+    _bytes: dict[Any, int] = field(default_factory=dict)
 
     def compiled(self, *given: PyTree) -> jax.stages.Compiled:
         """`advance` for arguments of these shapes, compiled once."""
-        leaves, structure = jax.tree.flatten(given)
-        kind = structure, *map(jax.typeof, leaves)
+        kind = kind_of(given)
         if kind not in self._compiled:
             self._compiled[kind] = self.advance.lower(*given).compile()
         return self._compiled[kind]
 
-    def bytes_of(self, *given: PyTree) -> int:
-        """What a device needs for such a call of `advance`, as the compiler says."""
-        memory = self.compiled(*given).memory_analysis()
-        if memory is None:  # a backend that does not tell
-            return 0
-        taken = memory.argument_size_in_bytes + memory.output_size_in_bytes
-        return taken + memory.temp_size_in_bytes - memory.alias_size_in_bytes
+    def bytes_of(self, params: PyTree, devices: int, enough: float, *given: PyTree) -> int:
+        """What a device needs for a call of `advance` with all but the states, new or brought.
+
+        As the compiler says; it is not asked where the states alone need more than `enough`.
+        """
+        kind = kind_of((params, given))
+        if kind not in self._bytes:
+            tried, keys, *_ = given
+            states = jax.eval_shape(self.init, params, tried, keys)
+            held = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(states)) // devices
+            if held > enough:
+                return held
+            states = self.init(params, tried, keys)
+            self._bytes[kind] = _taken(self.compiled(states, *given, np.int32(0)))
+        return self._bytes[kind]
 
     def put(self, *trees: PyTree) -> tuple[PyTree, ...]:
         """The trees, whole on each device."""
@@ -113,6 +121,20 @@ class Program:
     def put_tried(self, tried: Tried, keys: Any) -> tuple[Tried, Array]:
         """Settings and keys on the devices that try them."""
         return jax.device_put(tried, self.tried), jax.device_put(keys, self.keys)
+
+
+def kind_of(tree: PyTree) -> Any:
+    """Structure, shapes and dtypes, all that a program depends on."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, *map(jax.typeof, leaves)
+
+
+def _taken(compiled: jax.stages.Compiled) -> int:
+    memory = compiled.memory_analysis()
+    if memory is None:  # a backend that does not tell
+        return 0
+    taken = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    return taken + memory.temp_size_in_bytes - memory.alias_size_in_bytes
 
 
 def program_of(rule: Rule) -> Program:

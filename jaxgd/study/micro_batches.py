@@ -139,7 +139,7 @@ def evaluates_again(loss: Loss, optimizer: Optimizer, params: PyTree, data: PyTr
         counted(objective), optimizer, value_and_grad=counted(jax.value_and_grad(objective))
     )
     row = jax.tree.map(lambda a: a[:1], data)
-    jax.eval_shape(lambda p, row: update(State(p, optimizer.init(p)), row), strong(params), row)
+    jax.eval_shape(lambda p, row: update(State(p, optimizer.init(p)), row), params, row)
     return len(calls) > 1
 
 

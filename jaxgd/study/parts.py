@@ -117,12 +117,9 @@ class _Runner:
     def bytes_of(self, size: tuple[int, int]) -> int:
         """What a device needs for a part of so many seeds and settings."""
         part = next(_parts((len(self.work.keys), len(self.settings)), size))
-        tried, keys = self._given(part)
-        states = jax.eval_shape(self.program.init, self.work.params, tried, keys)
-        held = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(states))
-        if (held := held // len(self.work.devices)) > self.work.memory:
-            return held  # without making them
-        return self.program.bytes_of(*self._arguments(part), np.int32(0))
+        given = *self._given(part), self.data, self.validation
+        work = self.work
+        return self.program.bytes_of(work.params, len(work.devices), work.memory, *given)
 
     def run(self, part: Part, epochs: range, keep: bool) -> tuple[Outcome, State | None]:
         """Train a part's cells, and bring what came of them to the host."""

@@ -68,7 +68,7 @@ def test_the_screen_shows_the_grid_and_the_way_on(capsys):
     labelled = Labelled(losses[..., None], {**axes, "epoch": np.array([1])})
     settings = settings_of({"learning_rate": [0.1, 0.2]}, (8, 16), 100)
     found = Sweep(labelled, None, Labelled(np.isnan(losses), axes), (), settings, 100)
-    data = DataOptions(Path("a b.csv"), target="y", ignore=("id",), held_out=0, standardize=False)
+    data = DataOptions(Path("a b.csv"), target="y", ignore=("id",), held_out=0.0, standardize=False)
     commands = next_commands(found, found.best, data, {"epochs": 1, "hidden": ()}, 2)
     told = Found(found, found.best, "training loss", commands, "")
     show(told, {"table": Path("t.csv")}, "about")
