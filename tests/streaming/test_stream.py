@@ -88,7 +88,7 @@ def test_resumed_from_a_checkpoint_to_the_same_bits(tmp_path):
     same(again.state, expected.state)
     np.testing.assert_array_equal(again.history.loss, expected.history.loss)
     other = Source(lambda rows: (X[rows] + 1, Y[rows]), N)
-    with pytest.raises(ValueError, match=r"goes on with its own training; .* the rows of data are others"):
+    with pytest.raises(ValueError, match=r"own training; .* the rows of data are others"):
         fitted(other, checkpoint=tmp_path, resume=True)
     with pytest.raises(ValueError, match=r"data was float32\[203, 5\], .* is float32\[100, 5\]"):
         fitted(Source(read, 100), checkpoint=tmp_path, resume=True)
