@@ -94,7 +94,7 @@ class Program:
             self._compiled[kind] = self.advance.lower(*given).compile()
         return self._compiled[kind]
 
-    def bytes_of(self, params: PyTree, devices: int, enough: float, *given: PyTree) -> int:
+    def bytes_of(self, params: PyTree, devices: int, enough: int | float, *given: PyTree) -> int:
         """What a device needs for a call of `advance` with all but the states, new or brought.
 
         As the compiler says; it is not asked where the states alone need more than `enough`.
