@@ -151,7 +151,7 @@ OTHERS = {
         "float32[4, 1], params[1].b float32[1]"
     ),
     "--batch-size 8 --learning-rate 0.1": (
-        "--batch-size was 32, is 8; --optimizer or --learning-rate is another"
+        "--batch-size was 32, is 8; --learning-rate was 0.05, is 0.1"
     ),
     "--seed 1 --precision highest": (
         "the rows to train on are others; --seed is another; --precision was default, is highest; "
