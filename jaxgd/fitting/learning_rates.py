@@ -20,9 +20,9 @@ from jaxgd.optim import by_name
 from jaxgd.storage import Checkpoints
 from jaxgd.study import learning_rate_range
 from jaxgd.study.rate_range import usual_updates
+from jaxgd.study.short_runs import OfRate
 
 LearningRate = float | Literal["auto"]
-OfRate = Callable[[Any], Optimizer]
 
 
 def check_learning_rate(given: Any, optimizer: Any, has_state: bool) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
 from jaxgd.batches import plan
@@ -224,10 +225,10 @@ def fit(
         rows = Reading(source, key, shuffled, row_keys, segments, end)
     example = rows.form(1) if row_keys else every
     traced = check_loss(loss, state.params, example)
-    marks = _marks(loss, optimizer, state.params, example)
+    marks = _marks(traced, optimizer, state.params)
     if parallel is not None:
-        its = in_precision(parallel.loss, precision), parallel.optimizer
-        check_same(marks, _marks(*its, state.params, example))
+        its = check_loss(in_precision(parallel.loss, precision), state.params, example)
+        check_same(marks, _marks(its, parallel.optimizer, state.params))
     held_out = None
     if validation is not None:
         check_together(parallel, batch_size, validation, False, False)
@@ -318,10 +319,10 @@ def _segments(data: PyTree, n: int, batch_size: int | None) -> tuple[slice, ...]
     return (slice(0, n),) if batch_size is None else plan(_plain(data), batch_size, n)
 
 
-def _marks(loss: Loss, optimizer: Optimizer, params: PyTree, example: PyTree) -> dict[str, str]:
-    """Hashes of what a loss and an optimizer trace to; raises for those that do not fit."""
+def _marks(traced: ClosedJaxpr, optimizer: Optimizer, params: PyTree) -> dict[str, str]:
+    """Hashes of a traced loss, and of what an optimizer traces to; raises for one that misfits."""
     return {
-        "loss": of_program(check_loss(loss, params, example)),
+        "loss": of_program(traced),
         "optimizer": of_program(check_optimizer(optimizer, params)),
     }
 

@@ -61,7 +61,7 @@ def parallel_program(loss: Loss, parallel: DataParallel, epoch: Epoch, fingerpri
     try:
         return _kept_parallel(loss, parallel, epoch, fingerprint)
     except TypeError:  # something that cannot be hashed cannot be recognised
-        return _kept_parallel.__wrapped__(loss, parallel, epoch, fingerprint)
+        return _made_parallel(loss, parallel, epoch)
 
 
 def has_convolution(traced: ClosedJaxpr) -> bool:
@@ -97,9 +97,7 @@ def _made(
     return Program(segment, compile, validate)
 
 
-@lru_cache(maxsize=16)
-def _kept_parallel(loss: Loss, parallel: DataParallel, epoch: Epoch, fingerprint: str) -> Program:
-    del fingerprint  # a part of the key alone
+def _made_parallel(loss: Loss, parallel: DataParallel, epoch: Epoch) -> Program:
     everywhere = NamedSharding(parallel.devices.mesh, PartitionSpec())
     validate = jax.jit(parallel.mean_of(loss), out_shardings=everywhere)
     segment = jax.jit(lambda state, visit: epoch(state, *visit), out_shardings=everywhere)
@@ -137,6 +135,12 @@ def _kept(
 ) -> Program:
     del fingerprint  # a part of the key alone
     return _made(loss, optimizer, batch_size, epoch, host)
+
+
+@lru_cache(maxsize=16)
+def _kept_parallel(loss: Loss, parallel: DataParallel, epoch: Epoch, fingerprint: str) -> Program:
+    del fingerprint  # a part of the key alone
+    return _made_parallel(loss, parallel, epoch)
 
 
 def _equations(jaxpr: Jaxpr) -> Iterable[Any]:

@@ -49,9 +49,7 @@ class Rows:
 
     def numbers(self, epoch: int, positions: slice) -> np.ndarray:
         """The numbers of the rows at these positions of an epoch's order."""
-        n, length = count_spread(self.data), positions.stop - positions.start
-        key: Any = self.key
-        return np.asarray(_numbers(key, epoch, n, positions.start, length, self.shuffled))
+        return _at(self.order(epoch), positions)
 
     def order(self, epoch: int) -> HostOrder:
         """The rows at any positions of an epoch's order, on the host."""
@@ -91,12 +89,15 @@ class Lying:
 
     def numbers(self, epoch: int, positions: slice) -> np.ndarray:
         """The numbers of the rows at these positions of an epoch's order."""
-        n, length = count_spread(self.data), positions.stop - positions.start
-        return np.asarray(_order(self.key, epoch, n, positions.start, length, self.shuffled))
+        return _at(self.order(epoch), positions)
 
     def order(self, epoch: int) -> HostOrder:
         """The rows at any positions of an epoch's order, on the host."""
         return _on_host(self.key, epoch, count_spread(self.data), self.shuffled)
+
+
+def _at(order: HostOrder, positions: slice) -> np.ndarray:
+    return order(np.arange(positions.start, positions.stop, dtype=np.int32))
 
 
 def _on_host(key: Any, epoch: int, n: int, shuffled: bool) -> HostOrder:
@@ -109,9 +110,6 @@ def _numbers(
     """The rows that `length` positions of an epoch's order hold, without the rest of the order."""
     positions = start + jnp.arange(length, dtype=jnp.int32)
     return shuffle(jax.random.fold_in(key, epoch), n, positions) if shuffled else positions
-
-
-_order = jax.jit(_numbers, static_argnames=("n", "length", "shuffled"))
 
 
 @partial(jax.jit, static_argnames=("length", "shuffled"))

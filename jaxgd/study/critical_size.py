@@ -14,7 +14,8 @@ from jaxgd.inputs import check_batch_size, check_count, count_examples
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
 from jaxgd.study.estimates import Estimate, student_t
-from jaxgd.study.races import OptimizerAt, Race, race
+from jaxgd.study.races import Race, race
+from jaxgd.study.short_runs import OfRate
 
 # A race has so many learning rates, and as many races bracket the best.
 _RATES, _MOVES = 6, 12
@@ -50,7 +51,7 @@ def critical_batch_size(
     params: PyTree,
     data: PyTree,
     *,
-    optimizer: OptimizerAt,
+    optimizer: OfRate,
     learning_rate: float,
     batch_sizes: Sequence[int],
     key: Key,

@@ -9,12 +9,11 @@ from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from jaxgd.batches import gather
 from jaxgd.descent import State, step, strong
-from jaxgd.inputs import Optimizer, count_examples
+from jaxgd.inputs import count_examples
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
 from jaxgd.order import shuffle
-
-OptimizerAt = Callable[[Any], Optimizer]
+from jaxgd.study.short_runs import OfRate
 
 
 class Race(NamedTuple):
@@ -39,7 +38,7 @@ class _Now(NamedTuple):
     hits: Float[Array, "rates leave_outs"]
 
 
-def race(loss: Loss, optimizer: OptimizerAt, batch_size: int) -> Callable[..., Race]:
+def race(loss: Loss, optimizer: OfRate, batch_size: int) -> Callable[..., Race]:
     """`run(state, data, judged, keys, target, rates, most) -> Race`: every lane from one state.
 
     A lane is a learning rate and a seed; lanes of one seed see the same batches. Those follow one
