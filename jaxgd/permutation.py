@@ -7,10 +7,12 @@ Source: Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002).
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, UInt32
 
 # Below this many rows every position is ranked among n random words: O(n) a position, but every
@@ -64,45 +66,50 @@ def _rank(words: Array, at: Array) -> Array:
 def _feistel(key: Array, n: int, at: Array) -> Array:
     """The position enciphered, in Z_a × Z_b, and walked on if it lands in the few rows past n."""
     a, b = _factors(n)
-    cipher = _Cipher(
+    cipher = Cipher(
         jax.random.bits(key, (_ROUNDS,), jnp.uint32), jnp.uint32(n), jnp.uint32(a), jnp.uint32(b)
     )
     return _walk(cipher, at.astype(jnp.uint32), overflow=a * b - n)
 
 
-class _Cipher(NamedTuple):
-    """The keys of the rounds, the number of rows n and the factors a, b with a·b ≥ n."""
+class Cipher(NamedTuple):
+    """The keys of the rounds, the number of rows n and the factors a, b with a·b ≥ n: uint32."""
 
-    round_keys: UInt32[Array, "rounds"]
-    n: UInt32[Array, ""]
-    a: UInt32[Array, ""]
-    b: UInt32[Array, ""]
+    round_keys: UInt32[Any, "rounds"]
+    n: UInt32[Any, ""]
+    a: UInt32[Any, ""]
+    b: UInt32[Any, ""]
 
 
-def _walk(cipher: _Cipher, position: Array, overflow: int) -> Array:
+def _walk(cipher: Cipher, position: Array, overflow: int) -> Array:
     """The cycle walk, from every position at once.
 
     Only the overflow rows [n, a·b) lead on, so we walk from those alone and look the others' up:
     walking all positions until the last has landed would encipher every one of them again.
     """
-    row = _encipher(cipher, position)
+    row = encipher(cipher, position)
     if overflow == 0:
         return row
     landing = jax.lax.fori_loop(
         1,
         overflow,  # a walk of more steps would be going in a circle that no position leads into
-        lambda _, rows: jnp.where(rows < cipher.n, rows, _encipher(cipher, rows)),
-        _encipher(cipher, cipher.n + jnp.arange(overflow, dtype=jnp.uint32)),
+        lambda _, rows: jnp.where(rows < cipher.n, rows, encipher(cipher, rows)),
+        encipher(cipher, cipher.n + jnp.arange(overflow, dtype=jnp.uint32)),
     )
     return jnp.where(row < cipher.n, row, landing[jnp.maximum(row, cipher.n) - cipher.n])
 
 
-def _encipher(cipher: _Cipher, row: Array) -> Array:
-    """A Feistel network on (row // b, row mod b): every round adds a number of the other half."""
+def encipher(cipher: Cipher, row: Any, minimum: Callable[[Any, Any], Any] = jnp.minimum) -> Any:
+    """A Feistel network on (row // b, row mod b): every round adds a number of the other half.
+
+    Rows are JAX's, or NumPy's with the minimum of NumPy.
+    """
     left, right = row // cipher.b, row % cipher.b
     for i in range(0, _ROUNDS, 2):
-        left = _add(left, _below(cipher.a, _word(cipher.round_keys[i], right)), cipher.a)
-        right = _add(right, _below(cipher.b, _word(cipher.round_keys[i + 1], left)), cipher.b)
+        number = _below(cipher.a, _word(cipher.round_keys[i], right))
+        left = _add(left, number, cipher.a, minimum)
+        number = _below(cipher.b, _word(cipher.round_keys[i + 1], left))
+        right = _add(right, number, cipher.b, minimum)
     return left * cipher.b + right
 
 
@@ -113,22 +120,22 @@ def _factors(n: int) -> tuple[int, int]:
     return min(((a, -(-n // a)) for a in range(root, largest + 1)), key=lambda ab: ab[0] * ab[1])
 
 
-def _word(key: Array, half: Array) -> Array:
+def _word(key: Any, half: Any) -> Any:
     """32 bits that look random, the upper ones most: a half and its round's key, multiplied twice.
 
     The constants are those of MurmurHash3's and xxHash's finalizers.
     """
-    word = (half + key) * jnp.uint32(0x9E3779B1)
-    return (word ^ (word >> 15)) * jnp.uint32(0x85EBCA6B)
+    word = (half + key) * np.uint32(0x9E3779B1)
+    return (word ^ (word >> 15)) * np.uint32(0x85EBCA6B)
 
 
-def _below(modulus: Array, word: Array) -> Array:
+def _below(modulus: Any, word: Any) -> Any:
     """⌊word · modulus / 2³²⌋ for a modulus below 2¹⁶, of 32-bit products: no division, no bias."""
     low = ((word & 0xFFFF) * modulus) >> 16
     return ((word >> 16) * modulus + low) >> 16
 
 
-def _add(half: Array, number: Array, modulus: Array) -> Array:
+def _add(half: Any, number: Any, modulus: Any, minimum: Callable[[Any, Any], Any]) -> Any:
     """The sum of two numbers below a modulus, mod it: a negative difference is a large one."""
     total = half + number
-    return jnp.minimum(total, total - modulus)
+    return minimum(total, total - modulus)

@@ -50,7 +50,7 @@ def test_bijective_for_every_n_that_is_enciphered():
         keys = np.random.default_rng(n).integers(
             0, 2**32, jaxgd.permutation._ROUNDS, dtype=np.uint32
         )
-        cipher = jaxgd.permutation._Cipher(keys, np.uint32(n), np.uint32(a), np.uint32(b))
+        cipher = jaxgd.permutation.Cipher(keys, np.uint32(n), np.uint32(a), np.uint32(b))
         rows = np.asarray(walk(cipher, positions, overflow=a * b - n))
         assert is_permutation(rows[:n], n), n
 

@@ -47,32 +47,8 @@ def _ranks(words: UInt32[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
 
 def _walk(words: np.ndarray, n: int, position: UInt32[np.ndarray, "m"]) -> np.ndarray:
     """The position enciphered, again and again where it lands past n."""
-    a, b = map(np.uint32, permutation._factors(n))
-    row = _encipher(words, a, b, position)
-    while (past := np.flatnonzero(row >= n)).size:
-        row[past] = _encipher(words, a, b, row[past])
+    cipher = permutation.Cipher(words, *map(np.uint32, (n, *permutation._factors(n))))
+    row = permutation.encipher(cipher, position, np.minimum)
+    while (past := np.flatnonzero(row >= cipher.n)).size:
+        row[past] = permutation.encipher(cipher, row[past], np.minimum)
     return row
-
-
-def _encipher(words: np.ndarray, a: np.uint32, b: np.uint32, row: np.ndarray) -> np.ndarray:
-    left: np.ndarray = row // b
-    right: np.ndarray = row % b
-    for i in range(0, len(words), 2):
-        left = _add(left, _below(a, _word(words[i], right)), a)
-        right = _add(right, _below(b, _word(words[i + 1], left)), b)
-    return left * b + right
-
-
-def _word(key: np.uint32, half: np.ndarray) -> np.ndarray:
-    word: np.ndarray = (half + key) * np.uint32(0x9E3779B1)
-    return (word ^ (word >> 15)) * np.uint32(0x85EBCA6B)
-
-
-def _below(modulus: np.uint32, word: np.ndarray) -> np.ndarray:
-    low: np.ndarray = ((word & np.uint32(0xFFFF)) * modulus) >> 16
-    return ((word >> 16) * modulus + low) >> 16
-
-
-def _add(half: np.ndarray, number: np.ndarray, modulus: np.uint32) -> np.ndarray:
-    total: np.ndarray = half + number
-    return np.minimum(total, total - modulus)
