@@ -19,7 +19,7 @@ def next_commands(
     """
     if best is None:
         return {}
-    data, shared = _about_data(source), _words(options)
+    data, shared = source.words(), _words(options)
     at = {"learning_rate": best.point["learning_rate"], "batch_size": best.batch_size}
     commands = {"train the best": shlex.join(["jaxgd", "fit", *data, *_words(at), *shared])}
     if best.edges:
@@ -50,15 +50,3 @@ def _words(options: Mapping[str, Any]) -> list[str]:
         shown = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
         words += [f"--{name.replace('_', '-')}", *shown] if values else []
     return words
-
-
-def _about_data(source: DataOptions) -> list[str]:
-    """The options about data that were given."""
-    words = [] if source.data is None else [str(source.data)]
-    given = {
-        "target": () if source.target is None else source.target,
-        "task": () if source.task is None else source.task,
-        "ignore": source.ignore,
-        "held_out": () if source.held_out == DataOptions.held_out else source.held_out,
-    }
-    return words + _words(given) + ([] if source.standardize else ["--no-standardize"])

@@ -1,4 +1,4 @@
-"""The options about data that `compare` and `fit` share."""
+"""The options about data that the commands share."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,16 @@ class DataOptions:
     """Part of the rows that is kept from training, in [0, 1)."""
     standardize: bool = True
     """Bring features to mean 0 and standard deviation 1, as measured on the training rows."""
+
+    def words(self) -> list[str]:
+        """These options as the words of a command, but for those that are as usual."""
+        words = [] if self.data is None else [str(self.data)]
+        words += [] if self.target is None else ["--target", self.target]
+        words += [] if self.task is None else ["--task", self.task]
+        words += ["--ignore", *self.ignore] if self.ignore else []
+        usual = self.held_out == DataOptions.held_out
+        words += [] if usual else ["--held-out", f"{self.held_out:g}"]
+        return words + ([] if self.standardize else ["--no-standardize"])
 
     def table(self) -> Table:
         """The table in the file, or the bundled one."""

@@ -1,6 +1,5 @@
 """`jaxgd influence`: which rows of a table help what is learned from it, and which harm."""
 
-import io
 import json
 import math
 import shlex
@@ -17,6 +16,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from jaxgd.cli.data_options import DataOptions
 from jaxgd.cli.fit_command import fit
 from jaxgd.cli.settings import check_replaces_no_input, keys, make_room, optimizer_named, writable
+from jaxgd.cli.table_file import table_file
 from jaxgd.cli.terminal import console, described, numbers_table
 from jaxgd.inputs import check_batch_size, check_count
 from jaxgd.storage.verified_file import write_atomically
@@ -99,7 +99,7 @@ def influence(
         warnings.warn(remark, stacklevel=1)
     rows, _ = split(run_keys.split, len(table), source.held_out)
     columns = _columns(found, rows, schema.target, table.columns[schema.target.name])
-    write_atomically(out, _as_file(columns, out.suffix))
+    write_atomically(out, table_file(columns, out))
     options = {
         "hidden": hidden,
         "optimizer": optimizer,
@@ -157,17 +157,6 @@ def _apart(name: str) -> str:
 def _check_file(out: Path) -> None:
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise ValueError(f"--out must be a .csv or .parquet file; got {str(out)!r}.")
-
-
-def _as_file(columns: dict[str, list], suffix: str) -> bytes:
-    import polars
-
-    frame, file = polars.DataFrame(columns), io.BytesIO()
-    if suffix.lower() == ".parquet":
-        frame.write_parquet(file)
-    else:
-        frame.write_csv(file)
-    return file.getvalue()
 
 
 def _grid(name: str, columns: dict[str, list], chosen: np.ndarray) -> Grid:

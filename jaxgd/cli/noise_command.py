@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from tyro.conf import OmitArgPrefixes, arg
 
 from jaxgd.cli.data_options import DataOptions
-from jaxgd.cli.noise_report import Found, Measure, Trained, as_file, as_json, next_command, show
+from jaxgd.cli.noise_report import Found, Measure, Trained, as_json, by_epoch, next_command, show
 from jaxgd.cli.settings import (
     Keys,
     check_replaces_no_input,
@@ -21,6 +21,7 @@ from jaxgd.cli.settings import (
     optimizer_named,
     writable,
 )
+from jaxgd.cli.table_file import table_file
 from jaxgd.cli.terminal import console
 from jaxgd.descent import State, init_state, train, visit
 from jaxgd.figures.curves import as_png
@@ -122,7 +123,7 @@ def noise(
     data = jax.tree.map(jnp.asarray, dataset.train)
     setting = _Setting(predictor.loss, data, optimizer, learning_rate, batch_size, epochs, run_keys)
     found = _found(setting, predictor.init(run_keys.init), n, critical)
-    write_atomically(files[0], as_file(found, table))
+    write_atomically(files[0], table_file(by_epoch(found), files[0]))
     write_atomically(files[1], as_png(_scatter(setting, found)))
     if found.runs is not None:
         write_atomically(files[2], as_png(_hyperbola(n, found.runs)))

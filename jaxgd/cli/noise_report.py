@@ -1,6 +1,5 @@
 """What `jaxgd noise` has found: on the screen, as JSON, as a file, and the command to run next."""
 
-import io
 import math
 import shlex
 from dataclasses import dataclass
@@ -94,18 +93,6 @@ def show(found: Found, source: str, dataset: Dataset) -> None:
         screen.print(found.prediction.told[0].upper() + found.prediction.told[1:], soft_wrap=True)
 
 
-def as_file(found: Found, kind: str) -> bytes:
-    """The numbers of each epoch as a CSV or Parquet file."""
-    import polars
-
-    frame, file = polars.DataFrame(_by_epoch(found)), io.BytesIO()
-    if kind == "csv":
-        frame.write_csv(file)
-    else:
-        frame.write_parquet(file)
-    return file.getvalue()
-
-
 def as_json(found: Found) -> dict[str, Any]:
     """One object: what was measured, and the verdict. What is not finite is null."""
     first, last = ({**end.euclidean._asdict(), "own": end.own} for end in found.ends)
@@ -118,7 +105,7 @@ def as_json(found: Found) -> dict[str, Any]:
             "geometry": found.geometry,
             "after_first_epoch": first,
             "after_last_epoch": last,
-            "epochs": _by_epoch(found),
+            "epochs": by_epoch(found),
             "critical_batch_size": runs,
             "verdict": found.prediction,
             "noise_scale_of_the_runs": [
@@ -133,13 +120,7 @@ def next_command(
 ) -> str:
     """`jaxgd fit` on the same table with the batch size that was found, and its learning rate."""
     size, rate = _suggested(found, learning_rate)
-    words = ["jaxgd", "fit"]
-    words += [] if source.data is None else [str(source.data)]
-    words += [] if source.target is None else ["--target", source.target]
-    words += [] if source.task is None else ["--task", source.task]
-    words += ["--ignore", *source.ignore] if source.ignore else []
-    words += [] if source.held_out == 0.2 else ["--held-out", f"{source.held_out:g}"]
-    words += [] if source.standardize else ["--no-standardize"]
+    words = ["jaxgd", "fit", *source.words()]
     words += ["--optimizer", optimizer, "--batch-size", f"{size}", "--learning-rate", f"{rate:.3g}"]
     return shlex.join(words + rest)
 
@@ -158,7 +139,7 @@ def _suggested(found: Found, learning_rate: float) -> tuple[int, float]:
     return int(runs.batch_sizes[best]), float(runs.learning_rates[best])
 
 
-def _by_epoch(found: Found) -> dict[str, np.ndarray]:
+def by_epoch(found: Found) -> dict[str, np.ndarray]:
     """The numbers of each epoch, a column each."""
     columns: dict[str, Any] = {"epoch": np.arange(1, 1 + len(found.trained.losses))}
     columns["loss"] = found.trained.losses

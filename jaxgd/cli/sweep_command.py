@@ -15,7 +15,8 @@ from jaxgd.cli.settings import (
     optimizer_named,
     writable,
 )
-from jaxgd.cli.sweep_report import Found, as_json, as_table, curves_of, heat_map_of, show
+from jaxgd.cli.sweep_report import Found, as_json, curves_of, heat_map_of, show
+from jaxgd.cli.table_file import table_file
 from jaxgd.cli.terminal import described, runs_bar
 from jaxgd.figures.curves import as_png
 from jaxgd.inputs import check_batch_size, check_count
@@ -103,7 +104,7 @@ def sweep(
     )
     write_atomically(files["heat map"], as_png(heat_map_of(told)))
     write_atomically(files["curves"], as_png(curves_of(told)))
-    write_atomically(files["table"], as_table(found, files["table"]))
+    write_atomically(files["table"], table_file(found.table(), files["table"]))
     if json:
         print(dumps(as_json(told, files), indent=2))
     else:

@@ -1,6 +1,5 @@
 """What `jaxgd sweep` tells of what it found: pictures, a table, JSON, the screen."""
 
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,15 +82,6 @@ def curves_of(found: Found) -> Figure:
         name = f"b = {size}, rate {means.axes['learning_rate'][i]:g}"
         curves[name] = losses.isel(learning_rate=i, batch_size=j).over("seed").values
     return loss_curves(curves, title=found.title, ylabel=found.judged, first=1)
-
-
-def as_table(sweep: Sweep, path: Path) -> bytes:
-    """Every epoch of every cell, a row each, in the format that the file's name ends in."""
-    import polars
-
-    frame, file = polars.DataFrame(sweep.table()), io.BytesIO()
-    frame.write_parquet(file) if path.suffix == ".parquet" else frame.write_csv(file)
-    return file.getvalue()
 
 
 def as_json(found: Found, files: Mapping[str, Path]) -> dict[str, Any]:
