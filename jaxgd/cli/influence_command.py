@@ -16,7 +16,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from jaxgd.cli.data_options import DataOptions
 from jaxgd.cli.fit_command import fit
 from jaxgd.cli.settings import check_replaces_no_input, keys, make_room, optimizer_named, writable
-from jaxgd.cli.table_file import table_file
+from jaxgd.cli.table_files import table_file
 from jaxgd.cli.terminal import console, described, numbers_table
 from jaxgd.inputs import check_batch_size, check_count
 from jaxgd.storage.verified_file import write_atomically

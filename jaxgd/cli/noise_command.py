@@ -1,6 +1,7 @@
 """`jaxgd noise`: what a mini-batch gradient of a table is worth, and which batch size follows."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -21,7 +22,7 @@ from jaxgd.cli.settings import (
     optimizer_named,
     writable,
 )
-from jaxgd.cli.table_file import table_file
+from jaxgd.cli.table_files import table_file
 from jaxgd.cli.terminal import console
 from jaxgd.descent import State, init_state, train, visit
 from jaxgd.figures.curves import as_png
@@ -143,7 +144,8 @@ def noise(
 
 def _found(setting: _Setting, params: PyTree, n: int, critical: bool) -> Found:
     trained = _train(setting, params)
-    ends = _measured(setting, trained.first), _measured(setting, trained.last)
+    measure = partial(_measured, setting, jax.jit(partial(gradient_noise, setting.loss)))
+    ends = measure(trained.first), measure(trained.last)
     geometry: str | None = "Euclidean"
     if setting.optimizer in _PRECONDITIONED:
         geometry = f"preconditioned as {setting.optimizer}"
@@ -154,7 +156,7 @@ def _found(setting: _Setting, params: PyTree, n: int, critical: bool) -> Found:
     if not critical:
         return Found(n, geometry, trained, ends, None, None)
     runs = _runs(setting, trained, n)
-    return Found(n, geometry, trained, ends, runs, _measured(setting, runs.reached))
+    return Found(n, geometry, trained, ends, runs, measure(runs.reached))
 
 
 def _train(setting: _Setting, params: PyTree) -> Trained:
@@ -173,19 +175,15 @@ def _train(setting: _Setting, params: PyTree) -> Trained:
     return Trained(mean_losses, noise_during(sizes), first, last)
 
 
-def _measured(setting: _Setting, state: State) -> Measure:
+def _measured(setting: _Setting, noise: Callable[..., GradientNoise], state: State) -> Measure:
     """The noise of single rows, and as the optimizer measures it."""
-
-    def of_rows(params: PyTree, scaled_by: PyTree | None) -> GradientNoise:
-        return gradient_noise(setting.loss, params, setting.data, preconditioner=scaled_by)
-
-    measure = jax.jit(of_rows)
-    plain = own = measure(state.params, None)
+    plain = own = noise(state.params, setting.data)
     if setting.optimizer in _SIGN:
         dual = dual_noise_scale(setting.loss, state.params, setting.data, norm="sign").noise_scale
         return Measure(plain, Estimate(dual, dual, dual), float(dual))
     if setting.optimizer in _PRECONDITIONED:
-        own = measure(state.params, preconditioner(state.opt_state))
+        scaled_by = preconditioner(state.opt_state)
+        own = noise(state.params, setting.data, preconditioner=scaled_by)
     return Measure(plain, own.noise_scale, float(own.rows.noise_scale))
 
 

@@ -16,7 +16,7 @@ from jaxgd.cli.settings import (
     writable,
 )
 from jaxgd.cli.sweep_report import Found, as_json, curves_of, heat_map_of, show
-from jaxgd.cli.table_file import table_file
+from jaxgd.cli.table_files import table_file
 from jaxgd.cli.terminal import described, runs_bar
 from jaxgd.figures.curves import as_png
 from jaxgd.inputs import check_batch_size, check_count

@@ -95,11 +95,11 @@ def race(loss: Loss, optimizer: OfRate, batch_size: int) -> Callable[..., Race]:
 def _rows(key: Key, epoch: Any, offset: Any, n: int, b: int) -> Int[Array, "b"]:
     """The b rows from a position of an epoch on, those beyond its end from the next."""
     positions = offset + jnp.arange(b, dtype=jnp.int32)
-    epochs = jax.vmap(jax.random.fold_in, (None, 0))(
-        key, epoch + jnp.arange(1 if n % b == 0 else 2)
-    )
-    rows = jax.vmap(lambda of_epoch: shuffle(of_epoch, n, positions % n))(epochs)
-    return jnp.where(positions < n, rows[0], rows[-1])
+    here = shuffle(jax.random.fold_in(key, epoch), n, positions % n)
+    if n % b == 0:
+        return here
+    following = shuffle(jax.random.fold_in(key, epoch + 1), n, positions % n)
+    return jnp.where(positions < n, here, following)
 
 
 def _leave_outs(losses: Float[Array, "rates seeds"]) -> Float[Array, "rates leave_outs"]:
