@@ -175,4 +175,7 @@ def _locked(file: TextIO, directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _HELD.discard(file)
+        if file in _HELD:
+            # Said, not left to the file's end: a child may not have closed its own yet.
+            _HELD.discard(file)
+            fcntl.flock(file, fcntl.LOCK_UN)

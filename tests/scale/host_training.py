@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -38,7 +39,6 @@ def main(folder: Path, settings: Settings, processes: int, index: int) -> str:
     """The hash of the state, the history and the position."""
     from tests.laws.problem import KEY, data, loss, start  # computes: after having joined
 
-    batches.SEGMENT_ROWS = 64  # three segments an epoch
     devices = DEVICES if processes else 1
     mesh = jax.make_mesh((devices,), ("data",), devices=jax.devices()[:devices])
     own = own_rows(N, mesh)
@@ -53,22 +53,23 @@ def main(folder: Path, settings: Settings, processes: int, index: int) -> str:
             raise ValueError("this callback fails")
         time.sleep(settings.pause)
 
-    fit = jaxgd.fit(
-        loss,
-        start(OPTIMIZER).params,
-        rows,
-        optimizer=OPTIMIZER,
-        epochs=settings.epochs,
-        batch_size=b,
-        epoch=epoch,
-        key=KEY,
-        validation=jax.tree.map(lambda a: np.asarray(a)[:40], data(N)),
-        progress=pause,
-        checkpoint=folder,
-        every=1,
-        resume=True,
-        patience=1000,
-    )
+    with mock.patch.object(batches, "SEGMENT_ROWS", 64):  # three segments an epoch
+        fit = jaxgd.fit(
+            loss,
+            start(OPTIMIZER).params,
+            rows,
+            optimizer=OPTIMIZER,
+            epochs=settings.epochs,
+            batch_size=b,
+            epoch=epoch,
+            key=KEY,
+            validation=jax.tree.map(lambda a: np.asarray(a)[:40], data(N)),
+            progress=pause,
+            checkpoint=folder,
+            every=1,
+            resume=True,
+            patience=1000,
+        )
     digest = hashlib.sha256(str(fit.position).encode())
     for leaf in jax.tree.leaves((fit.state, fit.history.loss, fit.history.validation_loss)):
         digest.update(np.asarray(leaf).tobytes())
