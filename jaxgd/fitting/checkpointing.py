@@ -1,10 +1,9 @@
-"""A training's checkpoints: when one is due, what is in it, and whether it may be gone on with."""
+"""A training's checkpoints: when one is due, what is in it, and how it is gone on with."""
 
 import math
 import operator
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -16,46 +15,15 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxgd.fitting.checks import check_start
-from jaxgd.fitting.fingerprint import of_arrays
 from jaxgd.fitting.history_file import HISTORY
+from jaxgd.fitting.identity import check_same_training
 from jaxgd.fitting.progress import Progressed
 from jaxgd.fitting.training import Training
-from jaxgd.keys import Key
 from jaxgd.storage import Background, Checkpoints, Stored
 from jaxgd.storage.bits import is_key
 from jaxgd.storage.reservation import check_room
 from jaxgd.storage.verified_file import refused_as_misfit, sync
 from jaxgd.tabular.model_file import jaxgd_version
-
-# Of a checkpoint's identity, what may differ without another training: only its last bits may.
-_MACHINE = ("jax", "platform", "devices")
-# These are told by the text of a program, which another version of JAX writes otherwise.
-_PROGRAMS = ("loss", "optimizer", "epoch")
-# What is known by a hash, which says nothing to anybody; all else is told as it was and is.
-_BY_HASH = {
-    "key": "the key is another",
-    "rows": "the rows of data are others",
-    "order": "the order of rows is another, of which a source's block and window are a part",
-    "loss": "the loss is another",
-    "optimizer": "the optimizer is another, or an option of it",
-    "epoch": "the epoch is another",
-    "validation": "the validation rows are others",
-}
-# What follows where the first of a pair has changed.
-_FOLLOWS = (
-    ("params", "loss"),
-    ("params", "optimizer"),
-    ("data", "rows"),
-    ("data", "segments"),
-    ("batch_size", "segments"),
-    ("precision", "loss"),
-    ("precision", "epoch"),
-    ("data", "order"),
-    ("key", "order"),
-    ("shuffle", "order"),
-    ("learning_rate", "optimizer"),
-    ("learning_rate", "epoch"),
-)
 
 # Of a note and a short history.
 _NOTE_BYTES = 2**16
@@ -209,7 +177,7 @@ class Saver:
 
         Raises ValueError for one of another training, naming what differs.
         """
-        self._check(stored)
+        check_same_training(stored, self.identity)
         record, note = training.record, stored.note
         with refused_as_misfit(stored.path, "checkpoint of a fit"):
             found = {name: stored.arrays[f"['{name}']"] for name in ("loss", "validation_loss")}
@@ -220,40 +188,6 @@ class Saver:
         record.restore(epochs, table, found["validation_loss"].reshape(-1))
         training.put(tree, position)
         self._updates_then = self._written = training.updates_done
-
-    def _check(self, stored: Stored) -> None:
-        with refused_as_misfit(stored.path, "checkpoint of a fit"):
-            found = {**stored.note["identity"]}
-        different = [name for name in self.identity if found.get(name) != self.identity[name]]
-        if "jax" in different:
-            different = [name for name in different if name not in _PROGRAMS]
-        if changed := [name for name in different if name not in _MACHINE]:
-            told = _told(changed, found, self.identity)
-            raise ValueError(
-                f"a checkpoint goes on with its own training; in {stored.path} {told}. "
-                "Use the same settings, or another directory to begin anew."
-            )
-        for name in different:
-            warnings.warn(
-                f"{stored.path} was written with {name} {found.get(name)}, this is "
-                f"{self.identity[name]}: what follows is the same to rounding, not to the bit.",
-                stacklevel=2,
-            )
-
-
-def _told(changed: Sequence[str], was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What has changed in an identity, in words."""
-    followed = {second for first, second in _FOLLOWS if first in changed}
-    left = (name for name in changed if name not in followed)
-    return "; ".join(_change(name, was.get(name), now[name]) for name in left)
-
-
-def _change(name: str, was: Any, now: Any) -> str:
-    if name in _BY_HASH:
-        if was is not None and now is not None:
-            return _BY_HASH[name]
-        was, now = (value and "given" for value in (was, now))
-    return f"{name} was {was}, is {now}"
 
 
 def _copied(leaf: Any) -> Any:
@@ -268,57 +202,3 @@ def check_new(checkpoints: Checkpoints) -> None:
             f"checkpoint must be a directory without checkpoints; {checkpoints.directory} has "
             "some. Use resume=True to go on from the newest, or another directory."
         )
-
-
-def check_every(every: Any) -> tuple[int | None, float | None]:
-    """The updates or the seconds between two checkpoints: 1000, or "30s"."""
-    if isinstance(every, str) and every.endswith("s"):
-        try:
-            seconds = float(every[:-1])
-        except ValueError:
-            seconds = -1.0
-        if seconds > 0:
-            return None, seconds
-    elif isinstance(every, int) and not isinstance(every, bool) and every > 0:
-        return every, None
-    raise ValueError(
-        f'every must be a number of updates, or of seconds such as "30s"; got {every!r}.'
-    )
-
-
-def score_of(keep_best: bool | Score) -> Score | None:
-    """The score of an epoch that is meant: the given one, its loss, or none."""
-    if callable(keep_best):
-        return keep_best
-    return _loss if keep_best else None
-
-
-def _loss(now: Progressed) -> float:
-    return now.loss if now.validation_loss is None else now.validation_loss
-
-
-def identity(
-    data: PyTree,
-    n: int,
-    segments: tuple[slice, ...],
-    key: Key | None,
-    settings: Mapping[str, Any],
-    rows: str,
-    devices: int | None,
-) -> dict[str, Any]:
-    """What makes a training this one: its data, plan, key and settings, and what computes it.
-
-    Of n rows that are read, the data are a sample. `rows` is a hash of them; `devices` their
-    number, None where no bits depend on it.
-    """
-    leaves = jax.tree.leaves(data)
-    return {
-        "data": ", ".join(f"{leaf.dtype}{[n, *leaf.shape[1:]]}" for leaf in leaves),
-        "rows": rows,
-        "segments": [segments[0].stop, segments[-1].stop - segments[-1].start],
-        "key": None if key is None else of_arrays(key),
-        **settings,
-        "jax": version("jax"),
-        "platform": next(iter(leaves[0].devices())).platform,
-        **({} if devices is None else {"devices": devices}),
-    }

@@ -1,7 +1,7 @@
 """What `fit` may be given. Each check names the rule, what was given and the remedy."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 import jax
@@ -14,6 +14,8 @@ from jaxgd.descent import Epoch, State, descend
 from jaxgd.fitting.history import Position
 from jaxgd.inputs import Optimizer, Padded, alike, check_params, count_examples
 from jaxgd.precision import Precision, in_precision
+from jaxgd.scale.epochs import DataParallel
+from jaxgd.stopping import Patience, check_patience
 from jaxgd.streaming import Source
 
 OnDivergence = Literal["raise", "stop", "skip"]
@@ -28,6 +30,19 @@ def check_on_divergence(given: Any, epoch: Any) -> None:
             "updates are skipped in the optimizer, which an epoch of one's own may not ask; got "
             'on_divergence="skip" with epoch=. Use "stop", or leave the epoch out.'
         )
+
+
+def check_waits(given: Any, validation: Any) -> Patience | None:
+    """The patience, None for none; ValueError where there is no loss that it could watch."""
+    if given is None:
+        return None
+    patience = check_patience(given)
+    if validation is None:
+        raise ValueError(
+            "patience waits for a validation loss; got no validation. Pass rows held out as "
+            "validation=."
+        )
+    return patience
 
 
 def form(params: PyTree) -> str:
@@ -55,6 +70,46 @@ def check_precise(epoch: Epoch, precision: Precision) -> Epoch:
             "epoch=. Make the epoch of a loss in that precision, by jaxgd.in_precision."
         )
     return in_precision(epoch, precision)
+
+
+def check_together(
+    parallel: DataParallel | None, batch_size: Any, data: PyTree, reads: bool, keyed: bool
+) -> None:
+    """ValueError for data or options that an epoch by several devices, or another, cannot take."""
+    if parallel is None:
+        count_examples(data)  # refuses padded rows
+        leaves: Any = jax.tree.leaves(data)
+        if all(not isinstance(a, jax.Array) or a.is_fully_addressable for a in leaves):
+            return
+        raise ValueError(
+            "rows that lie with several processes need an epoch by all of them. Use "
+            "epoch=jaxgd.scale.data_parallel(…)."
+        )
+    if parallel.devices.rows == "whole" and isinstance(data, Padded):
+        raise ValueError(
+            'rows="whole" takes all rows on every device; got rows that jaxgd.scale.spread has '
+            'shared out. Use rows="owned" with them.'
+        )
+    if parallel.batch_size != batch_size:
+        raise ValueError(
+            f"epoch must make the updates of batch_size; got batch_size={batch_size} with an epoch "
+            f"of {parallel.batch_size}. Give both the same."
+        )
+    if reads or keyed:
+        what = "a Source" if reads else "row_keys=True"
+        raise ValueError(
+            f"an epoch by several devices takes data in memory, as they are; got {what} with "
+            "epoch=data_parallel(…). Use minibatch there."
+        )
+
+
+def check_same(marks: Mapping[str, str], parallel: Mapping[str, str]) -> None:
+    """ValueError unless an epoch by several devices is of the fit's own loss and optimizer."""
+    if other := [name for name, mark in parallel.items() if mark != marks[name]]:
+        raise ValueError(
+            f"epoch must be of the {' and the '.join(other)} of the fit; got data_parallel(…) of "
+            "another. Give both the same."
+        )
 
 
 def check_key(key: Any) -> Array:

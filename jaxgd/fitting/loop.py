@@ -2,80 +2,37 @@
 
 import warnings
 from collections.abc import Callable
-from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
-from jaxgd.batches import plan
-from jaxgd.descent import Epoch, State, init_state, strong
+from jaxgd.descent import Epoch, State
 from jaxgd.fitting.advancing import trained, trained_and_saved
-from jaxgd.fitting.checkpointing import (
-    Saver,
-    Score,
-    check_every,
-    check_new,
-    identity,
-    score_of,
-)
-from jaxgd.fitting.checks import (
-    OnDivergence,
-    check_data,
-    check_finite,
-    check_key,
-    check_like,
-    check_loss,
-    check_on_divergence,
-    check_optimizer,
-    check_precise,
-    check_read,
-    check_start,
-    form,
-    rounded,
-)
+from jaxgd.fitting.checkpointing import Saver, Score, check_new
+from jaxgd.fitting.checks import OnDivergence, check_on_divergence, check_start, check_waits
 from jaxgd.fitting.divergence import searcher
-from jaxgd.fitting.fingerprint import of_arrays, of_lying, of_order, of_program
+from jaxgd.fitting.examples import Examples, check_examples
 from jaxgd.fitting.history import Fit, Position, Record
 from jaxgd.fitting.history_file import HISTORY, jsonl
+from jaxgd.fitting.identity import identity
 from jaxgd.fitting.learning_rates import (
     LearningRate,
     OfRate,
-    at_rate,
     check_learning_rate,
     searched_rate,
     stored_rate,
 )
-from jaxgd.fitting.program import has_convolution, parallel_program, program_of
+from jaxgd.fitting.method import Method, Traced, method_of
 from jaxgd.fitting.progress import Progress, reporter
-from jaxgd.fitting.rows import Lying, Rows
-from jaxgd.fitting.together import (
-    check_same,
-    check_together,
-)
+from jaxgd.fitting.saving import Saving, check_saving
 from jaxgd.fitting.training import Training
-from jaxgd.inputs import (
-    Optimizer,
-    Padded,
-    check_batch_size,
-    check_count,
-    check_state_of,
-    check_untraced,
-    count_spread,
-)
+from jaxgd.inputs import Optimizer, check_count, check_untraced
 from jaxgd.keys import Key
 from jaxgd.objective import Loss
-from jaxgd.optim import skip_nonfinite
 from jaxgd.precision import Precision, in_precision
-from jaxgd.scale.agreement import Processes
-from jaxgd.scale.epochs import DataParallel
-from jaxgd.scale.placement import on_mesh
-from jaxgd.stopping import Patience, check_patience
+from jaxgd.stopping import Patience
 from jaxgd.storage import Checkpoints
-from jaxgd.streaming import Source
-from jaxgd.streaming.streamed import Reading
 
 
 def fit(
@@ -162,174 +119,102 @@ def fit(
     """
     check_untraced("fit", "Use train there.", params, data, validation, key)
     check_count("epochs", epochs)
-    pause = check_every(every)
-    if resume and checkpoint is None:
-        raise ValueError("resume=True needs checkpoint=, the directory to go on from; got none.")
-    if keep_best is not False and checkpoint is None:
-        raise ValueError("keep_best needs checkpoint=, the directory to keep it in; got none.")
+    saving = check_saving(checkpoint, every, resume, keep_best)
     check_on_divergence(on_divergence, epoch)
-    if patience is not None:
-        patience = check_patience(patience)
-        if validation is None:
-            raise ValueError(
-                "patience waits for a validation loss; got no validation. Pass rows held out as "
-                "validation=."
-            )
+    patience = check_waits(patience, validation)
     check_learning_rate(learning_rate, optimizer, isinstance(params, State))
     loss = in_precision(loss, precision)
-    source = data if isinstance(data, Source) else None
-    given = data if source is None else check_read(source, batch_size).sample()
-    data = check_data("data", given)
-    if (told := rounded(given, data)) is not None:
-        warnings.warn(told, stacklevel=2)
-    n = count_spread(data) if source is None else source.n
-    b = n if batch_size is None else check_batch_size(batch_size, n)
-    shuffled = shuffle and batch_size is not None
-    if key is not None or shuffled or row_keys:
-        key = check_key(key)
-    position = check_start(start, _segments(data, n, batch_size), b)
-    if validation is not None:
-        validation = check_data("validation", validation)
-        check_like(_plain(validation), _plain(data))
+    examples = check_examples(data, validation, batch_size, key, shuffle, row_keys)
+    if examples.rounded is not None:
+        warnings.warn(examples.rounded, stacklevel=2)
+    position = check_start(start, examples.segments, examples.b)
+    end = position.epoch + epochs
     if learning_rate == "auto":
-        if not resume and checkpoint is not None:
-            check_new(Checkpoints(checkpoint))
-        directory = checkpoint if resume else None
-        learning_rate = stored_rate(directory) or searched_rate(
-            optimizer,
-            loss,
-            params,
-            data,
-            batch_size,
-            key,
-            shuffled=shuffled,
-            keyed=row_keys,
-            updates=epochs * -(-n // b),
-            tell=progress is True,
-        )
-    learning_rate = learning_rate and float(learning_rate)
-    optimizer, epoch = at_rate(optimizer, epoch, learning_rate)
-    parallel = epoch if isinstance(epoch, DataParallel) else None
-    check_together(parallel, batch_size, data, source is not None, row_keys)
-    epoch = epoch and check_precise(epoch, precision)
-    if on_divergence == "skip":
-        optimizer = _skipping(optimizer)
-    data = data if parallel is None else parallel.placed(data)
-    every, segments = _plain(data), _segments(data, n, batch_size)
-    state = _start(params, optimizer)
-    rows: Rows | Reading | Lying = Rows(data, key, shuffled, row_keys)
-    if parallel is not None:
-        rows = Lying(data, key, shuffled, batch_size is None)
-    if source is not None:
-        end = position.epoch + epochs
-        rows = Reading(source, key, shuffled, row_keys, segments, end)
-    example = rows.form(1) if row_keys else every
-    traced = check_loss(loss, state.params, example)
-    marks = _marks(traced, optimizer, state.params)
-    if parallel is not None:
-        its = check_loss(in_precision(parallel.loss, precision), state.params, example)
-        check_same(marks, _marks(its, parallel.optimizer, state.params))
-    held_out = None
-    if validation is not None:
-        check_together(parallel, batch_size, validation, False, False)
-        validation = validation if parallel is None else parallel.placed(validation)
-        held_out = Rows(validation, key, shuffled=False, keyed=row_keys)
-    host = has_convolution(traced) and _platform(data) == "cpu"
-    place, processes, mark = _alone, Processes(), "".join(marks.values())
-    if parallel is None:
-        program = program_of(loss, optimizer, batch_size, epoch, host, mark)
-    else:
-        program = parallel_program(loss, parallel, epoch or parallel, mark)
-        place = partial(on_mesh, mesh=parallel.devices.mesh)
-        processes, state = Processes(parallel.devices.mesh), place(state)
-    record = Record(n, b, _dtype_of(state.params), precision, learning_rate)
-    search = searcher(loss, optimizer, b) if epoch is None else None
-    skips = on_divergence == "skip"
-    training = Training(
-        program,
-        rows,
-        held_out,
-        segments,
-        record,
-        state,
-        position,
-        search,
-        skips,
-        patience,
-        place=place,
-    )
-    report, end = reporter(progress, processes.is_first), position.epoch + epochs
-    stops = on_divergence == "stop"
-    if checkpoint is None:
+        tell = progress is True
+        learning_rate = _found_rate(loss, params, optimizer, examples, epochs, saving, tell)
+    rate = None if learning_rate is None else float(learning_rate)
+    method = method_of(loss, optimizer, epoch, rate, precision, on_divergence == "skip")
+
+    examples = examples.placed(method.parallel)
+    state = method.begin(params)
+    traced = method.traced(state.params, examples.form())
+    training = _training(method, traced, examples, state, position, end, patience)
+
+    processes = method.processes
+    report, stops = reporter(progress, processes.is_first), on_divergence == "stop"
+    if saving is None:
         return trained(training, end, report, None, stops, processes)
-    settings: dict[str, Any] = {
-        "params": form(state.params),
-        "batch_size": batch_size,
-        "shuffle": shuffled,
-        "order": of_order(rows.order(0), n) if shuffled or source else None,
-        "row_keys": row_keys,
-        "precision": precision,
-        "learning_rate": learning_rate,
-        **marks,
-    }
-    hashed = of_arrays if parallel is None else of_lying
-    settings["validation"] = None if validation is None else hashed(validation)
-    if parallel is not None:
-        settings["epoch"] = parallel.mark
-    elif epoch is not None:
-        of_segment = rows.form(segments[0].stop)
-        settings["epoch"] = of_program(jax.make_jaxpr(epoch)(state, of_segment))
-    settings["patience"] = None if patience is None else list(patience)
-    devices: int | None = jax.device_count()
-    if parallel is not None:
-        devices = None if parallel.devices.deterministic else parallel.devices.mesh.size
-    own = identity(data, n, segments, key, settings, hashed(data), devices)
-    log, score = jsonl(Path(checkpoint) / HISTORY), score_of(keep_best)
-    saver = Saver(Checkpoints(checkpoint), own, *pause, log, score, processes.is_first)
-    return trained_and_saved(training, end, report, saver, resume, stops, processes)
+    saver = _saver(saving, method, traced, examples, training)
+    return trained_and_saved(training, end, report, saver, saving.resume, stops, processes)
 
 
-def _alone(tree: PyTree) -> PyTree:
-    """The tree as it lies."""
-    return tree
+def _found_rate(
+    loss: Loss,
+    params: PyTree,
+    optimizer: OfRate | str,
+    examples: Examples,
+    epochs: int,
+    saving: Saving | None,
+    tell: bool,
+) -> float:
+    """The learning rate of the training that is gone on with, or else the one that a search finds.
+
+    A directory that a new training may not have is refused before the search.
+    """
+    if saving is not None and not saving.resume:
+        check_new(Checkpoints(saving.directory))
+    begun_with = stored_rate(saving.directory) if saving is not None and saving.resume else None
+    return begun_with or searched_rate(
+        optimizer,
+        loss,
+        params,
+        examples.data,
+        examples.batch_size,
+        examples.key,
+        shuffled=examples.shuffled,
+        keyed=examples.keyed,
+        updates=epochs * examples.updates,
+        tell=tell,
+    )
 
 
-def _start(params: PyTree, optimizer: Optimizer) -> State:
-    """The state to begin with: a new one for params, or the given one if it fits."""
-    if not isinstance(params, State):
-        check_finite(params)
-        return init_state(params, optimizer)
-    check_state_of(params, optimizer)
-    check_finite(params.params)
-    return strong(params)
+def _training(
+    method: Method,
+    traced: Traced,
+    examples: Examples,
+    state: State,
+    position: Position,
+    end: int,
+    patience: Patience | None,
+) -> Training:
+    """The training where it begins; nothing of it is compiled yet."""
+    own_epoch, lying = method.epoch is not None, method.parallel is not None
+    dtype = ", ".join(sorted({str(leaf.dtype) for leaf in jax.tree.leaves(state.params)}))
+    return Training(
+        program=method.program(traced, examples.batch_size, examples.on_cpu),
+        rows=examples.rows(lying, end),
+        held_out=examples.held_out(),
+        segments=examples.segments,
+        record=Record(examples.n, examples.b, dtype, method.precision, method.rate),
+        state=method.place(state),
+        position=position,
+        search=None if own_epoch else searcher(method.loss, method.optimizer, examples.b),
+        skips=method.skips,
+        patience=patience,
+        place=method.place,
+    )
 
 
-@lru_cache
-def _skipping(optimizer: Optimizer) -> Optimizer:
-    """The optimizer that skips, the same object each time."""
-    return skip_nonfinite(optimizer)
-
-
-def _plain(data: PyTree) -> PyTree:
-    """The arrays of data, padded or not."""
-    return data.rows if isinstance(data, Padded) else data
-
-
-def _segments(data: PyTree, n: int, batch_size: int | None) -> tuple[slice, ...]:
-    return (slice(0, n),) if batch_size is None else plan(_plain(data), batch_size, n)
-
-
-def _marks(traced: ClosedJaxpr, optimizer: Optimizer, params: PyTree) -> dict[str, str]:
-    """Hashes of a traced loss, and of what an optimizer traces to; raises for one that misfits."""
-    return {
-        "loss": of_program(traced),
-        "optimizer": of_program(check_optimizer(optimizer, params)),
-    }
-
-
-def _dtype_of(params: PyTree) -> str:
-    return ", ".join(sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)}))
-
-
-def _platform(data: PyTree) -> str:
-    return next(iter(jax.tree.leaves(data)[0].devices())).platform
+def _saver(
+    saving: Saving, method: Method, traced: Traced, examples: Examples, training: Training
+) -> Saver:
+    """What writes the training down, and knows its checkpoints from those of another."""
+    return Saver(
+        Checkpoints(saving.directory),
+        identity(method, traced, examples, training),
+        saving.updates,
+        saving.seconds,
+        jsonl(saving.directory / HISTORY),
+        saving.score,
+        method.processes.is_first,
+    )

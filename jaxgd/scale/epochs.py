@@ -16,7 +16,7 @@ from jaxgd.inputs import Optimizer, Padded, check_batch_size, count_spread
 from jaxgd.layouts import beside, varying
 from jaxgd.objective import Loss, Objective, mean
 from jaxgd.scale import shares
-from jaxgd.scale.placement import SHARDS, axis_of, on_mesh, spread
+from jaxgd.scale.placement import SHARDS, axis_of, lies_spread, on_mesh, spread
 from jaxgd.scale.sums import summed, summed_in_order
 
 Where = Literal["whole", "owned"]
@@ -111,11 +111,15 @@ class DataParallel:
         return of_rows
 
     def placed(self, data: PyTree) -> PyTree:
-        """The data as this epoch takes them: as they lie, or put on the mesh."""
-        mesh, axis, _, rows, _ = self.devices
+        """The data as this epoch takes them: as they lie if it can, or put on the mesh.
+
+        Owned rows that lie in parts which it cannot take are copied.
+        """
+        mesh, axis, parts, rows, _ = self.devices
         if rows == "whole":
             return on_mesh(data, mesh)
-        return data if isinstance(data, Padded) else spread(data, mesh, axis)
+        fits = isinstance(data, Padded) or lies_spread(data, mesh, axis, parts)
+        return data if fits else spread(data, mesh, axis)
 
     @property
     def mark(self) -> str:

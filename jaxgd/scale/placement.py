@@ -26,7 +26,7 @@ def spread(data: PyTree, mesh: Mesh, axis: str | None = None, *, n: int | None =
     Raises ValueError for another number of rows than that.
     """
     axis = axis_of(mesh, axis)
-    sharding = NamedSharding(mesh, PartitionSpec(axis))
+    sharding = _over(mesh, axis)
     if n is None:
         n = count_examples(data)
         rows = np.minimum(np.arange(padded(n, mesh, axis)), n - 1)
@@ -48,7 +48,7 @@ def own_rows(n: int, mesh: Mesh, axis: str | None = None) -> Int[np.ndarray, "ow
     """
     axis = axis_of(mesh, axis)
     size = padded(n, mesh, axis)
-    held: Any = NamedSharding(mesh, PartitionSpec(axis)).devices_indices_map((size,))
+    held: Any = _over(mesh, axis).devices_indices_map((size,))
     of = dict[int, set[tuple[int, int]]]()
     for device in mesh.devices.flat:
         (rows,) = held[device]
@@ -75,6 +75,14 @@ def on_mesh(tree: PyTree, mesh: Mesh) -> PyTree:
     """
     everywhere = NamedSharding(mesh, PartitionSpec())
     return jax.tree.map(lambda a: a if _lies_on(a, mesh) else place(a, everywhere), tree)
+
+
+def lies_spread(data: PyTree, mesh: Mesh, axis: str, parts: int) -> bool:
+    """Whether the rows lie over a mesh axis as they are, in so many equal parts altogether."""
+    return count_examples(data) % parts == 0 and all(
+        _lies_on(leaf, mesh) and leaf.sharding.is_equivalent_to(_over(mesh, axis), leaf.ndim)
+        for leaf in jax.tree.leaves(data)
+    )
 
 
 def place(tree: PyTree, sharding: NamedSharding, rows: np.ndarray | None = None) -> PyTree:
@@ -113,3 +121,8 @@ def axis_of(mesh: Mesh, axis: str | None) -> str:
 def _lies_on(leaf: Any, mesh: Mesh) -> bool:
     sharding = getattr(leaf, "sharding", None)
     return isinstance(sharding, NamedSharding) and sharding.mesh == mesh
+
+
+def _over(mesh: Mesh, axis: str) -> NamedSharding:
+    """Rows over the devices of an axis."""
+    return NamedSharding(mesh, PartitionSpec(axis))

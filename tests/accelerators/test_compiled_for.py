@@ -3,6 +3,8 @@
 Skipped where a target's compiler is not installed: CONTRIBUTING.md says how to install them.
 """
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,6 +54,7 @@ OPEN = {"blocked SGD, blocks of 64", "mini-batch 256, rows owned"}
 TEMPORARY_MB = {"GD": 140, "blocked SGD": 110}
 BATCHES_MB = 20
 PROCESSOR_SECONDS = 60  # at most 7 on two cores when this was written: a program must not explode
+SHUFFLE_SECONDS = 15  # of an order by itself
 
 PAIRS = [
     (program, target)
@@ -117,6 +120,15 @@ def test_the_highest_precision_is_kept(program, target):
 def test_rows_are_multiplied_in_fewer_bits_unless_told(target):
     """The canary of the above, and why the docs speak of it."""
     assert rounded(compiled("mini-batch 256", target).text)
+
+
+@pytest.mark.parametrize("target", ["v5e", "H100"], indirect=True)
+def test_an_odd_number_of_rows_is_shuffled_without_a_sort(target):
+    """It once took 36 s to compile for a v5e, 40 times as long as an even one."""
+    start = time.process_time()
+    text = for_target(lambda key: jaxgd.shuffle(key, 999_999), target, jax.random.key(0))
+    assert time.process_time() - start < SHUFFLE_SECONDS
+    assert counts(read(text)).sorts == 0
 
 
 @pytest.mark.parametrize("target", ["v5e", "H100"], indirect=True)

@@ -14,7 +14,7 @@ import pytest
 
 import jaxgd
 from jaxgd import batches
-from jaxgd.fitting import checkpointing
+from jaxgd.fitting import checkpointing, identity, loop
 from jaxgd.fitting.interruption import signals_wait
 from jaxgd.reliability.killed_training import kills
 from jaxgd.storage import Checkpoints, checkpoints
@@ -129,7 +129,21 @@ def test_a_checkpoint_of_another_epoch_is_named(tmp_path):
     fitted(checkpoint=tmp_path, progress=until(1, 0), epoch=epochs[0.1])
     with pytest.raises(ValueError, match=r"in .* the epoch is another"):
         fitted(checkpoint=tmp_path, resume=True, epoch=epochs[0.2])
+    with pytest.raises(ValueError, match=r"in .* epoch was given, is None"):
+        fitted(checkpoint=tmp_path, resume=True)
     fitted(checkpoint=tmp_path, resume=True, epoch=epochs[0.1])
+
+
+def test_a_checkpoint_that_an_older_jaxgd_wrote_is_refused_in_words(tmp_path, monkeypatch):
+    """One without the order of its rows, as they all once were."""
+    noted = identity.identity
+    with monkeypatch.context() as older:
+        older.setattr(
+            loop, "identity", lambda *of: {k: v for k, v in noted(*of).items() if k != "order"}
+        )
+        fitted(checkpoint=tmp_path, epochs=1)
+    with pytest.raises(ValueError, match=r"in .* order was not noted, as by an older jaxgd\. Use"):
+        fitted(checkpoint=tmp_path, resume=True)
 
 
 @pytest.mark.optax_promotion

@@ -1,6 +1,7 @@
 """`jaxgd fit --distributed`: one model file however many processes, and one line where it ends."""
 
 import signal
+import time
 
 import numpy as np
 import polars as pl
@@ -21,12 +22,25 @@ def table(tmp_path):
     return path
 
 
-def commands(folder, count, *options):
+# What only one process has to say, once all have trained.
+FAILS = """
+from jaxgd.cli import __main__, fit_command
+
+def fails(*_):
+    raise ValueError("this one has no room")
+
+fit_command._check_learned = fails
+raise SystemExit(__main__.main())
+"""
+
+
+def commands(folder, count, *options, failing=None):
     """The processes of one command, in a folder each, so that only the first can have written."""
     address, started = f"127.0.0.1:{free_port()}", []
     for i in range(count):
         (folder / str(i)).mkdir(parents=True, exist_ok=True)
-        words = ["-m", "jaxgd", "fit", *map(str, options), "--distributed", "--timeout", TIMEOUT]
+        program = ["-c", FAILS] if i == failing else ["-m", "jaxgd"]
+        words = [*program, "fit", *map(str, options), "--distributed", "--timeout", TIMEOUT]
         words += ["--coordinator", address, "--processes", count, "--process", i]
         words += ["--model-file", folder / str(i) / "model.safetensors"]
         file = folder / f"process{i}.txt"
@@ -56,6 +70,16 @@ def test_an_error_in_the_rows_of_one_ends_all(tmp_path, table):
     assert [process.ends() for process in processes] == [2, 2]
     told = sorted(process.last_line for process in processes)
     assert told[0].startswith("jaxgd: a feature must be numbers; column 'f0'")
+
+
+def test_an_error_that_one_has_by_itself_ends_the_other_in_time(tmp_path, table):
+    processes = commands(tmp_path, 2, table, "--epochs", 1, failing=1)
+    began = time.monotonic()
+    assert processes[1].ends(PATIENCE) != 0
+    assert processes[0].ends(PATIENCE) == 1
+    print(f"ended after {time.monotonic() - began:.1f} s, with status {processes[1].ends()}")
+    assert "jaxgd: this one has no room" in processes[1].said
+    assert GONE in processes[0].last_line
 
 
 @pytest.mark.parametrize(

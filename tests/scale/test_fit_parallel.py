@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxgd
 from jaxgd import batches
@@ -74,6 +75,14 @@ def test_rows_of_ones_own_lie_as_those_of_all():
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match=f"with n=70 each process gives its own .* got {N}"):
         spread(TABLE, here, n=70)
+
+
+def test_rows_that_lie_in_equal_parts_are_not_copied():
+    rows = jax.tree.map(lambda a: a[:20], TABLE)
+    laid = jax.device_put(rows, NamedSharding(mesh(4), PartitionSpec("data")))
+    assert epoch(4, rows="owned").placed(laid) is laid
+    assert epoch(2, rows="owned").placed(laid).n == 20
+    assert epoch(4, rows="owned", deterministic=True).placed(laid).n == 20  # in 16 parts
 
 
 @pytest.mark.parametrize(

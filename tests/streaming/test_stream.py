@@ -105,7 +105,7 @@ def test_a_checkpoint_of_another_order_is_named(tmp_path):
 
     stopped(rows_in((20, 3)), "blocks")
     for other in (rows_in((20, 2)), rows_in((10, 3)), rows_in(), (X, Y)):
-        with pytest.raises(ValueError, match=r"of rows is another, of which .* block and window"):
+        with pytest.raises(ValueError, match=r"of rows is another: .* block and window"):
             fitted(other, checkpoint=tmp_path / "blocks", resume=True)
     again = fitted(rows_in((20, 3)), checkpoint=tmp_path / "blocks", resume=True)
     same(again.state, fitted(rows_in((20, 3))).state)
