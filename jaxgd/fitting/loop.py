@@ -42,7 +42,6 @@ from jaxgd.fitting.history import Fit, Position, Record
 from jaxgd.fitting.history_file import HISTORY, jsonl
 from jaxgd.fitting.learning_rates import (
     LearningRate,
-    OfRate,
     at_rate,
     check_learning_rate,
     searched_rate,
@@ -57,6 +56,7 @@ from jaxgd.fitting.together import (
 )
 from jaxgd.fitting.training import Training
 from jaxgd.inputs import (
+    OfRate,
     Optimizer,
     Padded,
     check_batch_size,

@@ -9,11 +9,11 @@ from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from jaxgd.batches import gather
 from jaxgd.descent import State, step, strong
-from jaxgd.inputs import count_examples
+from jaxgd.inputs import OfRate, count_examples
 from jaxgd.keys import Key
-from jaxgd.objective import Loss, mean
-from jaxgd.order import shuffle
-from jaxgd.study.short_runs import OfRate
+from jaxgd.objective import Loss
+from jaxgd.study.rows import rows_at
+from jaxgd.study.short_runs import mean_of
 
 
 class Race(NamedTuple):
@@ -61,7 +61,7 @@ def race(loss: Loss, optimizer: OfRate, batch_size: int) -> Callable[..., Race]:
             data, _rows(key, epoch, offset, n, batch_size)), (0, None, None))  # fmt: skip
 
         def judge(states: PyTree) -> Float[Array, "rates leave_outs"]:
-            of_params = jax.vmap(jax.vmap(lambda p: mean(loss)(p, judged)))
+            of_params = jax.vmap(jax.vmap(lambda p: mean_of(loss, p, judged)))
             return _leave_outs(of_params(states.params))
 
         def one(state: State, rate: Array, batch: PyTree) -> State:
@@ -95,10 +95,10 @@ def race(loss: Loss, optimizer: OfRate, batch_size: int) -> Callable[..., Race]:
 def _rows(key: Key, epoch: Any, offset: Any, n: int, b: int) -> Int[Array, "b"]:
     """The b rows from a position of an epoch on, those beyond its end from the next."""
     positions = offset + jnp.arange(b, dtype=jnp.int32)
-    here = shuffle(jax.random.fold_in(key, epoch), n, positions % n)
+    here = rows_at(key, epoch, positions % n, n)
     if n % b == 0:
         return here
-    following = shuffle(jax.random.fold_in(key, epoch + 1), n, positions % n)
+    following = rows_at(key, epoch + 1, positions % n, n)
     return jnp.where(positions < n, here, following)
 
 

@@ -108,3 +108,7 @@ def test_a_batch_divides_by_its_own_weight():
 def test_refusals(mislabelled):
     with pytest.raises(ValueError, match="retrain must be at least 2; got 1 of n=40"):
         of(mislabelled, epochs=2, retrain=1)
+    with pytest.raises(TypeError, match=r"optimizer must be one of optax.s .* Call it"):
+        of(mislabelled, epochs=2, optimizer=optax.sgd)
+    with pytest.raises(TypeError, match="influence runs on the host and cannot be traced"):
+        jax.jit(lambda data: of(data, epochs=2).value)(mislabelled)
