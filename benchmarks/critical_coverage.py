@@ -51,7 +51,7 @@ def expected_updates(b):
 
 
 def took(b, keys):
-    """The updates of each sample to the target [samples, leave-outs], at the best of six rates."""
+    """The updates of each sample to the target [samples, halves], at the best of six rates."""
     rates = jnp.asarray(expected_updates(b)[1] * RATES, jnp.float32)
     state = init_state(start(), sgd(0.1))
     given = rows(), jnp.zeros((1, D), jnp.float32)
@@ -69,11 +69,11 @@ def coverage(sizes, samples, seeds, confidences):
     keys = jax.random.split(jax.random.key(0), (samples, seeds))
     each = np.stack([took(b, keys) for b in sizes])
     every = np.stack([took(b, keys.reshape(1, -1))[0] for b in sizes])
-    _, truth, _ = fitted(sizes, every[:, [-1, -1]], N, 1.0, MOST)
+    _, truth, _ = fitted(sizes, every[:, [-1, -1]], N, seeds, 1.0, MOST)
     told = []
     for confidence in confidences:
         t = student_t(confidence, seeds - 1)
-        found = [fitted(sizes, each[:, i], N, t, MOST)[1] for i in range(samples)]
+        found = [fitted(sizes, each[:, i], N, seeds, t, MOST)[1] for i in range(samples)]
         low, high = (np.array([float(getattr(f, end)) for f in found]) for end in ("low", "high"))
         held = (low <= float(truth.value)) & (float(truth.value) <= high)
         told.append((float(held.mean()), float(np.median(high / low))))

@@ -81,7 +81,8 @@ def critical_batch_size(
     That is bracketed from `learning_rate` on by factors of 2, and found to one of 2^(1/3). Without
     a target it is what the largest size reaches in 16 updates at its best rate. The hyperbola of
     updates against examples (arXiv 1812.06162), for batches without replacement, is fitted to them
-    by least squares of relative distances. The interval is a jackknife's over seeds and over sizes.
+    by least squares of relative distances. The interval is of the spread over half-samples of the
+    seeds and, of four sizes and more, a jackknife's over sizes (its coverage: docs/tuning.md).
     `optimizer(rate)` takes traced rates, all of three digits; each size is one program of all its
     rates and seeds.
 
@@ -118,7 +119,7 @@ def critical_batch_size(
         heats.append(_best_heat(program, guess, target, most))
         guess = heats[-1].rate
     took = np.stack([heat.updates for heat in heats])
-    fewest, critical, misfit = fitted(sizes, took, count_examples(data), t, most)
+    fewest, critical, misfit = fitted(sizes, took, count_examples(data), seeds, t, most)
     return CriticalSize(
         np.asarray(sizes),
         took[:, -1],
@@ -138,9 +139,9 @@ def _race(loss: Loss, optimizer: OfRate, batch_size: int) -> jax.stages.Wrapped:
 
 
 class _Heat(NamedTuple):
-    """A size's race at rates around its best: updates without each seed, and of all."""
+    """A size's race at rates around its best: updates of half-samples of seeds, and of all."""
 
-    updates: Float[np.ndarray, "leave_outs"]
+    updates: Float[np.ndarray, "samples"]
     rate: float
     end: float
     is_best: bool
@@ -196,11 +197,11 @@ def fitted_hyperbola(batch_sizes: np.ndarray, updates: np.ndarray, n: int) -> tu
 
 
 def fitted(
-    sizes: Sequence[int], took: np.ndarray, n: int, t: float, most: int
+    sizes: Sequence[int], took: np.ndarray, n: int, seeds: int, t: float, most: int
 ) -> tuple[float, Estimate, float]:
-    """The fit with its jackknife over seeds and over sizes, in logarithms.
+    """The fit, its spread over half-samples of seeds and its jackknife over sizes, in logarithms.
 
-    `took` are updates [sizes, leave-outs], the last of all seeds; t a quantile of Student's.
+    `took` are updates [sizes, samples], the last of all seeds; t is a quantile of Student's.
     """
     reached = np.isfinite(took).all(axis=1)
     if reached.sum() < 3:
@@ -213,7 +214,10 @@ def fitted(
     by_seed = [fitted_hyperbola(b, column, n)[1] for column in took[:, :-1].T]
     each = range(len(b))
     by_size = [fitted_hyperbola(np.delete(b, i), np.delete(took[:, -1], i), n)[1] for i in each]
-    k = t * np.sqrt(_jackknifed(by_seed) + (_jackknifed(by_size) if len(b) > 3 else 0.0))
+    left_out = seeds // 2
+    of_seeds = (seeds - left_out) / left_out * _spread(by_seed, critical)
+    of_sizes = (len(b) - 1) * _spread(by_size) if len(b) > 3 else 0.0
+    k = t * np.sqrt(of_seeds + of_sizes)
     known = np.isfinite(critical) and critical > 0 and np.isfinite(k)
     ends = (critical * np.exp(-k), critical * np.exp(k)) if known else (0.0, float("inf"))
     misfit = updates_at(b, n, fewest, critical) / took[:, -1] - 1 if known else np.zeros(1)
@@ -221,9 +225,10 @@ def fitted(
     return fewest, estimate, float(np.sqrt(np.mean(misfit**2)))
 
 
-def _jackknifed(leave_outs: list[float]) -> float:
-    """The jackknife's variance of a logarithm; ∞ where one of them is 0 or ∞."""
-    values = np.asarray(leave_outs)
+def _spread(sizes: list[float], around: float | None = None) -> float:
+    """The mean square of logarithms around one, or their mean; ∞ where one of them is 0 or ∞."""
+    values = np.asarray(sizes if around is None else [*sizes, around])
     if not (np.isfinite(values) & (values > 0)).all():
         return float("inf")
-    return (len(values) - 1) * float(np.var(np.log(values)))
+    logs = np.log(sizes)
+    return float(np.mean((logs - (logs.mean() if around is None else np.log(around))) ** 2))

@@ -14,7 +14,7 @@ from jaxgd.study.many_runs import Outcome, kind_of
 from jaxgd.study.micro_batches import evaluates_again, shared_programs
 from jaxgd.study.parts import Work, free_memory, train_cells
 from jaxgd.study.progress import Progress, counted
-from jaxgd.study.settings import Grid, Settings, check_optimizers, settings_of
+from jaxgd.study.settings import Settings, check_optimizers, settings_of
 
 
 class Shared(NamedTuple):
@@ -101,10 +101,10 @@ def study_of(
     params: PyTree,
     data: PyTree,
     *,
-    optimizer: Callable[..., Any],
-    grid: Grid,
-    batch_sizes: Sequence[int] | None,
-    seeds: Sequence[int],
+    optimizer: Any,
+    grid: Any,
+    batch_sizes: Any,
+    seeds: Any,
     total: Callable[[int], int],
     validation: PyTree,
     key_of: Callable[[int], Any],
@@ -171,7 +171,7 @@ def _groups(sizes: Sequence[int], n: int, numbers: int, again: bool) -> tuple[Gr
     return tuple(Group(micro, of, why) for micro, of in shared)
 
 
-def _checked_seeds(seeds: Sequence[int]) -> np.ndarray:
+def _checked_seeds(seeds: Any) -> np.ndarray:
     labels = np.asarray(list(seeds) if isinstance(seeds, Iterable) else [])
     if not len(labels) or labels.dtype.kind not in "iu" or len(np.unique(labels)) < len(labels):
         raise ValueError(

@@ -48,7 +48,7 @@ class Settings:
         return {**self.point(k), "batch_size": int(self.sizes[k])}
 
 
-def settings_of(grid: Grid, batch_sizes: Sequence[int] | None, n: int) -> Settings:
+def settings_of(grid: Any, batch_sizes: Any, n: int) -> Settings:
     """The settings of a grid of values by name, or of a list of points, times batch sizes.
 
     Without batch sizes every point of a list names its own.
@@ -105,7 +105,7 @@ def _with_own_sizes(axes: Axes, columns: Axes, n: int) -> Settings:
     return Settings(axes, points, sizes)
 
 
-def _columns(points: Sequence[Mapping[str, Any]]) -> Axes:
+def _columns(points: Any) -> Axes:
     is_list = isinstance(points, Sequence)
     if not is_list or not all(isinstance(point, Mapping) for point in points):
         raise TypeError(
@@ -128,7 +128,7 @@ def _listed(name: str, values: Any) -> list[Any]:
     return list(values)
 
 
-def _reals(name: str, values: Iterable[Any]) -> np.ndarray:
+def _reals(name: str, values: Any) -> np.ndarray:
     listed = np.asarray(_listed(name, values)).tolist()
     bad = [v for v in listed if isinstance(v, bool) or not isinstance(v, Real)]
     bad += [v for v in listed if v not in bad and not math.isfinite(v)]

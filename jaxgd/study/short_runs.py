@@ -38,7 +38,7 @@ def full_batches(
         return jnp.broadcast_to(positions, (orders, *positions.shape))
 
     def of_run(key: Key) -> Int[Array, "updates b"]:
-        return jax.lax.map(lambda at: rows_at(key, *at, n), (epoch, positions))
+        return jax.lax.map(lambda at: rows_at(key, at[0], at[1], n), (epoch, positions))
 
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(orders))
     return jax.lax.map(of_run, keys)
