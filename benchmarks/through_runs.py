@@ -16,7 +16,7 @@ from sklearn.datasets import load_breast_cancer
 
 import jaxgd
 from jaxgd.study.influences import left_out, rank_correlation
-from jaxgd.study.modes import held_bytes
+from jaxgd.study.memory import held_bytes
 
 ROWS, BATCH, EPOCHS = 416, 32, 800  # 13 updates an epoch
 WAYS = [("forward", 2), *(("reverse", c) for c in (1, 2, 3, 4, 5))]

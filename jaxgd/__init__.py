@@ -1,6 +1,9 @@
 """Gradient descent as pure functions in JAX, checked against PyTorch at every update."""
 
-from jaxgd import equivalence, figures, interop, optim, scale, storage, streaming, study, tabular
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from jaxgd import equivalence, figures, interop, optim, scale, storage, streaming, tabular
 from jaxgd.batches import plan
 from jaxgd.blocked import blocked_sgd
 from jaxgd.descent import State, descend, init_state, step, strong, train, visit
@@ -32,6 +35,9 @@ from jaxgd.order import shuffle, whole
 from jaxgd.precision import in_precision
 from jaxgd.stopping import Patience, Stopped, train_until
 from jaxgd.streaming import stream
+
+if TYPE_CHECKING:
+    from jaxgd import study
 
 __all__ = [
     "Diverged",
@@ -89,6 +95,13 @@ __all__ = [
     "walk",
     "whole",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The room `study`, imported where it is first asked for: no training needs it."""
+    if name == "study":
+        return import_module("jaxgd.study")
+    raise AttributeError(f"module 'jaxgd' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

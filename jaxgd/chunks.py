@@ -78,6 +78,15 @@ def in_cache(fn: OfRows) -> OfRows:
     return cached
 
 
+def rows_at_a_time(data: PyTree) -> int | None:
+    """How many rows runs side by side take at a time, each run with activations of its own.
+
+    As many as a CPU's cache holds, on every platform; None, for all, where it holds them all, or
+    where several devices may hold a part of the rows each.
+    """
+    return None if on_several_devices(data) else rows_in_cache(data)
+
+
 def rows_in_cache(data: PyTree) -> int | None:
     """How many rows a CPU's cache holds of data too large for it; None where they all fit."""
     n, size = count_examples(data), row_bytes(data)

@@ -1,6 +1,7 @@
 """What a run may be given. Each check names the rule, what was given and the remedy."""
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -13,7 +14,7 @@ from jax.tree_util import tree_structure
 from jaxtyping import Array, ArrayLike, PyTree
 
 Optimizer: TypeAlias = optax.GradientTransformation | optax.MultiSteps
-
+OfRate: TypeAlias = Callable[[Any], Optimizer]
 
 _ARRAY_LIKE = (jax.Array, np.ndarray, np.generic, float, int, complex)
 _ALL_ROWS = "Full gradient descent is gd, or batch_size=None in fit."
@@ -202,6 +203,33 @@ def check_run(key: Any, start: Any, *, needs_key: bool) -> None:
         raise ValueError(
             f"start must be the number of an epoch; got {start!r}. Of a fit's position that is "
             ".epoch, where its .update is 0."
+        )
+
+
+def check_makes_one(optimizer: Any) -> None:
+    """TypeError for an optimizer that is made, where a function of its settings must make it."""
+    if hasattr(optimizer, "update") or not callable(optimizer):
+        raise TypeError(
+            "optimizer must be a function that makes one of its settings, such as optax.sgd or "
+            f"lambda rate: optax.sgd(rate, momentum=0.9); got a {type(optimizer).__name__}."
+        )
+
+
+def check_made(optimizer: Any) -> None:
+    """TypeError for what is no optimizer, such as a function that makes one."""
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise TypeError(
+            "optimizer must be one of optax's or of jaxgd.optim; got a "
+            f"{type(optimizer).__name__}. Call it: optax.sgd(0.1)."
+        )
+
+
+def check_rate(learning_rate: Any) -> None:
+    """ValueError for a learning rate that is not finite and greater than 0."""
+    if not (np.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(
+            "learning_rate must be finite and greater than 0; "
+            f"got learning_rate={learning_rate:g}. Use 0.05 or so."
         )
 
 

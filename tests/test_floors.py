@@ -120,10 +120,13 @@ def test_dir_shows_public_names_only():
 
 
 def test_import_jaxgd_brings_no_extra():
-    """`import jaxgd` brings jax and optax, not torch, scikit-learn, polars, matplotlib or rich."""
+    """`import jaxgd` brings jax and optax, not torch, scikit-learn, polars, matplotlib or rich.
+
+    And of its own rooms not the one that no training needs.
+    """
     program = (
-        "import sys, jaxgd; "
-        "print(*sorted({'torch','sklearn','polars','matplotlib','rich','tyro'} & set(sys.modules)))"
+        "import sys, jaxgd; extras = {'torch','sklearn','polars','matplotlib','rich','tyro'}; "
+        "print(*sorted((extras | {'jaxgd.study'}) & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

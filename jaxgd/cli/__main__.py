@@ -5,14 +5,20 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from jaxgd.cli.interrupts import signals_heard
 from jaxgd.cli.wording import in_options
 from jaxgd.fitting import Interrupted
 
+# In the order of the help. Only the one that is asked for is imported.
+_SUBCOMMANDS = (
+    *("compare", "fit", "sweep", "predict", "export"),
+    *("influence", "noise", "notebook", "check", "diff"),
+)
 _FAILED, _UNREAD = 2, 141
 _USERS = (ValueError, FloatingPointError, ModuleNotFoundError, RuntimeError, MemoryError)
 _DESCRIPTION = (
@@ -66,32 +72,9 @@ def _run_subcommand(argv: list[str]) -> None:
         raise ModuleNotFoundError(
             f'the command needs {error.name}: pip install "jaxgd[cli]"'
         ) from None
-    from jaxgd.cli.check_command import check
-    from jaxgd.cli.compare_command import compare
-    from jaxgd.cli.diff_command import diff
-    from jaxgd.cli.export_command import export
-    from jaxgd.cli.fit_command import fit
-    from jaxgd.cli.influence_command import influence
-    from jaxgd.cli.noise_command import noise
-    from jaxgd.cli.notebook_command import notebook
-    from jaxgd.cli.predict_command import predict
-    from jaxgd.cli.sweep_command import sweep
-
     app = SubcommandApp()
-    subcommands: tuple[Callable[..., None], ...] = (
-        compare,
-        fit,
-        sweep,
-        predict,
-        export,
-        influence,
-        noise,
-        notebook,
-        check,
-        diff,
-    )
-    for subcommand in subcommands:
-        app.command(subcommand)
+    for name in [name for name in _SUBCOMMANDS if name in argv[:1]] or _SUBCOMMANDS:
+        app.command(getattr(import_module(f"jaxgd.cli.{name}_command"), name))
     app.cli(prog="jaxgd", args=argv, description=_DESCRIPTION)
 
 

@@ -34,7 +34,7 @@ class DataOptions:
         words += [] if self.task is None else ["--task", self.task]
         words += ["--ignore", *self.ignore] if self.ignore else []
         usual = self.held_out == DataOptions.held_out
-        words += [] if usual else ["--held-out", f"{self.held_out:g}"]
+        words += [] if usual else ["--held-out", str(self.held_out)]
         return words + ([] if self.standardize else ["--no-standardize"])
 
     def table(self) -> Table:

@@ -30,8 +30,7 @@ from jaxgd.fitting import Diverged, History, Interrupted
 from jaxgd.fitting import fit as fit_params
 from jaxgd.fitting.divergence import listed, remedy_of
 from jaxgd.fitting.history_file import HISTORY
-from jaxgd.fitting.learning_rates import OfRate
-from jaxgd.inputs import check_batch_size, check_count
+from jaxgd.inputs import OfRate, check_batch_size, check_count
 from jaxgd.scale.agreement import Processes
 from jaxgd.scale.epochs import data_parallel
 from jaxgd.stopping import Patience, check_patience

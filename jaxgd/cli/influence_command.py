@@ -1,10 +1,7 @@
 """`jaxgd influence`: which rows of a table help what is learned from it, and which harm."""
 
-import json
 import math
-import shlex
 import warnings
-from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +10,13 @@ from rich.console import Console
 from rich.table import Table as Grid
 from tyro.conf import OmitArgPrefixes, arg
 
+from jaxgd.cli.as_json import print_json
 from jaxgd.cli.data_options import DataOptions
-from jaxgd.cli.fit_command import fit
-from jaxgd.cli.settings import check_replaces_no_input, keys, make_room, optimizer_named, writable
+from jaxgd.cli.files import beside, checked_files
+from jaxgd.cli.following import command
+from jaxgd.cli.settings import keys, optimizer_named
 from jaxgd.cli.table_files import table_file
-from jaxgd.cli.terminal import console, described, numbers_table
+from jaxgd.cli.terminal import console, described, numbers_table, show_next
 from jaxgd.inputs import check_batch_size, check_count
 from jaxgd.storage.verified_file import write_atomically
 from jaxgd.study import Influence
@@ -38,14 +37,16 @@ def influence(
     seed: int = 0,
     retrain: int | None = None,
     top: int = 5,
-    out: Path = Path("influence.csv"),
+    out: Path = Path("jaxgd-influence"),
+    table: Path | None = None,
     json: bool = False,
 ) -> None:
     """Tell which rows help and which harm, by what leaving each out does to the held-out loss.
 
     It is foretold for all training rows by one derivative through the training that `jaxgd fit`
     makes with these options, and measured by making it again without a row; the rank correlation
-    of the two says how far to believe what is foretold.
+    of the two says how far to believe what is foretold. Writes every training row's influence
+    (influence.csv).
 
     Args:
         source: What to learn from what.
@@ -57,8 +58,9 @@ def influence(
         seed: Decides the held-out rows, an MLP's start and the order of rows.
         retrain: Without how many rows to train again; by default all up to 2000, of more 256.
         top: How many rows to show at either end.
-        out: Where every row's influence goes, as CSV or Parquet.
-        json: Print JSON in the place of tables.
+        out: Directory for the table.
+        table: Where the table goes instead: CSV, or Parquet by a name that ends in .parquet.
+        json: Print what was found as JSON.
     """
     transformation = optimizer_named(optimizer, learning_rate)(learning_rate)
     for name, count in (("epochs", epochs), ("top", top)):
@@ -70,12 +72,10 @@ def influence(
     if not source.held_out:
         raise ValueError("influence is on the held-out loss; got --held-out 0. Hold some rows out.")
     run_keys = keys(seed)
-    _check_file(writable(out))
-    if source.data is not None:
-        check_replaces_no_input(out, "--out", source.data)
-    table = source.table()
-    dataset = source.prepare(table, run_keys.split)
-    make_room(out)
+    read = source.table()
+    dataset = source.prepare(read, run_keys.split)
+    again = {"out": beside(out)} | ({} if table is None else {"table": beside(table)})
+    files = checked_files(out, {"table": "influence.csv"}, table, source.data)
     schema = dataset.schema
     predictor = Predictor(len(schema.features), schema.target, hidden)
     with (
@@ -97,9 +97,9 @@ def influence(
         raise FloatingPointError(found.remarks[0])
     for remark in found.remarks:
         warnings.warn(remark, stacklevel=1)
-    rows, _ = split(run_keys.split, len(table), source.held_out)
-    columns = _columns(found, rows, schema.target, table.columns[schema.target.name])
-    write_atomically(out, table_file(columns, out))
+    rows, _ = split(run_keys.split, len(read), source.held_out)
+    columns = _columns(found, rows, schema.target, read.columns[schema.target.name])
+    write_atomically(files["table"], table_file(columns, files["table"]))
     options = {
         "hidden": hidden,
         "optimizer": optimizer,
@@ -108,12 +108,13 @@ def influence(
         "epochs": epochs,
         "seed": seed,
     }
-    following = _following(found, source, options)
+    commands = _next_commands(found, source, options, again)
     if json:
-        print(_as_json(found, columns, top, out, following))
+        told = _as_json(found, columns, top)
+        print_json(told, judged_by="held-out loss", commands=commands, files=files)
         return
     screen = console()
-    screen.print(described(table.source, dataset), soft_wrap=True)
+    screen.print(described(read.source, dataset), soft_wrap=True)
     screen.print(
         f"rank correlation of foretold with measured: {found.correlation:.3f}, of "
         f"{found.measured.size} trainings without a row\n"
@@ -122,7 +123,7 @@ def influence(
     )
     for name, chosen in _ends(found, top).items():
         screen.show(_grid(name, columns, chosen))
-    screen.print(f"every row: {out}\nnext: {following}", soft_wrap=True)
+    show_next(commands, files)
 
 
 def _ends(found: Influence, top: int) -> dict[str, np.ndarray]:
@@ -154,11 +155,6 @@ def _apart(name: str) -> str:
     return f"{name} (target)" if name in ("row", "foretold", "measured") else name
 
 
-def _check_file(out: Path) -> None:
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise ValueError(f"--out must be a .csv or .parquet file; got {str(out)!r}.")
-
-
 def _grid(name: str, columns: dict[str, list], chosen: np.ndarray) -> Grid:
     grid = numbers_table(name, *columns)
     for place, i in enumerate(chosen.tolist(), 1):
@@ -168,45 +164,29 @@ def _grid(name: str, columns: dict[str, list], chosen: np.ndarray) -> Grid:
     return grid
 
 
-def _as_json(
-    found: Influence, columns: dict[str, list], top: int, out: Path, following: str
-) -> str:
-    def told(i: int) -> dict[str, Any]:
-        return {name: values[i] for name, values in columns.items()}
-
-    known = math.isfinite(found.correlation)
-    return json.dumps(
-        {
-            "rank_correlation": found.correlation if known else None,
-            "trainings_without_a_row": found.measured.size,
-            "rows": found.foretold.size,
-            "held_out_loss": found.value,
-            **{
-                name.replace(" ", "_"): [told(i) for i in chosen.tolist()]
-                for name, chosen in _ends(found, top).items()
-            },
-            "levels": found.levels,
-            "held_bytes": found.held_bytes,
-            "remarks": found.remarks,
-            "out": str(out),
-            "next": following,
-        },
-        indent=2,
-        ensure_ascii=False,
-    )
+def _as_json(found: Influence, columns: dict[str, list], top: int) -> dict[str, Any]:
+    """What was found, for JSON."""
+    ends = {
+        name: [{column: values[i] for column, values in columns.items()} for i in chosen.tolist()]
+        for name, chosen in _ends(found, top).items()
+    }
+    return {
+        "rank_correlation": found.correlation,
+        "trainings_without_a_row": found.measured.size,
+        "rows": found.foretold.size,
+        "held_out_loss": found.value,
+        **ends,
+        "levels": found.levels,
+        "held_bytes": found.held_bytes,
+        "remarks": found.remarks,
+    }
 
 
-def _following(found: Influence, source: DataOptions, options: dict[str, Any]) -> str:
-    """The command to run next: the fit that these are the figures of, or figures to believe."""
-    believed = found.correlation >= LEAST_CORRELATION
-    if not believed:
-        options |= {"learning_rate": options["learning_rate"] / 2, "epochs": 2 * options["epochs"]}
-    words = ["jaxgd", "fit" if believed else "influence"]
-    words += [] if source.data is None else [str(source.data)]
-    usual = {name: p.default for name, p in signature(fit).parameters.items()} | vars(DataOptions())
-    given = {k: v for k, v in vars(source).items() if k not in ("data", "standardize")} | options
-    for name, value in given.items():
-        if value != usual[name]:
-            values = value if isinstance(value, tuple) else (value,)
-            words += [f"--{name.replace('_', '-')}", *map(str, values)]
-    return shlex.join(words + ([] if source.standardize else ["--no-standardize"]))
+def _next_commands(
+    found: Influence, source: DataOptions, options: dict[str, Any], again: dict[str, Path]
+) -> dict[str, str]:
+    """The fit that these are the figures of, or figures to believe."""
+    if found.correlation >= LEAST_CORRELATION:
+        return {"train it": command("fit", source, options)}
+    gentler = {"learning_rate": options["learning_rate"] / 2, "epochs": 2 * options["epochs"]}
+    return {"more gently": command("influence", source, {**options, **gentler, **again})}

@@ -1,10 +1,9 @@
 """`jaxgd noise`: what a mini-batch gradient of a table is worth, and which batch size follows."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +11,14 @@ import numpy as np
 from jaxtyping import PyTree
 from tyro.conf import OmitArgPrefixes, arg
 
+from jaxgd.cli.as_json import print_json
 from jaxgd.cli.data_options import DataOptions
-from jaxgd.cli.noise_report import Found, Measure, Trained, as_json, by_epoch, next_command, show
-from jaxgd.cli.settings import (
-    Keys,
-    check_replaces_no_input,
-    keys,
-    make_room,
-    optimizer_named,
-    writable,
-)
+from jaxgd.cli.files import checked_files
+from jaxgd.cli.following import command
+from jaxgd.cli.noise_report import Found, Measure, MeasuredRun, as_json, by_epoch, show, suggested
+from jaxgd.cli.settings import Keys, keys, optimizer_named
 from jaxgd.cli.table_files import table_file
-from jaxgd.cli.terminal import console
+from jaxgd.cli.terminal import show_next
 from jaxgd.descent import State, init_state, train, visit
 from jaxgd.figures.curves import as_png
 from jaxgd.figures.gradient_noise import batch_scatter, hyperbola
@@ -31,7 +26,7 @@ from jaxgd.inputs import check_batch_size, check_count
 from jaxgd.objective import Loss
 from jaxgd.storage.verified_file import write_atomically
 from jaxgd.study.batch_scatter import scatter_of_batches
-from jaxgd.study.critical_size import CriticalSize, critical_batch_size
+from jaxgd.study.critical_size import CriticalSize, critical_batch_size, updates_at
 from jaxgd.study.dual_norm import dual_noise_scale
 from jaxgd.study.estimates import Estimate
 from jaxgd.study.noise_scale import GradientNoise, gradient_noise
@@ -45,9 +40,8 @@ _EUCLIDEAN = {"sgd", "asgd"}
 _PRECONDITIONED = {"adagrad", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop"}
 _SIGN = {"rprop"}
 
-# The runs are judged on so many rows; so many batches are drawn of each size; no size in the runs
-# is larger but that of all rows, and no run longer.
-_JUDGED, _DRAWS, _LARGEST, _LONGEST = 4096, 48, 512, 10_000
+# So many batches are drawn of each size; no size in the runs is larger, and no run longer.
+_DRAWS, _LARGEST, _LONGEST = 48, 512, 10_000
 
 
 class _Setting(NamedTuple):
@@ -73,15 +67,15 @@ def noise(
     critical: bool = True,
     seed: int = 0,
     out: Path = Path("jaxgd-noise"),
-    table: Literal["csv", "parquet"] = "csv",
-    json_: Annotated[bool, arg(name="json")] = False,
+    table: Path | None = None,
+    json: bool = False,
 ) -> None:
     """Measure the noise of mini-batch gradients, and the batch size up to which larger ones pay.
 
     Trains as `jaxgd fit` does; measures the noise scale of every epoch from two batch sizes, and of
     single rows after the first and the last; and finds the critical batch size by runs that branch
     after the first epoch and go as far as 16 updates of the largest size. Writes batch-scatter.png,
-    critical-batch-size.png and the numbers of each epoch.
+    critical-batch-size.png and the numbers of each epoch (noise.csv).
 
     Args:
         source: What to learn from what.
@@ -92,9 +86,9 @@ def noise(
         epochs: How often the training sees every row, at least 2.
         critical: Find the critical batch size by training, too.
         seed: Decides the held-out rows, an MLP's start and the order of rows.
-        out: Directory for the figures and the numbers.
-        table: Kind of file for the numbers.
-        json_: Print one JSON object in the place of tables.
+        out: Directory for the pictures and the table.
+        table: Where the table goes instead: CSV, or Parquet by a name that ends in .parquet.
+        json: Print what was found as JSON.
     """
     optimizer_named(optimizer, learning_rate)
     if check_count("epochs", epochs) < 2 or check_batch_size(batch_size) < 2:
@@ -113,33 +107,28 @@ def noise(
             f"an epoch must have at least 2 batches; got batch_size={batch_size} with n={n}. "
             "Use a smaller --batch-size."
         )
-    names = f"noise.{table}", "batch-scatter.png", "critical-batch-size.png"
-    files = [writable(out / name) for name in (names if critical else names[:2])]
-    for file in files:
-        if source.data is not None:
-            check_replaces_no_input(file, "--out", source.data)
-        make_room(file)
+    names = {"table": "noise.csv", "scatter": "batch-scatter.png"}
+    names |= {"hyperbola": "critical-batch-size.png"} if critical else {}
+    files = checked_files(out, names, table, source.data)
 
     predictor = Predictor(len(dataset.schema.features), dataset.schema.target, hidden)
     data = jax.tree.map(jnp.asarray, dataset.train)
     setting = _Setting(predictor.loss, data, optimizer, learning_rate, batch_size, epochs, run_keys)
     found = _found(setting, predictor.init(run_keys.init), n, critical)
-    write_atomically(files[0], table_file(by_epoch(found), files[0]))
-    write_atomically(files[1], as_png(_scatter(setting, found)))
+    write_atomically(files["table"], table_file(by_epoch(found), files["table"]))
+    write_atomically(files["scatter"], as_png(_scatter(setting, found)))
     if found.runs is not None:
-        write_atomically(files[2], as_png(_hyperbola(n, found.runs)))
+        write_atomically(files["hyperbola"], as_png(_hyperbola(n, found.runs)))
 
-    rest = ["--epochs", f"{epochs}", "--seed", f"{seed}"]
-    rest += ["--hidden", *map(str, hidden)] if hidden else []
-    following = next_command(source, found, optimizer, learning_rate, rest)
-    if json_:
-        told = as_json(found) | {"files": [str(file) for file in files], "next": following}
-        print(json.dumps(told, ensure_ascii=False))
+    size, rate = suggested(found, learning_rate)
+    shared = {"optimizer": optimizer, "epochs": epochs, "hidden": hidden, "seed": seed}
+    options = {"learning_rate": rate, "batch_size": size, **shared}
+    commands = {"train at that size": command("fit", source, options)}
+    if json:
+        print_json(as_json(found), judged_by="training loss", commands=commands, files=files)
         return
     show(found, loaded.source, dataset)
-    screen = console()
-    screen.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
-    screen.print(f"next: {following}", soft_wrap=True)
+    show_next(commands, files)
 
 
 def _found(setting: _Setting, params: PyTree, n: int, critical: bool) -> Found:
@@ -159,7 +148,7 @@ def _found(setting: _Setting, params: PyTree, n: int, critical: bool) -> Found:
     return Found(n, geometry, trained, ends, runs, measure(runs.reached))
 
 
-def _train(setting: _Setting, params: PyTree) -> Trained:
+def _train(setting: _Setting, params: PyTree) -> MeasuredRun:
     transformation = optimizer_named(setting.optimizer, setting.learning_rate)(
         setting.learning_rate
     )
@@ -172,7 +161,7 @@ def _train(setting: _Setting, params: PyTree) -> Trained:
     mean_losses = np.asarray(losses, np.float64).mean(axis=1)
     if not np.isfinite(mean_losses).all():
         raise FloatingPointError("the training diverged. Use a smaller --learning-rate.")
-    return Trained(mean_losses, noise_during(sizes), first, last)
+    return MeasuredRun(mean_losses, noise_during(sizes), first, last)
 
 
 def _measured(setting: _Setting, noise: Callable[..., GradientNoise], state: State) -> Measure:
@@ -187,21 +176,25 @@ def _measured(setting: _Setting, noise: Callable[..., GradientNoise], state: Sta
     return Measure(plain, own.noise_scale, float(own.rows.noise_scale))
 
 
-def _runs(setting: _Setting, trained: Trained, n: int) -> CriticalSize:
+def _runs(setting: _Setting, trained: MeasuredRun, n: int) -> CriticalSize:
     """Runs of all sizes from the state after the first epoch."""
-    judged = jax.tree.map(lambda a: a[:: -(-n // _JUDGED)], setting.data)
     return critical_batch_size(
         setting.loss,
         trained.first.params,
         setting.data,
         optimizer=optimizer_named(setting.optimizer, setting.learning_rate),
         learning_rate=setting.learning_rate,
-        batch_sizes=_powers(4, min(n, _LARGEST)),
+        batch_sizes=_raced(min(n, _LARGEST)),
         key=setting.keys.order,
         opt_state=trained.first.opt_state,
-        judged=judged,
         most=_LONGEST,
     )
+
+
+def _raced(end: int) -> list[int]:
+    """Sizes a factor of 4 apart; of few rows of 2, since a hyperbola needs three of them."""
+    sizes = _powers(4, end)
+    return sizes if len(sizes) > 2 else _powers(2, end)
 
 
 def _powers(base: int, end: int) -> list[int]:
@@ -224,11 +217,12 @@ def _scatter(setting: _Setting, found: Found) -> Any:
 
 
 def _hyperbola(n: int, runs: CriticalSize) -> Any:
+    critical = float(runs.critical.value)
     return hyperbola(
         runs.batch_sizes,
         runs.updates,
         n=n,
-        fewest=runs.fewest_updates,
-        critical=float(runs.critical.value),
+        fitted=partial(updates_at, n=n, fewest=runs.fewest_updates, critical=critical),
+        critical=critical,
         title=f"Updates and examples to a training loss of {runs.target:.4g}",
     )

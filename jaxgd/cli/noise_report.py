@@ -1,14 +1,12 @@
-"""What `jaxgd noise` has found: on the screen, as JSON, as a file, and the command to run next."""
+"""What `jaxgd noise` has found: on the screen, as JSON, by epoch, and the size that follows."""
 
 import math
-import shlex
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxgd.cli.data_options import DataOptions
 from jaxgd.cli.terminal import console, described, numbers_table
 from jaxgd.descent import State
 from jaxgd.study.critical_size import CriticalSize
@@ -19,7 +17,7 @@ from jaxgd.study.verdict import Prediction, prediction
 from jaxgd.tabular import Dataset
 
 
-class Trained(NamedTuple):
+class MeasuredRun(NamedTuple):
     """The measured training: losses and noise by epoch, and its state after the first and last."""
 
     losses: np.ndarray
@@ -47,7 +45,7 @@ class Found:
 
     n: int
     geometry: str | None
-    trained: Trained
+    trained: MeasuredRun
     ends: tuple[Measure, Measure]
     runs: CriticalSize | None
     arrived: Measure | None
@@ -94,38 +92,26 @@ def show(found: Found, source: str, dataset: Dataset) -> None:
 
 
 def as_json(found: Found) -> dict[str, Any]:
-    """One object: what was measured, and the verdict. What is not finite is null."""
-    first, last = ({**end.euclidean._asdict(), "own": end.own} for end in found.ends)
+    """What was measured, and the verdict, for JSON."""
+    first, last = ({**_by_path(end.euclidean), "own": end.own} for end in found.ends)
     runs = None if found.runs is None else found.runs._asdict()
     if runs is not None:
         del runs["reached"]
-    return _plain(
-        {
-            "n": found.n,
-            "geometry": found.geometry,
-            "after_first_epoch": first,
-            "after_last_epoch": last,
-            "epochs": by_epoch(found),
-            "critical_batch_size": runs,
-            "verdict": found.prediction,
-            "noise_scale_of_the_runs": [
-                end.own_of_rows for end in (found.ends[0], found.arrived) if end is not None
-            ],
-        }
-    )
+    return {
+        "n": found.n,
+        "geometry": found.geometry,
+        "after_first_epoch": first,
+        "after_last_epoch": last,
+        "epochs": by_epoch(found),
+        "critical_batch_size": runs,
+        "verdict": found.prediction,
+        "noise_scale_of_the_runs": [
+            end.own_of_rows for end in (found.ends[0], found.arrived) if end is not None
+        ],
+    }
 
 
-def next_command(
-    source: DataOptions, found: Found, optimizer: str, learning_rate: float, rest: list[str]
-) -> str:
-    """`jaxgd fit` on the same table with the batch size that was found, and its learning rate."""
-    size, rate = _suggested(found, learning_rate)
-    words = ["jaxgd", "fit", *source.words()]
-    words += ["--optimizer", optimizer, "--batch-size", f"{size}", "--learning-rate", f"{rate:.3g}"]
-    return shlex.join(words + rest)
-
-
-def _suggested(found: Found, learning_rate: float) -> tuple[int, float]:
+def suggested(found: Found, learning_rate: float) -> tuple[int, float]:
     """A size that was tried, the nearest to the critical one by ratio, at its own rate.
 
     Without runs, the power of two next to the last noise scale at the training's own rate.
@@ -154,26 +140,10 @@ def _told(estimate: Estimate) -> str:
     return f"{value:.3g} ({low:.3g} to {high:.3g})"
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON has it; of a tree of noises, each by its path."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {
-            name: _by_path(v) if name == "leaves" and v is not None else _plain(v)
-            for name, v in value.items()
-        }
-    if isinstance(value, str | bool | int) or value is None:
-        return value
-    array = np.asarray(value)
-    if array.ndim:
-        return [_plain(x) for x in array]
-    number = array.item()
-    return number if not isinstance(number, float) or math.isfinite(number) else None
-
-
-def _by_path(leaves: Any) -> dict[str, Any]:
+def _by_path(noise: GradientNoise) -> dict[str, Any]:
+    """The noise with that of each leaf by its path."""
     pairs = jax.tree_util.tree_leaves_with_path(
-        leaves, is_leaf=lambda leaf: isinstance(leaf, GradientNoise)
+        noise.leaves, is_leaf=lambda leaf: isinstance(leaf, GradientNoise)
     )
-    return {jax.tree_util.keystr(path): _plain(noise) for path, noise in pairs}
+    leaves = {jax.tree_util.keystr(path): leaf for path, leaf in pairs}
+    return {**noise._asdict(), "leaves": leaves}

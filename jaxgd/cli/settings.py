@@ -1,6 +1,5 @@
 """What a user sets for a run, checked before any data are read."""
 
-import math
 import os
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,7 @@ from jaxtyping import Array
 
 from jaxgd.blocked import blocked_sgd
 from jaxgd.descent import Epoch
+from jaxgd.inputs import check_rate
 from jaxgd.optim.names import by_name
 from jaxgd.optim.registry import REGISTRY
 from jaxgd.storage.reservation import check_room
@@ -51,11 +51,8 @@ def optimizer_named(
             "Muon takes matrices only; every model here has a vector."
         )
     optimizer = by_name(name, offered)
-    if learning_rate != "auto" and not (math.isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(
-            "learning_rate must be finite and greater than 0; "
-            f"got learning_rate={learning_rate:g}. Use 0.05 or so."
-        )
+    if learning_rate != "auto":
+        check_rate(learning_rate)
     return lambda rate: optimizer(lr=rate)
 
 

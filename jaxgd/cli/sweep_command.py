@@ -1,20 +1,15 @@
 """`jaxgd sweep`: which learning rate and batch size, on a table."""
 
-from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
 from jaxgd.cli.after_a_sweep import next_commands
+from jaxgd.cli.as_json import print_json
 from jaxgd.cli.data_options import DataOptions
-from jaxgd.cli.settings import (
-    check_replaces_no_input,
-    keys,
-    make_room,
-    optimizer_named,
-    writable,
-)
+from jaxgd.cli.files import beside, checked_files
+from jaxgd.cli.settings import keys, optimizer_named
 from jaxgd.cli.sweep_report import Found, as_json, curves_of, heat_map_of, show
 from jaxgd.cli.table_files import table_file
 from jaxgd.cli.terminal import described, runs_bar
@@ -74,7 +69,9 @@ def sweep(
     sizes = tuple(b for b in _SIZES if b <= n) or (n,) if batch_sizes is None else batch_sizes
     for size in sizes:
         check_batch_size(size, n)
-    files = _files(out, table, source)
+    names = {"heat map": "heat-map.png", "curves": "curves.png", "table": "sweep.csv"}
+    further = {"out": beside(out)} | ({} if table is None else {"table": beside(table)})
+    files = checked_files(out, names, table, source.data)
     predictor = Predictor(len(dataset.schema.features), dataset.schema.target, hidden)
     start = predictor.init(run_keys.init)
     of_rate = optimizer_named(optimizer, learning_rates[0])
@@ -99,36 +96,18 @@ def sweep(
         found,
         best,
         judged,
-        next_commands(found, best, source, options, seeds),
+        next_commands(found, best, source, options, {"seeds": seeds, **further}),
         f"{read.source}: {epochs} epochs of {optimizer}",
     )
     write_atomically(files["heat map"], as_png(heat_map_of(told)))
     write_atomically(files["curves"], as_png(curves_of(told)))
     write_atomically(files["table"], table_file(found.table(), files["table"]))
     if json:
-        print(dumps(as_json(told, files), indent=2))
+        print_json(as_json(told), judged_by=judged, commands=told.commands, files=files)
     else:
         show(told, files, described(read.source, dataset))
     if best is None:
         raise SystemExit(1)
-
-
-def _files(out: Path, table: Path | None, source: DataOptions) -> dict[str, Path]:
-    """Where everything goes, and that it may."""
-    files = {"heat map": out / "heat-map.png", "curves": out / "curves.png"}
-    files["table"] = out / "sweep.csv" if table is None else table
-    if files["table"].suffix not in (".csv", ".parquet"):
-        raise ValueError(
-            f"the table must be a .csv or .parquet file; got {files['table']}. "
-            "Name another with --table."
-        )
-    for path in files.values():
-        writable(path)
-        if source.data is not None:
-            check_replaces_no_input(path, "--out or --table", source.data)
-    for path in files.values():
-        make_room(path)
-    return files
 
 
 def _best(found: Sweep) -> Best | None:

@@ -1,6 +1,5 @@
 """What `jaxgd sweep` tells of what it found: pictures, a table, JSON, the screen."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table as Grid
 
-from jaxgd.cli.terminal import console, numbers_table
+from jaxgd.cli.terminal import console, numbers_table, show_next
 from jaxgd.figures.curves import loss_curves
 from jaxgd.figures.heat_maps import heat_map
 from jaxgd.study import Best, Labelled, Sweep
@@ -84,30 +83,27 @@ def curves_of(found: Found) -> Figure:
     return loss_curves(curves, title=found.title, ylabel=found.judged, first=1)
 
 
-def as_json(found: Found, files: Mapping[str, Path]) -> dict[str, Any]:
-    """What was found, as JSON has it: null for what is not finite."""
+def as_json(found: Found) -> dict[str, Any]:
+    """What was found, for JSON."""
     sweep, best = found.sweep, found.best
     diverged = sweep.diverged.over("seed", np.sum).values
     columns = (found.means.values, found.spreads, diverged)
     rows = zip(*(column.reshape(-1).tolist() for column in columns), strict=True)
     settings = [
-        {**sweep.settings.setting(k), "loss": _number(x), "spread": _number(s), "diverged": d}
+        {**sweep.settings.setting(k), "loss": x, "spread": s, "diverged": d}
         for k, (x, s, d) in enumerate(rows)
     ]
     told = best and {
         **best.point,
         "batch_size": best.batch_size,
         "loss": best.loss,
-        "spread": _number(best.spread),
+        "spread": best.spread,
         "edges": best.edges,
     }
     return {
-        "judged by": found.judged,
         "best": told,
         "settings": settings,
         "programs": [str(program) for program in sweep.programs],
-        "next": dict(found.commands),
-        "files": {name: str(path) for name, path in files.items()},
     }
 
 
@@ -125,9 +121,7 @@ def show(found: Found, files: Mapping[str, Path], about: str) -> None:
             f"best: learning rate {best.point['learning_rate']:g}, batch size {best.batch_size}: "
             f"{found.judged} {best.loss:.4g}{spread}"
         )
-    for name, command in found.commands.items():
-        screen.print(f"{name}: {command}", soft_wrap=True)
-    screen.print(f"written: {', '.join(map(str, files.values()))}", soft_wrap=True)
+    show_next(found.commands, files)
 
 
 def _grid(means: Labelled) -> Grid:
@@ -136,7 +130,3 @@ def _grid(means: Labelled) -> Grid:
         cells = (f"{loss:.4g}" if np.isfinite(loss) else "diverged" for loss in row)
         grid.add_row(f"{rate:g}", *cells)
     return grid
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,8 +1,9 @@
 """What the commands show: one style of table, one progress bar, one line about the data."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,8 +12,10 @@ from rich.table import Table
 
 from jaxgd.fitting import Progressed
 from jaxgd.fitting.progress import Progress as Report
-from jaxgd.study import Advanced
 from jaxgd.tabular import Dataset, Schema
+
+if TYPE_CHECKING:
+    from jaxgd.study import Advanced
 
 
 class _Screen(Console):
@@ -64,6 +67,14 @@ def described_rows(source: str, schema: Schema, rows: tuple[int, int], dtype: An
     )
 
 
+def show_next(commands: Mapping[str, str], files: Mapping[str, Path]) -> None:
+    """The last lines: what was written, and the commands to run next, by what they do."""
+    screen = console()
+    screen.print(f"written: {', '.join(map(str, files.values()))}", soft_wrap=True)
+    for name, command in commands.items():
+        screen.print(f"{name}: {command}", soft_wrap=True)
+
+
 @contextmanager
 def progress_bar(name: str) -> Iterator[Report]:
     """What `fit` reports to, drawn as a bar on standard error while the run lasts.
@@ -83,7 +94,7 @@ def progress_bar(name: str) -> Iterator[Report]:
 
 
 @contextmanager
-def runs_bar(name: str) -> Iterator[Callable[[Advanced], None]]:
+def runs_bar(name: str) -> Iterator[Callable[["Advanced"], None]]:
     """What a study of many runs reports to, drawn in the same way."""
     with _bar(name) as move:
         yield lambda now: move(now.done, now.total, f"{now.done} of {now.total} epochs")

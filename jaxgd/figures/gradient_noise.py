@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -53,22 +55,18 @@ def hyperbola(
     updates: np.ndarray,
     *,
     n: int,
-    fewest: float,
+    fitted: Callable[[np.ndarray], np.ndarray],
     critical: float,
     title: str = "",
 ) -> Figure:
     """A figure of the updates that each batch size took against the examples it saw, with the fit.
 
-        updates(b) = fewest · (1 + critical · (n - b) / (b (n - 1))),   examples = b · updates(b)
+        examples = b · updates(b),   updates = fitted: see `jaxgd.study.critical_batch_size`
 
     Each point bears its batch size; the square is the critical one, where that is within [1, n].
     Sizes that never reached the loss, with infinite updates, are left out.
     """
     figure, axes = _figure(title, "examples seen", "updates")
-
-    def fitted(b: np.ndarray) -> np.ndarray:
-        return fewest * (1 + critical * (n - b) / (b * (n - 1)))
-
     reached = np.isfinite(updates)
     b = np.geomspace(batch_sizes[reached].min(), n, 200)
     if np.isfinite(critical):

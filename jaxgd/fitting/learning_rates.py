@@ -12,15 +12,12 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from jaxgd.descent import Epoch
-from jaxgd.inputs import Optimizer, count_examples
+from jaxgd.inputs import OfRate, Optimizer, count_examples
 from jaxgd.keys import Key, row_keys
 from jaxgd.layouts import one_by_one
 from jaxgd.objective import Loss
 from jaxgd.optim import by_name
 from jaxgd.storage import Checkpoints
-from jaxgd.study import learning_rate_range
-from jaxgd.study.rate_range import usual_updates
-from jaxgd.study.short_runs import OfRate
 
 LearningRate = float | Literal["auto"]
 
@@ -85,6 +82,9 @@ def searched_rate(
     Runs are as long as `learning_rate_range` has them, but no longer than the fit. Where rows have
     keys, those of epoch 0 serve in every update.
     """
+    from jaxgd.study import learning_rate_range  # which no other fit needs to load
+    from jaxgd.study.rate_range import usual_updates
+
     n = count_examples(data)
     if not all(leaf.is_fully_addressable for leaf in jax.tree.leaves(data)):
         raise ValueError(

@@ -18,7 +18,6 @@ from jaxgd.fitting.history_file import HISTORY, jsonl
 from jaxgd.fitting.identity import identity
 from jaxgd.fitting.learning_rates import (
     LearningRate,
-    OfRate,
     check_learning_rate,
     searched_rate,
     stored_rate,
@@ -27,7 +26,7 @@ from jaxgd.fitting.method import Method, Traced, method_of
 from jaxgd.fitting.progress import Progress, reporter
 from jaxgd.fitting.saving import Saving, check_saving
 from jaxgd.fitting.training import Training
-from jaxgd.inputs import Optimizer, check_count, check_untraced
+from jaxgd.inputs import OfRate, Optimizer, check_count, check_untraced
 from jaxgd.keys import Key
 from jaxgd.objective import Loss
 from jaxgd.precision import Precision, in_precision

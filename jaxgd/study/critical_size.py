@@ -10,12 +10,21 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, PyTree
 
 from jaxgd.descent import State, init_state
-from jaxgd.inputs import check_batch_size, check_count, count_examples
+from jaxgd.inputs import (
+    OfRate,
+    check_batch_size,
+    check_count,
+    check_makes_one,
+    check_rate,
+    check_untraced,
+    count_examples,
+)
 from jaxgd.keys import Key
-from jaxgd.objective import Loss, mean
+from jaxgd.objective import Loss
 from jaxgd.study.estimates import Estimate, student_t
+from jaxgd.study.kept import kept
 from jaxgd.study.races import Race, race
-from jaxgd.study.short_runs import OfRate
+from jaxgd.study.short_runs import mean_of, measured
 
 # A race has so many learning rates, and as many races bracket the best.
 _RATES, _MOVES = 6, 12
@@ -68,29 +77,38 @@ def critical_batch_size(
 
     Runs branch from the params (and `opt_state`, if given) at each size and several learning rates,
     and for each seed; a size's updates are those at which the loss of the `judged` rows (by default
-    all), averaged over seeds, first reaches the target at its best rate. That is bracketed from
-    `learning_rate` on by factors of 2, and found to one of 2^(1/3). Without a target it is what the
-    largest size reaches in 16 updates at its best rate. The hyperbola of updates
-    against examples (arXiv 1812.06162), for batches without replacement, is fitted to them by
-    least squares of relative distances. The interval is a jackknife's over seeds and over sizes.
-    `optimizer(rate)` takes traced rates; each size is one program of all its rates and seeds.
+    all, or 4096 evenly spread), averaged over seeds, first reaches the target at its best rate.
+    That is bracketed from `learning_rate` on by factors of 2, and found to one of 2^(1/3). Without
+    a target it is what the largest size reaches in 16 updates at its best rate. The hyperbola of
+    updates against examples (arXiv 1812.06162), for batches without replacement, is fitted to them
+    by least squares of relative distances. The interval is of the spread over half-samples of the
+    seeds and, of four sizes and more, a jackknife's over sizes (its coverage: docs/tuning.md).
+    `optimizer(rate)` takes traced rates, all of three digits; each size is one program of all its
+    rates and seeds.
 
-    Raises ValueError for fewer than 2 seeds, a target that is not below the loss of the start, and
-    where fewer than 3 sizes reach it in `most` updates.
+    Raises ValueError or TypeError for fewer than 2 seeds, a target that is not below the loss of
+    the start, other settings out of range, and inside jit; ValueError where fewer than 3 sizes
+    reach the target in `most` updates.
     Source: arXiv 2505.23971 for branching, which fixes the examples and compares losses; here the
     loss is fixed, and each size has its own best rate.
     """
-    sizes = [check_batch_size(b, count_examples(data)) for b in sorted(set(batch_sizes))]
+    check_untraced("critical_batch_size", "Call it outside.", params, data, judged, key)
+    check_makes_one(optimizer)
+    check_rate(learning_rate)
+    sizes = sorted({check_batch_size(b, count_examples(data)) for b in batch_sizes})
+    if len(sizes) < 3:
+        raise ValueError(f"batch_sizes must be 3 or more different ones; got {sizes}.")
     if check_count("seeds", seeds) < 2:
         raise ValueError("seeds must be at least 2; got seeds=1. The interval needs several.")
-    judged, most = data if judged is None else judged, check_count("most", most)
+    t = student_t(confidence, seeds - 1)
+    judged, most = measured(data) if judged is None else judged, check_count("most", most)
     state = init_state(params, optimizer(jnp.asarray(learning_rate)))
     state = state if opt_state is None else State(state.params, opt_state)
     fixed = state, data, judged, jax.random.split(key, seeds)
-    programs = [partial(jax.jit(race(loss, optimizer, b)), *fixed) for b in sizes]
+    programs = [partial(_race(loss, optimizer, b), *fixed) for b in sizes]
     if target is None:
         target = _best_heat(programs[-1], learning_rate, -np.inf, _TARGET_UPDATES).end
-    before = float(jax.jit(mean(loss))(params, judged))
+    before = float(jax.jit(partial(mean_of, loss))(params, judged))
     if not target < before:
         raise ValueError(
             f"target must be below the loss of the start, {before:.6g}; got target={target:.6g}. "
@@ -101,7 +119,7 @@ def critical_batch_size(
         heats.append(_best_heat(program, guess, target, most))
         guess = heats[-1].rate
     took = np.stack([heat.updates for heat in heats])
-    fewest, critical, misfit = _fitted(sizes, took, count_examples(data), confidence, most)
+    fewest, critical, misfit = fitted(sizes, took, count_examples(data), seeds, t, most)
     return CriticalSize(
         np.asarray(sizes),
         took[:, -1],
@@ -115,10 +133,15 @@ def critical_batch_size(
     )
 
 
-class _Heat(NamedTuple):
-    """A size's race at rates around its best: updates without each seed, and of all."""
+@kept
+def _race(loss: Loss, optimizer: OfRate, batch_size: int) -> jax.stages.Wrapped:
+    return jax.jit(race(loss, optimizer, batch_size))
 
-    updates: Float[np.ndarray, "leave_outs"]
+
+class _Heat(NamedTuple):
+    """A size's race at rates around its best: updates of half-samples of seeds, and of all."""
+
+    updates: Float[np.ndarray, "samples"]
     rate: float
     end: float
     is_best: bool
@@ -128,13 +151,18 @@ class _Heat(NamedTuple):
 def _best_heat(run: Callable[..., Race], guess: float, target: float, most: int) -> _Heat:
     """The race around the best rate, whose neighbours at half and twice it are both slower."""
     for _ in range(_MOVES):
-        rates = guess * 2.0 ** (np.arange(_RATES) - _RATES // 2)
+        rates = _of_three_digits(guess * 2.0 ** (np.arange(_RATES) - _RATES // 2))
         heat, best = _heat(run, rates, target, most)
         guess = heat.rate
         if 0 < best < _RATES - 1:
             fine = 2.0 ** ((np.arange(_RATES) - (_RATES - 1) / 2) / 3)
-            return _heat(run, guess * fine, target, most)[0]
+            return _heat(run, _of_three_digits(guess * fine), target, most)[0]
     return heat._replace(is_best=False)
+
+
+def _of_three_digits(rates: np.ndarray) -> np.ndarray:
+    """Rates that can be told in full, and so be used again."""
+    return np.array([float(f"{rate:.3g}") for rate in rates])
 
 
 def _heat(
@@ -168,10 +196,13 @@ def fitted_hyperbola(batch_sizes: np.ndarray, updates: np.ndarray, n: int) -> tu
     return float(fewest), float(max(slope, 0.0) / fewest)
 
 
-def _fitted(
-    sizes: Sequence[int], took: np.ndarray, n: int, confidence: float, most: int
+def fitted(
+    sizes: Sequence[int], took: np.ndarray, n: int, seeds: int, t: float, most: int
 ) -> tuple[float, Estimate, float]:
-    """The fit with its jackknife over seeds and over sizes, in logarithms."""
+    """The fit, its spread over half-samples of seeds and its jackknife over sizes, in logarithms.
+
+    `took` are updates [sizes, samples], the last of all seeds; t is a quantile of Student's.
+    """
     reached = np.isfinite(took).all(axis=1)
     if reached.sum() < 3:
         raise ValueError(
@@ -183,8 +214,10 @@ def _fitted(
     by_seed = [fitted_hyperbola(b, column, n)[1] for column in took[:, :-1].T]
     each = range(len(b))
     by_size = [fitted_hyperbola(np.delete(b, i), np.delete(took[:, -1], i), n)[1] for i in each]
-    t = student_t(confidence, len(by_seed) - 1)
-    k = t * np.sqrt(_jackknifed(by_seed) + (_jackknifed(by_size) if len(b) > 3 else 0.0))
+    left_out = seeds // 2
+    of_seeds = (seeds - left_out) / left_out * _spread(by_seed, critical)
+    of_sizes = (len(b) - 1) * _spread(by_size) if len(b) > 3 else 0.0
+    k = t * np.sqrt(of_seeds + of_sizes)
     known = np.isfinite(critical) and critical > 0 and np.isfinite(k)
     ends = (critical * np.exp(-k), critical * np.exp(k)) if known else (0.0, float("inf"))
     misfit = updates_at(b, n, fewest, critical) / took[:, -1] - 1 if known else np.zeros(1)
@@ -192,9 +225,10 @@ def _fitted(
     return fewest, estimate, float(np.sqrt(np.mean(misfit**2)))
 
 
-def _jackknifed(leave_outs: list[float]) -> float:
-    """The jackknife's variance of a logarithm; ∞ where one of them is 0 or ∞."""
-    values = np.asarray(leave_outs)
+def _spread(sizes: list[float], around: float | None = None) -> float:
+    """The mean square of logarithms around one, or their mean; ∞ where one of them is 0 or ∞."""
+    values = np.asarray(sizes if around is None else [*sizes, around])
     if not (np.isfinite(values) & (values > 0)).all():
         return float("inf")
-    return (len(values) - 1) * float(np.var(np.log(values)))
+    logs = np.log(sizes)
+    return float(np.mean((logs - (logs.mean() if around is None else np.log(around))) ** 2))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from jaxgd.chunks import in_chunks
 from jaxgd.inputs import check_count
 from jaxgd.keys import Key
 from jaxgd.objective import Objective
@@ -33,6 +34,7 @@ def sharpness(
     preconditioner: PyTree | None = None,
     iterations: int = 32,
     key: Key | None = None,
+    chunk: int | None = None,
 ) -> Sharpness:
     """The largest eigenvalue of the Hessian of an objective of a batch, by Lanczos.
 
@@ -42,23 +44,36 @@ def sharpness(
     steps, P numbers in params, is one Hessian-vector product, and all directions are kept: as many
     times the memory of the params. The start is drawn from `key`, by default `jax.random.key(0)`.
     The eigenvalue is the algebraically largest: a saddle's negative ones do not count.
+
+    The derivatives of all rows are kept for all steps; of an objective that is a mean over rows,
+    those of `chunk` rows at a time, made again at every step, which costs about twice as much.
     """
     iterations = check_count("iterations", iterations)
     key = jax.random.key(0) if key is None else key
-    return jax.jit(partial(_sharpness, objective, iterations))(params, batch, preconditioner, key)
+    chunk = None if chunk is None else check_count("chunk", chunk)
+    measure = jax.jit(partial(_sharpness, objective, iterations, chunk))
+    return measure(params, batch, preconditioner, key)
 
 
 def _sharpness(
     objective: Objective,
     iterations: int,
+    chunk: int | None,
     params: PyTree,
     batch: PyTree,
     preconditioner: PyTree | None,
     key: Key,
 ) -> Sharpness:
     theta, unravel = ravel_pytree(params)
-    slope = jax.grad(lambda flat: objective(unravel(flat), batch))
-    _, product = jax.linearize(slope, theta)
+    gradient = in_chunks(jax.grad(objective), chunk)
+
+    def slope(flat: Array) -> Array:
+        return ravel_pytree(gradient(unravel(flat), batch))[0]
+
+    def product_in_chunks(v: Array) -> Array:
+        return jax.jvp(slope, (theta,), (v,))[1]
+
+    product = jax.linearize(slope, theta)[1] if chunk is None else product_in_chunks
     start = jax.random.normal(key, theta.shape, theta.dtype)
     if preconditioner is None:
         return largest_eigenvalue(product, start, iterations)

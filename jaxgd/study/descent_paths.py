@@ -10,12 +10,14 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from jaxgd.chunks import rows_at_a_time
 from jaxgd.descent import State, init_state, step, train, visit
 from jaxgd.epochs import gd, minibatch
 from jaxgd.inputs import (
     Optimizer,
     check_batch_size,
     check_count,
+    check_made,
     check_untraced,
     count_examples,
 )
@@ -23,6 +25,7 @@ from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
 from jaxgd.order import shuffle
 from jaxgd.study.curvature import sharpness
+from jaxgd.study.short_runs import mean_of
 
 _TIMED = 3
 
@@ -74,28 +77,32 @@ def stability(
     """Descents from one start that differ in the size of their batches alone, as they went.
 
     A `DescentPath` for each of `batch_sizes`, None being full-batch descent: the run
-    `train(minibatch(loss, optimizer, b), epochs)` with the same key. `coordinates(params) -> [2]`
-    says what of the params is drawn as its path; of two numbers in all they are these, in their
-    order. `preconditioner(state)` gives the diagonal in whose metric the sharpness is meant, such
-    as Adam's: see `adam_preconditioner`; each is `iterations` steps of Lanczos, see `sharpness`.
+    `train(minibatch(loss, optimizer, b), epochs)`, or of `gd`, with the same key.
+    `coordinates(params) -> [2]` says what of the params is drawn as its path; of two numbers in all
+    they are these, in their order. `preconditioner(state)` gives the diagonal in whose metric the
+    sharpness is meant, such as Adam's: see `adam_preconditioner`; each is `iterations` steps of
+    Lanczos, see `sharpness`.
 
     Seconds are the fastest of three warm runs of the compiled training on this machine, NaN unless
     `timed`.
 
     Raises ValueError or TypeError for settings out of range, and inside jit.
+    Departs from those runs: nothing, to rounding; params are looked at and put back.
     """
     check_untraced("stability", "Call it outside.", params, data, key)
+    check_made(optimizer)
     epochs, n = check_count("epochs", epochs), count_examples(data)
     sizes = [n if b is None else check_batch_size(b, n) for b in batch_sizes]
     if coordinates is None and ravel_pytree(params)[0].size == 2:
         coordinates = _all_numbers
     measure = partial(_measured, loss, preconditioner, iterations)
-    update = partial(_watched, step(loss, optimizer), coordinates)
     state = init_state(params, optimizer)
     start = jax.jit(measure)(state, data)
     paths = []
     for b, size in zip(batch_sizes, sizes, strict=True):
         descent = gd(loss, optimizer) if b is None else minibatch(loss, optimizer, size)
+        chunk = rows_at_a_time(data) if b is None else None
+        update = partial(_watched, step(loss, optimizer, chunk=chunk), coordinates)
         seconds = _seconds(train(descent, epochs), state, data, key) if timed else float("nan")
         epoch = partial(_measured_epoch, visit(update, size), measure)
         record = jax.jit(train(epoch, epochs, order=None if b is None else shuffle))
@@ -127,10 +134,16 @@ def _measured(
     loss: Loss, preconditioner: Any, iterations: int, state: State, data: PyTree
 ) -> tuple[Array, Array]:
     """The mean loss of all rows, and its sharpness."""
-    objective = mean(loss)
     metric = None if preconditioner is None else preconditioner(state)
-    bend = sharpness(objective, state.params, data, preconditioner=metric, iterations=iterations)
-    return objective(state.params, data), bend.value
+    bend = sharpness(
+        mean(loss),
+        state.params,
+        data,
+        preconditioner=metric,
+        iterations=iterations,
+        chunk=rows_at_a_time(data),
+    )
+    return mean_of(loss, state.params, data), bend.value
 
 
 def _all_numbers(params: PyTree) -> Float[Array, "2"]:

@@ -1,20 +1,20 @@
 """All settings of a study, in as few programs as pay."""
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxgd.inputs import check_params, check_untraced, count_examples
+from jaxgd.inputs import check_makes_one, check_params, check_untraced, count_examples
 from jaxgd.objective import Loss
+from jaxgd.study.kept import kept
 from jaxgd.study.many_runs import Outcome, kind_of
 from jaxgd.study.micro_batches import evaluates_again, shared_programs
 from jaxgd.study.parts import Work, free_memory, train_cells
 from jaxgd.study.progress import Progress, counted
-from jaxgd.study.settings import Grid, Settings, check_optimizers, settings_of
+from jaxgd.study.settings import Settings, check_optimizers, settings_of
 
 
 class Shared(NamedTuple):
@@ -101,11 +101,10 @@ def study_of(
     params: PyTree,
     data: PyTree,
     *,
-    optimizer: Callable[..., Any],
-    grid: Grid,
-    batch_sizes: Sequence[int] | None,
-    seeds: Sequence[int],
-    epochs: int,
+    optimizer: Any,
+    grid: Any,
+    batch_sizes: Any,
+    seeds: Any,
     total: Callable[[int], int],
     validation: PyTree,
     key_of: Callable[[int], Any],
@@ -114,15 +113,17 @@ def study_of(
     progress: bool | Progress,
     name: str,
 ) -> Study:
-    """What is asked for, checked. `total` are the epochs of all runs, given how many settings."""
+    """What is asked for, checked. `total(k)` are the epochs of k settings, all counted together."""
     check_untraced(name, "Call it outside jit, grad and vmap.", params, data, validation)
     n = count_examples(data)
     if validation is not None:
         count_examples(validation)
+    check_makes_one(optimizer)
     settings = settings_of(grid, batch_sizes, n)
     check_optimizers(optimizer, settings)
     labels = _checked_seeds(seeds)
     check_params(params)
+    epochs = total(len(settings))
     params = jax.tree.map(lambda a: np.asarray(a, jax.numpy.asarray(a).dtype), params)
     keys = [key_of(int(seed)) for seed in labels]
     there = tuple(jax.local_devices() if devices is None else devices)
@@ -136,30 +137,26 @@ def study_of(
         jax.random.key_impl(keys[0]),
         there,
         free_memory(there) if memory is None else memory,
-        counted(progress, len(labels) * total(len(settings))),
+        counted(progress, len(labels) * epochs),
     )
     sizes = tuple(sorted(set(settings.sizes.tolist())))
-    each = sum(leaf.size for leaf in jax.tree.leaves(params)) * len(labels) * epochs
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(params)) * len(labels) * epochs
     again = _evaluates_again(loss, optimizer, settings.point(0), params, data)
-    numbers = each * len(settings) // len(sizes)
-    return Study(work, settings, _groups(sizes, n, numbers, again), labels)
+    return Study(work, settings, _groups(sizes, n, numbers // len(sizes), again), labels)
 
 
 def _evaluates_again(
     loss: Loss, optimizer: Callable[..., Any], point: dict[str, float], params: PyTree, data: PyTree
 ) -> bool:
     """Whether updates evaluate their batch again; found out once for arguments of a kind."""
-    try:
-        known = _known(loss, optimizer)
-    except TypeError:  # something that cannot be hashed cannot be recognised
-        known = {}
+    known = _known(loss, optimizer)
     kind = tuple(point), kind_of((params, data))
     if kind not in known:
         known[kind] = evaluates_again(loss, optimizer(**point), params, data)
     return known[kind]
 
 
-@lru_cache(maxsize=16)
+@kept
 def _known(loss: Loss, optimizer: Callable[..., Any]) -> dict[Any, bool]:
     del loss, optimizer  # the key alone
     return {}
@@ -174,10 +171,10 @@ def _groups(sizes: Sequence[int], n: int, numbers: int, again: bool) -> tuple[Gr
     return tuple(Group(micro, of, why) for micro, of in shared)
 
 
-def _checked_seeds(seeds: Sequence[int]) -> np.ndarray:
-    labels = np.asarray(list(seeds))
+def _checked_seeds(seeds: Any) -> np.ndarray:
+    labels = np.asarray(list(seeds) if isinstance(seeds, Iterable) else [])
     if not len(labels) or labels.dtype.kind not in "iu" or len(np.unique(labels)) < len(labels):
         raise ValueError(
-            f"seeds must be one or more different integers; got {list(seeds)!r}. Use range(5)."
+            f"seeds must be one or more different integers; got {seeds!r}. Use range(5)."
         )
     return labels

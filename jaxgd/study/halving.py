@@ -1,6 +1,7 @@
 """Successive halving: what does badly is let go, and what stays goes on in narrower programs."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,8 +44,19 @@ class Halving:
     rungs: tuple[Rung, ...]
     losses: Labelled
     validation_losses: Labelled | None
-    best: Best
     spent: int
+
+    @property
+    def best(self) -> Best:
+        """The setting of the lowest final loss of those that stayed, a mean over all seeds.
+
+        Raises FloatingPointError where every one of them has diverged with some seed.
+        """
+        judged = self.losses if self.validation_losses is None else self.validation_losses
+        last = self.rungs[-1]
+        diverged = np.isinf(last.loss)[:, None]
+        final = np.where(diverged, np.inf, judged.values[last.settings, :, -1])
+        return best_of(self.settings.take(last.settings), final, lambda _: ())
 
 
 def successive_halving(
@@ -76,6 +88,8 @@ def successive_halving(
     Source: Karnin, Koren and Somekh (2013); Jamieson and Talwalkar (2016), arXiv 1502.07943.
     Departs from them: the number of rungs is given and not the factor, since each is a program.
 
+    Warns where nothing that stayed is finite with every seed.
+
     Raises ValueError for a budget that does not give every setting one epoch.
     """
     budget, rungs = check_count("budget", budget), check_count("rungs", rungs)
@@ -87,7 +101,6 @@ def successive_halving(
         grid=grid,
         batch_sizes=batch_sizes,
         seeds=seeds,
-        epochs=budget,
         total=lambda count: sum(k * e for k, e in ladder(count, budget, rungs)),
         validation=validation,
         key_of=key_of,
@@ -112,14 +125,18 @@ def successive_halving(
     axes["epoch"] = np.arange(1, start + 1)
     spread = partial(_spread, climbed, (len(study.settings), len(study.seeds), start))
     held = [o.validation_loss for o in outcomes if o.validation_loss is not None]
-    return Halving(
+    found = Halving(
         study.settings,
         tuple(climbed),
         Labelled(spread([o.loss for o in outcomes]), axes),
         Labelled(spread(held), axes) if held else None,
-        best_of(settings, _judged(outcomes[-1]).T, lambda _: ()),
         sum(k * e for k, e in steps),
     )
+    try:
+        _ = found.best
+    except FloatingPointError as error:
+        warnings.warn(str(error), stacklevel=2)
+    return found
 
 
 def ladder(settings: int, budget: int, rungs: int) -> list[tuple[int, int]]:

@@ -1,19 +1,21 @@
 """The gradient of a validation loss through a whole run, in what the run was made of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxgd.inputs import Optimizer, count_examples
+from jaxgd.inputs import Optimizer, check_makes_one, check_params, check_untraced, count_examples
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
-from jaxgd.study.modes import MEMORY, slope_through
+from jaxgd.study.kept import kept
+from jaxgd.study.modes import MEMORY, Final, slope_through
 from jaxgd.study.remarks import remarks_of, tell
 from jaxgd.study.smoothness import Smoothness, smoothness_in
-from jaxgd.study.trainings import Settings, trained
+from jaxgd.study.trainings import trained
 
 # Of an input's size: what is looked at to say whether a gradient holds for a step.
 _STEP = 0.01
@@ -44,7 +46,7 @@ def hypergradient(
     data: PyTree,
     *,
     optimizer: Callable[..., Optimizer],
-    settings: Settings,
+    settings: Mapping[str, Any],
     epochs: int,
     validation: PyTree | Callable[[PyTree], Array],
     batch_size: int | None = None,
@@ -68,32 +70,29 @@ def hypergradient(
     compiler's own figure within `memory` bytes. They are equal to rounding.
 
     A gradient that is zero, not finite or explodes, and a run that is not smooth over a step of
-    1 %, are told as a UserWarning and in `remarks`. It compiles at every call: to descend on
-    settings, differentiate `trained`, which is a pure function.
+    1 %, are told as a UserWarning and in `remarks`. A second call of the same loss, optimizer and
+    shapes compiles nothing. To descend on settings, differentiate `trained`, a pure function.
 
-    Raises ValueError for names that are none of these, and for what `trained` refuses.
+    Raises ValueError for names that are none of these, settings that are not finite, and what
+    `trained` refuses; TypeError for an optimizer that is made already, and inside jit.
     """
+    rows = None if callable(validation) else validation
     given = {**settings, "params": params, "weights": weights}
+    check_untraced("hypergradient", "Differentiate trained(…).", given, data, rows, key)
+    check_makes_one(optimizer)
+    check_params(params)
+    if not callable(validation):
+        count_examples(rows)
+    _check_finite(settings)
     names = names_to_move(settings, wrt)
     if "weights" in names and weights is None:
         given["weights"] = jnp.ones(count_examples(data))
     moving = {name: jax.tree.map(_real, given[name]) for name in names}
-    still = {name: settings[name] for name in settings if name not in names}
+    still = tuple((name, settings[name]) for name in sorted(settings.keys() - set(names)))
     fixed = {name: given[name] for name in _OTHERS - moving.keys()}
-    rows = None if callable(validation) else validation
-    objective = mean(loss)
-
-    def end_of(moving: dict, fixed: dict, table: tuple, *, levels: int) -> tuple[Array, PyTree]:
-        """The validation loss, and the params that it is of."""
-        at, (data, rows, key) = {**still, **fixed, **moving}, table
-        end = trained(loss, optimizer, epochs=epochs, batch_size=batch_size, levels=levels)
-        chosen = {name: at[name] for name in settings}
-        params = end(chosen, at["params"], data, key, at["weights"])
-        return (validation(params) if callable(validation) else objective(params, rows)), params
-
-    def final(*arguments: Any, levels: int) -> Array:
-        return end_of(*arguments, levels=levels)[0]
-
+    score = validation if callable(validation) else None
+    asked = _Asked(loss, optimizer, epochs, batch_size, still, score)
+    final, end_of = _functions_of(asked)
     table = (data, rows, key)
     slope = slope_through(final, moving, fixed, table, mode=mode, levels=levels, memory=memory)
     smoothness = smoothness_in(end_of, moving, slope.gradient, fixed, table, _STEP)
@@ -102,7 +101,46 @@ def hypergradient(
     return Hypergradient(slope.value, slope.gradient, smoothness, remarks, *slope[2:])
 
 
-def names_to_move(settings: Settings, wrt: Sequence[str] | None) -> tuple[str, ...]:
+class _Asked(NamedTuple):
+    """What a program is made of, beside the arrays: settings that do not move are part of it."""
+
+    loss: Loss
+    optimizer: Callable[..., Optimizer]
+    epochs: int
+    batch_size: int | None
+    still: tuple[tuple[str, Any], ...]
+    score: Callable[[PyTree], Array] | None
+
+
+@kept
+def _functions_of(asked: _Asked) -> tuple[Final, Callable[..., tuple[Array, PyTree]]]:
+    """The validation loss of (moving, fixed, table), and with it the params that it is of."""
+    objective = mean(asked.loss)
+
+    def end_of(moving: dict, fixed: dict, table: tuple, *, levels: int) -> tuple[Array, PyTree]:
+        at, (data, rows, key) = {**dict(asked.still), **fixed, **moving}, table
+        run = trained(
+            asked.loss,
+            asked.optimizer,
+            epochs=asked.epochs,
+            batch_size=asked.batch_size,
+            levels=levels,
+        )
+        settings = {name: value for name, value in at.items() if name not in _OTHERS}
+        params = run(settings, at["params"], data, key, at["weights"])
+        return objective(params, rows) if asked.score is None else asked.score(params), params
+
+    return lambda *given, levels: end_of(*given, levels=levels)[0], end_of
+
+
+def _check_finite(settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        numbers = jax.tree.leaves(value) if _moves(value) else []
+        if not all(np.isfinite(number).all() for number in numbers):
+            raise ValueError(f"settings must be finite; got {name}={value}.")
+
+
+def names_to_move(settings: Mapping[str, Any], wrt: Sequence[str] | None) -> tuple[str, ...]:
     """The names in wrt, or of all settings that are numbers; ValueError if there are none."""
     if _OTHERS & settings.keys():
         raise ValueError(

@@ -8,10 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from jaxgd.inputs import Optimizer, check_count, count_examples
+from jaxgd.inputs import (
+    Optimizer,
+    check_count,
+    check_made,
+    check_params,
+    check_untraced,
+    count_examples,
+)
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
-from jaxgd.study.modes import MEMORY, Final, held_bytes, slope_through
+from jaxgd.study.kept import kept
+from jaxgd.study.memory import held_bytes
+from jaxgd.study.modes import MEMORY, Final, slope_through
 from jaxgd.study.remarks import remarks_of, tell
 from jaxgd.study.trainings import trained
 
@@ -84,20 +93,20 @@ def influence(
     without 256 of more, drawn evenly, in one program: `retrain` says without how many. Print the
     result: it begins with the rank correlation of the two.
 
-    Raises ValueError for fewer than 2 rows to retrain without, and for what `trained` refuses.
+    A second call of the same loss, optimizer and shapes compiles nothing.
+
+    Raises ValueError for fewer than 2 rows to retrain without, and for what `trained` refuses;
+    TypeError for a function in the place of an optimizer, and inside jit.
     """
+    check_untraced("influence", "Call it outside.", params, data, validation, key)
+    check_made(optimizer)
+    check_params(params)
+    count_examples(validation)
     n = count_examples(data)
     k = n if retrain is None and n <= SMALL else min(n, SAMPLE if retrain is None else retrain)
     if check_count("retrain", k) < 2:
         raise ValueError(f"retrain must be at least 2; got {k} of n={n}. One has no rank.")
-    objective = mean(loss)
-
-    def value(weights: Array, table: tuple, *, levels: int) -> Array:
-        """The validation loss after a run with these weights."""
-        params, data, key, validation = table
-        run = trained(loss, lambda: optimizer, epochs=epochs, batch_size=batch_size, levels=levels)
-        return objective(run({}, params, data, key, weights), validation)
-
+    value = _value_of(loss, optimizer, epochs, batch_size)
     table = (params, data, key, validation)
     slope = slope_through(value, jnp.ones(n), table, mode="reverse", levels=levels, memory=memory)
     foretold = -np.asarray(slope.gradient)
@@ -111,6 +120,19 @@ def influence(
     return Influence(slope.value, foretold, rows, measured, correlation, *told)
 
 
+@kept
+def _value_of(loss: Loss, optimizer: Optimizer, epochs: int, batch_size: int | None) -> Final:
+    """The validation loss after a run with these weights, `value(weights, table, levels=…)`."""
+    objective = mean(loss)
+
+    def value(weights: Array, table: tuple, *, levels: int) -> Array:
+        params, data, key, validation = table
+        run = trained(loss, lambda: optimizer, epochs=epochs, batch_size=batch_size, levels=levels)
+        return objective(run({}, params, data, key, weights), validation)
+
+    return value
+
+
 def left_out(
     value: Final, n: int, rows: Int[np.ndarray, "k"], table: tuple, memory: int
 ) -> Float[np.ndarray, "k"]:
@@ -118,13 +140,7 @@ def left_out(
 
     One program makes all runs and the one with all rows, as many side by side as fit the memory.
     """
-
-    def without(row: Array, table: tuple) -> Array:
-        # Two levels: see scan_in_levels.
-        return value(jnp.ones(n).at[row].set(0, mode="drop"), table, levels=2)
-
-    many = jax.vmap(without, (0, None))
-    program = jax.jit(lambda pieces, table: jax.lax.map(lambda rows: many(rows, table), pieces))
+    program = _all_without(value, n)
     pieces = math.ceil((len(rows) + 1) / _AT_ONCE)
     while True:
         size = math.ceil((len(rows) + 1) / pieces)
@@ -136,6 +152,18 @@ def left_out(
         pieces = min(2 * pieces, len(rows) + 1)
     values = np.asarray(compiled(padded, table)).reshape(-1)
     return values[: len(rows)] - values[len(rows)]
+
+
+@kept
+def _all_without(value: Final, n: int) -> jax.stages.Wrapped:
+    """`program(rows [pieces, size], table)`: the value without each row, a piece after another."""
+
+    def without(row: Array, table: tuple) -> Array:
+        # Two levels: see scan_in_levels.
+        return value(jnp.ones(n).at[row].set(0, mode="drop"), table, levels=2)
+
+    many = jax.vmap(without, (0, None))
+    return jax.jit(lambda pieces, table: jax.lax.map(lambda rows: many(rows, table), pieces))
 
 
 def rank_correlation(one: Float[np.ndarray, "k"], other: Float[np.ndarray, "k"]) -> float:

@@ -28,6 +28,9 @@ def scan_in_levels(
     kept, and a piece, itself in c - 1 levels, is made again when its turn comes. So every level
     costs one more time forward. A piece looks up what its steps take all at once, and keeps
     nothing of it: so two levels serve forward derivatives, too, which keep no state.
+
+    Departs from `lax.scan`: nothing forward, to rounding; outs are stacked a piece at a time, and a
+    step must be a pure function, since it is evaluated again.
     """
     return _piece(carry, jnp.int32(0), step=step, length=length, levels=levels, look_up=look_up)
 

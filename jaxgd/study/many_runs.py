@@ -6,7 +6,7 @@ one seed do: their batches are gathered once, and their products are one of matr
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,8 +20,10 @@ from jaxgd.descent import State, init_state
 from jaxgd.epochs import minibatch
 from jaxgd.inputs import Optimizer, count_examples
 from jaxgd.objective import Loss, mean
-from jaxgd.order import shuffle
+from jaxgd.study.kept import kept
+from jaxgd.study.memory import taken_bytes
 from jaxgd.study.micro_batches import SizedEpoch, by_any_size, by_one_size
+from jaxgd.study.rows import rows_at
 
 OptimizerOf = Callable[..., Optimizer]
 
@@ -107,7 +109,7 @@ class Program:
             if held > enough:
                 return held
             states = self.init(params, tried, keys)
-            self._bytes[kind] = _taken(self.compiled(states, *given, np.int32(0)))
+            self._bytes[kind] = taken_bytes(self.compiled(states, *given, np.int32(0)))
         return self._bytes[kind]
 
     def put(self, *trees: PyTree) -> tuple[PyTree, ...]:
@@ -129,23 +131,9 @@ def kind_of(tree: PyTree) -> Any:
     return structure, *map(jax.typeof, leaves)
 
 
-def _taken(compiled: jax.stages.Compiled) -> int:
-    memory = compiled.memory_analysis()
-    if memory is None:  # a backend that does not tell
-        return 0
-    taken = memory.argument_size_in_bytes + memory.output_size_in_bytes
-    return taken + memory.temp_size_in_bytes - memory.alias_size_in_bytes
-
-
+@kept
 def program_of(rule: Rule) -> Program:
     """The program of these settings, the same one for the same settings: it stays compiled."""
-    try:
-        return _kept(rule)
-    except TypeError:  # something that cannot be hashed cannot be recognised
-        return _made(rule)
-
-
-def _made(rule: Rule) -> Program:
     init, advance = partial(_init, rule), partial(_advance, rule)
     if len(rule.devices) == 1:
         here = rule.devices[0]
@@ -168,10 +156,6 @@ def _made(rule: Rule) -> Program:
         keys=NamedSharding(mesh, keys),
         everywhere=NamedSharding(mesh, every),
     )
-
-
-# A program keeps its loss alive, and all that the loss closes over: only the latest few are kept.
-_kept = lru_cache(maxsize=16)(_made)
 
 
 def _init(rule: Rule, params: PyTree, tried: Tried, keys: Array) -> State:
@@ -207,4 +191,4 @@ def order_of_epoch(key: Array, e: Array, n: int) -> Array:
     By positions, and an even number of them: half as long to compile as all rows at once.
     """
     positions = jnp.minimum(jnp.arange(n + n % 2, dtype=jnp.int32), n - 1)
-    return shuffle(jax.random.fold_in(key, e), n, positions)[:n]
+    return rows_at(key, e, positions, n)[:n]

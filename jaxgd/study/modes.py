@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from jaxgd.inputs import check_count
+from jaxgd.study.kept import kept
+from jaxgd.study.memory import held_bytes
 
 Final = Callable[..., Array]
 
@@ -42,7 +44,8 @@ def slope_through(
     """The gradient of `final(moving, *rest, levels=…) -> scalar` in all numbers of `moving`.
 
     By default forward mode for at most 4 numbers, and reverse mode in the fewest levels whose
-    buffers fit the memory, in bytes; or in the most that help, where none do.
+    buffers fit the memory, in bytes; or in the most that help, where none do. The same `final` is
+    compiled once for arguments of the same shapes.
 
     Raises ValueError for another mode, and for levels below 1.
     """
@@ -53,7 +56,7 @@ def slope_through(
     tried = range(1, _MOST_LEVELS + 1) if levels is None else [check_count("levels", levels)]
     found: list[tuple[int, int, jax.stages.Compiled]] = []
     for c in [1] if mode == "forward" else tried:
-        program = jax.jit(_forward(final) if mode == "forward" else _reverse(final, c))
+        program = _forward(final) if mode == "forward" else _reverse(final, c)
         compiled = program.lower(moving, *rest).compile()
         held = held_bytes(compiled)
         if found and held >= found[-1][0]:
@@ -66,17 +69,13 @@ def slope_through(
     return Slope(float(value), gradient, mode, c, held)
 
 
-def held_bytes(compiled: jax.stages.Compiled) -> int:
-    """XLA's buffers beside arguments and results; 0 where a backend does not tell."""
-    analysis = compiled.memory_analysis()
-    return analysis.temp_size_in_bytes if analysis else 0
+@kept
+def _reverse(final: Final, levels: int) -> jax.stages.Wrapped:
+    return jax.jit(jax.value_and_grad(lambda moving, *rest: final(moving, *rest, levels=levels)))
 
 
-def _reverse(final: Final, levels: int) -> Callable:
-    return jax.value_and_grad(lambda moving, *rest: final(moving, *rest, levels=levels))
-
-
-def _forward(final: Final) -> Callable:
+@kept
+def _forward(final: Final) -> jax.stages.Wrapped:
     """As `value_and_grad`: all tangents side by side, and the value but once."""
 
     def slope(moving: PyTree, *rest: Any) -> tuple[Array, PyTree]:
@@ -87,4 +86,4 @@ def _forward(final: Final) -> Callable:
         gradient, value = jax.jacfwd(twice, has_aux=True)(moving)
         return value, gradient
 
-    return slope
+    return jax.jit(slope)

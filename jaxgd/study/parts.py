@@ -38,7 +38,7 @@ class Work:
     report: Callable[[int], None] | None = None
 
 
-class Trained(NamedTuple):
+class Advance(NamedTuple):
     """Of cells [seeds, settings]: what came of each epoch, their states, the parts they were in."""
 
     outcome: Outcome
@@ -66,7 +66,7 @@ def train_cells(
     states: State | None = None,
     *,
     keep: bool = False,
-) -> Trained:
+) -> Advance:
     """Train every setting with every seed over these epochs, from their start or from `states`.
 
     The states come back where they are to be kept, on the host: a part's make room for the next's.
@@ -84,7 +84,7 @@ def train_cells(
     done = [runner.run(part, epochs, keep) for part in _parts(shape, size)]
     columns = math.ceil(shape[1] / size[1])
     outcome, states = (_joined(cells, columns) for cells in zip(*done, strict=True))
-    return Trained(outcome, states, len(done))
+    return Advance(outcome, states, len(done))
 
 
 def free_memory(devices: Sequence[jax.Device]) -> int | float:

@@ -5,26 +5,30 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from jaxgd.batches import gather
 from jaxgd.descent import State, step, strong
-from jaxgd.inputs import count_examples
+from jaxgd.inputs import OfRate, count_examples
 from jaxgd.keys import Key
-from jaxgd.objective import Loss, mean
-from jaxgd.order import shuffle
-from jaxgd.study.short_runs import OfRate
+from jaxgd.objective import Loss
+from jaxgd.study.rows import rows_at
+from jaxgd.study.short_runs import mean_of
+
+# Twice as many half-samples of the seeds.
+_SHUFFLES = 16
 
 
 class Race(NamedTuple):
     """When the mean over seeds reached the target, by learning rate; ∞ where it was not waited for.
 
-    hits[:, i] leaves out seed i, and hits[:, -1] is that of all seeds, in updates, between two of
-    them by how far the loss had to fall. `ends` are the mean losses at the end of the race, and
-    `states` those of every lane.
+    hits[:, -1] is that of all seeds, and the others of `half_samples` of them, in updates, between
+    two of them by how far the loss had to fall. `ends` are the mean losses at the end of the race,
+    and `states` those of every lane.
     """
 
-    hits: Float[Array, "rates leave_outs"]
+    hits: Float[Array, "rates samples"]
     ends: Float[Array, "rates"]
     states: PyTree
 
@@ -34,8 +38,8 @@ class _Now(NamedTuple):
     epoch: Int[Array, ""]
     offset: Int[Array, ""]
     states: PyTree
-    averages: Float[Array, "rates leave_outs"]
-    hits: Float[Array, "rates leave_outs"]
+    averages: Float[Array, "rates samples"]
+    hits: Float[Array, "rates samples"]
 
 
 def race(loss: Loss, optimizer: OfRate, batch_size: int) -> Callable[..., Race]:
@@ -60,9 +64,11 @@ def race(loss: Loss, optimizer: OfRate, batch_size: int) -> Callable[..., Race]:
         batch_of = jax.vmap(lambda key, epoch, offset: gather(
             data, _rows(key, epoch, offset, n, batch_size)), (0, None, None))  # fmt: skip
 
-        def judge(states: PyTree) -> Float[Array, "rates leave_outs"]:
-            of_params = jax.vmap(jax.vmap(lambda p: mean(loss)(p, judged)))
-            return _leave_outs(of_params(states.params))
+        samples = np.vstack([half_samples(lanes[1]), np.full((1, lanes[1]), 1 / lanes[1])])
+
+        def judge(states: PyTree) -> Float[Array, "rates samples"]:
+            losses = jax.vmap(jax.vmap(lambda p: mean_of(loss, p, judged)))(states.params)
+            return jnp.matmul(losses, jnp.asarray(samples.T, losses.dtype), precision="highest")
 
         def one(state: State, rate: Array, batch: PyTree) -> State:
             return step(loss, optimizer(rate))(state, batch)[0]
@@ -95,14 +101,20 @@ def race(loss: Loss, optimizer: OfRate, batch_size: int) -> Callable[..., Race]:
 def _rows(key: Key, epoch: Any, offset: Any, n: int, b: int) -> Int[Array, "b"]:
     """The b rows from a position of an epoch on, those beyond its end from the next."""
     positions = offset + jnp.arange(b, dtype=jnp.int32)
-    here = shuffle(jax.random.fold_in(key, epoch), n, positions % n)
+    here = rows_at(key, epoch, positions % n, n)
     if n % b == 0:
         return here
-    following = shuffle(jax.random.fold_in(key, epoch + 1), n, positions % n)
+    following = rows_at(key, epoch + 1, positions % n, n)
     return jnp.where(positions < n, here, following)
 
 
-def _leave_outs(losses: Float[Array, "rates seeds"]) -> Float[Array, "rates leave_outs"]:
-    """Means over seeds: without each, and of all."""
-    total, seeds = jnp.sum(losses, axis=1, keepdims=True), losses.shape[1]
-    return jnp.concatenate([(total - losses) / (seeds - 1), total / seeds], axis=1)
+def half_samples(seeds: int) -> Float[np.ndarray, "samples seeds"]:
+    """Weights of means over half of the seeds, or one more: both ends of a few fixed shuffles.
+
+    When a mean reaches the target jumps as its seeds change. To leave out one seed would tell too
+    little of that: half of them are left out.
+    """
+    order = np.random.default_rng(0).permuted(np.tile(np.arange(seeds), (_SHUFFLES, 1)), axis=1)
+    kept = seeds - seeds // 2
+    ends = np.concatenate([order < kept, order >= seeds - kept])
+    return ends / kept

@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxgd.inputs import (
+    OfRate,
     check_batch_size,
     check_count,
+    check_makes_one,
     check_params,
     check_untraced,
     count_examples,
@@ -18,8 +20,9 @@ from jaxgd.inputs import (
 from jaxgd.keys import Key
 from jaxgd.objective import Loss
 from jaxgd.study.bracket import Bracket, bracketed
+from jaxgd.study.kept import kept
 from jaxgd.study.ramp import Ramp, read_ramp
-from jaxgd.study.short_runs import OfRate, end_loss, full_batches, ramp_losses
+from jaxgd.study.short_runs import end_loss, full_batches, ramp_losses
 
 _FEWEST, _MOST = 100, 1000
 
@@ -85,6 +88,7 @@ def learning_rate_range(
     Raises ValueError or TypeError for settings out of range, and inside jit.
     """
     check_untraced("learning_rate_range", "Call it before.", params, data, key)
+    check_makes_one(optimizer)
     check_params(params)
     n = count_examples(data)
     b = n if batch_size is None else check_batch_size(batch_size, n)
@@ -95,14 +99,12 @@ def learning_rate_range(
     rows = None if batch_size is None else full_batches(key, n, b, updates, orders)
 
     ramp_rates = np.geomspace(*rates, updates)
-    test = jax.jit(partial(ramp_losses, loss, optimizer))
     first = None if rows is None else rows[0]
+    test = _range_test(loss, optimizer)
     losses, start_loss = test(params, data, jnp.asarray(ramp_rates, dtype), first)
     ramp = read_ramp(ramp_rates, np.asarray(losses), smoothing)
 
-    run = partial(end_loss, loss, optimizer, updates)
-    by_order = jax.vmap(run, (None, None, None, 0), axis_size=orders)
-    by_rate = jax.jit(jax.vmap(by_order, (None, None, 0, None)))
+    by_rate = _clean_runs(loss, optimizer, updates, orders)
     bracket = bracketed(
         lambda tried: np.asarray(by_rate(params, data, jnp.asarray(tried, dtype), rows)),
         ramp.suggestion or rates[0],
@@ -110,6 +112,19 @@ def learning_rate_range(
     )
     rate = float("nan") if bracket.best is None else float(f"{bracket.rates[bracket.best]:.3g}")
     return LearningRateRange(rate, bracket.confirmed, updates, float(start_loss), ramp, bracket)
+
+
+@kept
+def _range_test(loss: Loss, optimizer: OfRate) -> jax.stages.Wrapped:
+    return jax.jit(partial(ramp_losses, loss, optimizer))
+
+
+@kept
+def _clean_runs(loss: Loss, optimizer: OfRate, updates: int, orders: int) -> jax.stages.Wrapped:
+    """`run(params, data, rates, rows) -> losses [rates, orders]`."""
+    run = partial(end_loss, loss, optimizer, updates)
+    by_order = jax.vmap(run, (None, None, None, 0), axis_size=orders)
+    return jax.jit(jax.vmap(by_order, (None, None, 0, None)))
 
 
 def usual_updates(n: int, batch_size: int | None) -> int:

@@ -1,5 +1,6 @@
 """The settings that are tried: hyper-parameters on a grid or point by point, and batch sizes."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -14,6 +15,8 @@ Grid = Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Any]]
 Axes = dict[str, Shaped[np.ndarray, "_"]]
 
 _OWN_AXES = ("point", "batch_size", "seed", "epoch")
+# What goes by these names climbs where it is negative.
+_RATES = ("lr", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,16 @@ class Settings:
         return {**self.point(k), "batch_size": int(self.sizes[k])}
 
 
-def settings_of(grid: Grid, batch_sizes: Sequence[int] | None, n: int) -> Settings:
+def settings_of(grid: Any, batch_sizes: Any, n: int) -> Settings:
     """The settings of a grid of values by name, or of a list of points, times batch sizes.
 
     Without batch sizes every point of a list names its own.
 
-    Raises ValueError for values that are no real numbers, none at all, or given twice.
+    Raises ValueError for values that are no finite real numbers, none at all, or given twice, for
+    a negative learning rate, and for a batch size outside [1, n].
     """
     if isinstance(grid, Mapping):
-        axes = {name: _numbers(name, values) for name, values in grid.items()}
+        axes = {name: _distinct(name, _reals(name, values)) for name, values in grid.items()}
         columns: Axes = axes
     else:
         columns = _columns(grid)
@@ -65,7 +69,8 @@ def settings_of(grid: Grid, batch_sizes: Sequence[int] | None, n: int) -> Settin
             f"the grid must name arguments of the optimizer; got {sorted(taken)}. "
             "Give batch sizes, seeds and epochs by arguments of their own."
         )
-    sizes = _distinct("batch_sizes", np.array([check_batch_size(b, n) for b in batch_sizes], int))
+    given = _listed("batch_sizes", batch_sizes)
+    sizes = _distinct("batch_sizes", np.array([check_batch_size(b, n) for b in given], int))
     axes = {**axes, "batch_size": sizes}
     places = np.meshgrid(*(np.arange(len(labels)) for labels in axes.values()), indexing="ij")
     at = dict(zip(axes, (place.reshape(-1) for place in places), strict=True))
@@ -94,12 +99,19 @@ def _with_own_sizes(axes: Axes, columns: Axes, n: int) -> Settings:
             "batch_sizes must be given, or a batch_size by every point of a list; got neither. "
             "Use batch_sizes=(32,)."
         )
-    sizes = np.array([check_batch_size(int(b), n) for b in columns["batch_size"]], int)
+    given = (int(b) if b.is_integer() else b for b in columns["batch_size"].tolist())
+    sizes = np.array([check_batch_size(b, n) for b in given], int)
     points = {name: values for name, values in columns.items() if name != "batch_size"}
     return Settings(axes, points, sizes)
 
 
-def _columns(points: Sequence[Mapping[str, Any]]) -> Axes:
+def _columns(points: Any) -> Axes:
+    is_list = isinstance(points, Sequence)
+    if not is_list or not all(isinstance(point, Mapping) for point in points):
+        raise TypeError(
+            f"the grid must be values by name, or a list of points by name; got {points!r}. "
+            'Use {"lr": [0.01, 0.1]}, or [{"lr": 0.01}, {"lr": 0.1}].'
+        )
     names = {tuple(sorted(point)) for point in points}
     if len(names) != 1:
         raise ValueError(
@@ -109,18 +121,27 @@ def _columns(points: Sequence[Mapping[str, Any]]) -> Axes:
     return {name: _reals(name, [point[name] for point in points]) for name in points[0]}
 
 
-def _numbers(name: str, values: Iterable[Any]) -> np.ndarray:
-    return _distinct(name, _reals(name, list(np.asarray(values).tolist())))
+def _listed(name: str, values: Any) -> list[Any]:
+    is_list = isinstance(values, Iterable) and not isinstance(values, str)
+    if not is_list or getattr(values, "ndim", 1) != 1:
+        raise ValueError(f"{name} must be a list of numbers; got {values!r}. Use [{values}].")
+    return list(values)
 
 
-def _reals(name: str, values: Sequence[Any]) -> np.ndarray:
-    bad = [v for v in values if isinstance(v, bool) or not isinstance(v, Real)]
-    if bad or not values:
+def _reals(name: str, values: Any) -> np.ndarray:
+    listed = np.asarray(_listed(name, values)).tolist()
+    bad = [v for v in listed if isinstance(v, bool) or not isinstance(v, Real)]
+    bad += [v for v in listed if v not in bad and not math.isfinite(v)]
+    if bad or not listed:
         raise ValueError(
-            f"{name} must be one or more real numbers; got {bad[0] if bad else values!r}. What is "
-            "no number cannot be traced: make a sweep for each."
+            f"{name} must be one or more finite real numbers; got {bad[0] if bad else listed!r}. "
+            "What is no number cannot be traced: make a sweep for each."
         )
-    return np.array(values, float)
+    if name in _RATES and min(listed) < 0:
+        raise ValueError(
+            f"{name} must be finite and at least 0; got {name}={min(listed)}. Use 0.05 or so."
+        )
+    return np.array(listed, float)
 
 
 def _distinct(name: str, values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from jaxgd.study.kept import kept
+
 
 class Smoothness(NamedTuple):
     """Figures of one input z, from the runs at z, z + h and z + 2h, h down the gradient.
@@ -48,15 +50,19 @@ def smoothness_in(
         moves += [stay | {name: h}, stay | {name: jax.tree.map(lambda a: 2 * a, h)}]
     places = [jax.tree.map(jnp.add, moving, move) for move in moves]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *places)
-    # Two levels: see scan_in_levels.
-    ends = jax.jit(jax.vmap(lambda at, *rest: end_of(at, *rest, levels=2), (0, None, None)))
-    values, params = jax.tree.map(_wide, ends(stacked, fixed, table))
+    values, params = jax.tree.map(_wide, _side_by_side(end_of)(stacked, fixed, table))
     flat = np.concatenate([p.reshape(len(values), -1) for p in jax.tree.leaves(params)], axis=1)
     runs = {name: [0, 2 * i + 1, 2 * i + 2] for i, name in enumerate(steps)}
     return {
         name: _figures(gradient[name], h, values[runs[name]], flat[runs[name]])
         for name, h in steps.items()
     }
+
+
+@kept
+def _side_by_side(end_of: Callable[..., tuple[Array, PyTree]]) -> jax.stages.Wrapped:
+    # Two levels: see scan_in_levels.
+    return jax.jit(jax.vmap(lambda at, *rest: end_of(at, *rest, levels=2), (0, None, None)))
 
 
 @np.errstate(invalid="ignore", over="ignore")  # of runs that diverged nothing is known

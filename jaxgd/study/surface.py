@@ -6,7 +6,8 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float, PyTree
 
-from jaxgd.objective import Loss, mean
+from jaxgd.objective import Loss
+from jaxgd.study.short_runs import mean_of
 
 
 def loss_surface(
@@ -23,6 +24,6 @@ def loss_surface(
     """
 
     def row(v: Array) -> Float[Array, "u"]:
-        return jax.vmap(lambda u: mean(loss)(at(u, v), data))(first)
+        return jax.vmap(lambda u: mean_of(loss, at(u, v), data))(first)
 
     return jax.lax.map(row, second)

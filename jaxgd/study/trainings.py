@@ -11,15 +11,21 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from jaxgd.batches import gather
 from jaxgd.descent import State, Update, descend, init_state
-from jaxgd.inputs import Optimizer, check_batch_size, check_count, check_run, count_examples
+from jaxgd.inputs import (
+    Optimizer,
+    check_batch_size,
+    check_count,
+    check_makes_one,
+    check_run,
+    count_examples,
+)
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
-from jaxgd.order import shuffle
 from jaxgd.study.levels import scan_in_levels
+from jaxgd.study.rows import rows_at
 from jaxgd.study.weights import weighted_mean
 
-Settings = Mapping[str, Any]
-Trained = Callable[..., PyTree]
+EndOf = Callable[..., PyTree]
 
 
 def trained(
@@ -29,7 +35,7 @@ def trained(
     epochs: int,
     batch_size: int | None = None,
     levels: int = 1,
-) -> Trained:
+) -> EndOf:
     """The params that a run ends with: `end(settings, params, data, key, weights=None) -> params`.
 
     The run `train(minibatch(loss, optimizer(**settings), batch_size), epochs)` from
@@ -40,12 +46,16 @@ def trained(
     mapped; a reverse derivative keeps c T^(1/c) states with c `levels` (see `scan_in_levels`).
     A schedule is a setting: `optimizer=lambda rates: optax.sgd(lambda count: rates[count])`.
 
-    Raises ValueError for another batch size, or weights that are not one a row.
+    Raises ValueError for another batch size, or weights that are not one a row, and TypeError for
+    an optimizer that is made already.
+    Departs from that run: rows come one shuffled batch at a time, and weights of one add roundings;
+    it keeps no losses.
     """
+    check_makes_one(optimizer)
     epochs, levels = check_count("epochs", epochs), check_count("levels", levels)
 
     def end(
-        settings: Settings,
+        settings: Mapping[str, Any],
         params: PyTree,
         data: PyTree,
         key: Key | None = None,
@@ -104,8 +114,7 @@ def rows_of_updates(
     """
     epoch, batch = jnp.divmod(updates, math.ceil(n / b))
     at = jnp.minimum(b * batch[:, None] + jnp.arange(b)[None], n - 1)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, epoch)
-    rows = jax.vmap(lambda key, at: shuffle(key, n, at))(keys, at)
+    rows = jax.vmap(lambda epoch, at: rows_at(key, epoch, at, n))(epoch, at)
     is_last = batch == math.ceil(n / b) - 1
     return is_last, rows, None if weights is None else weights[rows]
 

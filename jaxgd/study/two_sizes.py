@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxgd.chunks import wide
 from jaxgd.descent import Update, descend
-from jaxgd.inputs import Optimizer, check_count, count_examples
+from jaxgd.inputs import Optimizer, check_count, check_made, count_examples
 from jaxgd.objective import Loss, Objective, mean
 from jaxgd.study.estimates import (
     Estimate,
@@ -49,8 +49,11 @@ def measured_step(loss: Loss, optimizer: Optimizer, *, pieces: int = 2) -> Updat
     more, of what remains, and one of fewer rows than `pieces` has a piece a row. The step is that
     of the whole batch, to rounding, at the cost of one.
 
-    Raises ValueError for fewer than two pieces.
+    Raises ValueError for fewer than two pieces, and TypeError for a function that makes optimizers.
+    Departs from `step`: gradients are added up by pieces, and the out is another.
+    Departs from arXiv 1812.06162: k pieces of one batch in the place of two batches.
     """
+    check_made(optimizer)
     pieces = check_count("pieces", pieces)
     if pieces < 2:
         raise ValueError(

@@ -3,6 +3,7 @@
 import csv
 import difflib
 import importlib
+import importlib.util
 import struct
 import warnings
 import zipfile
@@ -24,6 +25,12 @@ _MISSING_WORDS = ["NA", "N/A", "NaN", "nan", "null", "NULL", "?"]
 
 # Of polars and its lazy frame of a file, the frame of what is read of it.
 Take = Callable[[Any, Any], Any]
+
+# What the columns of the bundled table are of: a mean, an error and a worst value of each.
+_MEASURED = (
+    *("radius", "texture", "perimeter", "area", "smoothness", "compactness"),
+    *("concavity", "concave points", "symmetry", "fractal dimension"),
+)
 
 # Whole numbers up to here are float64's own.
 _EXACT = 2.0**53
@@ -160,11 +167,18 @@ def breast_cancer() -> Table:
 
     The target is the text `diagnosis`: benign (357 rows) or malignant (212).
     """
-    bunch = _extra("sklearn.datasets").load_breast_cancer()
-    columns = {
-        str(name): bunch.data[:, j].astype(np.float64) for j, name in enumerate(bunch.feature_names)
-    }
-    columns["diagnosis"] = bunch.target_names.astype(object)[bunch.target]
+    found = importlib.util.find_spec("sklearn")
+    # Its file is read as it lies: to import scikit-learn takes a second.
+    package = str(_extra("sklearn").__file__ if found is None else found.origin)
+    path = Path(package).parent / "datasets" / "data" / "breast_cancer.csv"
+    with path.open(encoding="utf-8") as file:
+        _, _, *classes = file.readline().strip().split(",")
+        numbers = np.loadtxt(file, delimiter=",")
+    names = [
+        form.format(what) for form in ("mean {}", "{} error", "worst {}") for what in _MEASURED
+    ]
+    columns = {name: numbers[:, j].copy() for j, name in enumerate(names)}
+    columns["diagnosis"] = np.array(classes, object)[numbers[:, -1].astype(int)]
     return Table(columns, "the bundled breast-cancer table", target="diagnosis")
 
 

@@ -37,7 +37,7 @@ def test_the_rows_the_correlation_and_the_command_to_run_next(jaxgd, mislabelled
     assert "240 rows to train on, 60 held out" in out
     told = re.search(r"rank correlation .*: (.*), of 240 trainings without a row", out)
     assert float(told[1]) > 0.95
-    frame = pl.read_csv("influence.csv")
+    frame = pl.read_csv("jaxgd-influence/influence.csv")
     assert frame.columns == ["row", "kind", "foretold", "measured"]
     assert len(frame) == 240
     worst = frame.sort("foretold")["row"].to_list()
@@ -47,7 +47,7 @@ def test_the_rows_the_correlation_and_the_command_to_run_next(jaxgd, mislabelled
     harmful = out.split("most harmful")[1].split("most helpful")[0]
     shown = [line.split() for line in harmful.splitlines()]
     assert [int(words[1]) for words in shown if words and words[0].isdigit()] == worst[:6]
-    following = shlex.split(out.splitlines()[-1].removeprefix("next: "))
+    following = shlex.split(out.splitlines()[-1].removeprefix("train it: "))
     assert following[:3] == ["jaxgd", "fit", "wrong.csv"]
     status, out, _ = jaxgd(*following[1:])
     assert status == 0
@@ -55,7 +55,7 @@ def test_the_rows_the_correlation_and_the_command_to_run_next(jaxgd, mislabelled
 
 
 def test_json_and_parquet_hold_what_is_shown(jaxgd, mislabelled):
-    more = ["--retrain", 12, "--out", "i.parquet", "--json", "--no-standardize"]
+    more = ["--retrain", 12, "--table", "i.parquet", "--json", "--no-standardize"]
     status, out, err = jaxgd("influence", "wrong.csv", *OPTIONS, *more)
     assert (status, err) == (0, "")
     told, frame = json.loads(out), pl.read_parquet("i.parquet")
@@ -64,7 +64,9 @@ def test_json_and_parquet_hold_what_is_shown(jaxgd, mislabelled):
     assert -1 <= told["rank_correlation"] <= 1
     harmful = frame.sort("foretold").to_dicts()[0]
     assert told["most_harmful"][0] == harmful
-    assert told["next"].endswith("--no-standardize")
+    (command,) = told["next"].values()
+    assert "--no-standardize" in command
+    assert told["files"] == {"table": "i.parquet"}
     assert told["held_bytes"] > 0
 
 
@@ -72,9 +74,9 @@ def test_json_and_parquet_hold_what_is_shown(jaxgd, mislabelled):
     ("options", "message"),
     [
         (["--held-out", 0], "influence is on the held-out loss; got --held-out 0."),
-        (["--out", "i.txt"], "--out must be a .csv or .parquet file; got 'i.txt'."),
+        (["--table", "i.txt"], "the table must be a .csv or .parquet file; got i.txt."),
         (["--top", 0], "top must be an integer of at least 1; got top=0."),
-        (["--out", "wrong.csv"], "an output must not replace an input; got wrong.csv for both."),
+        (["--table", "wrong.csv"], "an output must not replace an input; got wrong.csv for both."),
     ],
 )
 def test_mistakes_are_told_in_one_line(jaxgd, mislabelled, tmp_path, options, message):

@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from jaxgd.cli.noise_command import _raced
+
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
@@ -38,22 +40,38 @@ def test_it_measures_draws_and_says_what_to_run_next(jaxgd, tmp_path):
     np.testing.assert_allclose(written["loss"], found["epochs"]["loss"])
     for name in ("batch-scatter.png", "critical-batch-size.png"):
         assert (tmp_path / "jaxgd-noise" / name).read_bytes().startswith(b"\x89PNG")
-    program, *following = shlex.split(found["next"])
+    assert found["files"]["table"] == "jaxgd-noise/noise.csv"
+    program, *following = shlex.split(found["next"]["train_at_that_size"])
     assert program == "jaxgd"
     assert jaxgd(*following).status == 0
 
 
 @pytest.mark.usefixtures("table")
 def test_adam_is_told_that_its_norm_is_another(jaxgd, tmp_path):
-    given = "noise t.npz --batch-size 8 --epochs 2 --optimizer adam --no-critical --table parquet"
+    given = "noise t.npz --batch-size 8 --epochs 2 --optimizer adam --no-critical --table n.parquet"
     status, out, err = jaxgd(*given.split())
     assert (status, err) == (0, "")
     assert "… preconditioned as adam" in " ".join(out.split())
     assert "This optimizer is not Euclidean" in out
-    assert "next: jaxgd fit t.npz --optimizer adam --batch-size" in out
+    assert "train at that size: jaxgd fit t.npz --learning-rate 0.05 --batch-size" in out
     assert max(map(len, out.splitlines()[:12])) <= 80
-    assert pl.read_parquet(tmp_path / "jaxgd-noise" / "noise.parquet").height == 2
-    assert len(list((tmp_path / "jaxgd-noise").iterdir())) == 2
+    assert pl.read_parquet(tmp_path / "n.parquet").height == 2
+    assert [file.name for file in (tmp_path / "jaxgd-noise").iterdir()] == ["batch-scatter.png"]
+
+
+def test_few_rows_are_raced_at_sizes_a_factor_of_two_apart():
+    assert [_raced(n) for n in (4, 6, 11)] == [[1, 2, 4], [1, 2, 4, 6], [1, 2, 4, 11]]
+    assert _raced(12) == [2, 8, 12]
+    assert _raced(512) == [2, 8, 32, 128, 512]
+
+
+def test_a_table_of_four_rows_is_measured(jaxgd, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "few.npz", x=rng.normal(size=(4, 2)), y=rng.normal(size=4))
+    options = "--held-out 0 --batch-size 2 --epochs 2 --learning-rate 0.01 --json"
+    status, out, err = jaxgd("noise", "few.npz", *options.split())
+    assert (status, err) == (0, "")
+    assert json.loads(out)["critical_batch_size"]["batch_sizes"] == [1, 2, 4]
 
 
 @pytest.mark.parametrize(

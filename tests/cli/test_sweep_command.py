@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from jaxgd.cli.after_a_sweep import next_commands
+from jaxgd.cli.as_json import plain
 from jaxgd.cli.data_options import DataOptions
+from jaxgd.cli.files import beside
 from jaxgd.cli.sweep_report import Found, as_json, show
 from jaxgd.study import Labelled, Sweep
 from jaxgd.study.settings import settings_of
@@ -48,11 +50,11 @@ def test_the_next_command_gives_what_the_sweep_has_promised(swept, jaxgd, tmp_pa
     for edge in best["edges"]:
         assert f"edge: {edge}=" in err
         assert "Widen it with --learning-rates or --batch-sizes." in err
-    assert ("look further" in told["next"]) == bool(best["edges"])
+    assert ("look_further" in told["next"]) == bool(best["edges"])
     for picture in ("heat-map.png", "curves.png"):
         assert (tmp_path / "jaxgd-sweep" / picture).read_bytes().startswith(b"\x89PNG")
 
-    command = shlex.split(told["next"]["train the best"])
+    command = shlex.split(told["next"]["train_the_best"])
     assert command[:2] == ["jaxgd", "fit"]
     status, out, _ = jaxgd(*command[1:])
     assert status == 0
@@ -61,7 +63,7 @@ def test_the_next_command_gives_what_the_sweep_has_promised(swept, jaxgd, tmp_pa
     assert float(held_out.split()[1]) == pytest.approx(seed_0, abs=1e-4)
 
 
-def test_the_screen_shows_the_grid_and_the_way_on(capsys):
+def test_the_screen_shows_the_grid_and_the_way_on(capsys, tmp_path):
     losses = np.array([[[0.5, 0.7], [0.8, 0.8]], [[0.3, 0.4], [np.nan, 0.1]]])
     axes = {"learning_rate": np.array([0.1, 0.2]), "batch_size": np.array([8, 16])}
     axes["seed"] = np.arange(2)
@@ -69,7 +71,9 @@ def test_the_screen_shows_the_grid_and_the_way_on(capsys):
     settings = settings_of({"learning_rate": [0.1, 0.2]}, (8, 16), 100)
     found = Sweep(labelled, None, Labelled(np.isnan(losses), axes), (), settings, 100)
     data = DataOptions(Path("a b.csv"), target="y", ignore=("id",), held_out=0.0, standardize=False)
-    commands = next_commands(found, found.best, data, {"epochs": 1, "hidden": ()}, 2)
+    commands = next_commands(
+        found, found.best, data, {"epochs": 1, "hidden": ()}, {"seeds": 2, "out": beside(tmp_path)}
+    )
     told = Found(found, found.best, "training loss", commands, "")
     show(told, {"table": Path("t.csv")}, "about")
     out = capsys.readouterr().out
@@ -77,13 +81,13 @@ def test_the_screen_shows_the_grid_and_the_way_on(capsys):
     assert out.split("0.1 ")[1].split()[:2] == ["0.6", "0.8"]
     assert out.split("0.2 ")[1].split()[:2] == ["0.35", "diverged"]
     assert "best: learning rate 0.2, batch size 8: training loss 0.35 ± 0.071" in out
-    about = "'a b.csv' --target y --ignore id --held-out 0 --no-standardize"
+    about = "'a b.csv' --target y --ignore id --held-out 0.0 --no-standardize"
     assert commands == {
         "train the best": f"jaxgd fit {about} --learning-rate 0.2 --batch-size 8 --epochs 1",
         "look further": f"jaxgd sweep {about} --learning-rates 0.1 0.2 0.4 0.8 1.6 "
-        "--batch-sizes 1 2 4 8 16 --seeds 2 --epochs 1",
+        f"--batch-sizes 1 2 4 8 16 --epochs 1 --seeds 2 --out {tmp_path}-2",
     }
-    assert as_json(told, {})["settings"][3] == {
+    assert plain(as_json(told)["settings"][3]) == {
         "learning_rate": 0.2, "batch_size": 16, "loss": None, "spread": None, "diverged": 1,
     }  # fmt: skip
 

@@ -1,10 +1,13 @@
 """The scatter of batches with the law, and the hyperbola: what is drawn, in greys alone."""
 
+from functools import partial
+
 import numpy as np
 from matplotlib.colors import to_rgb
 
 from jaxgd.figures.curves import as_png
 from jaxgd.figures.gradient_noise import batch_scatter, hyperbola
+from jaxgd.study.critical_size import updates_at
 
 
 def lines(figure):
@@ -32,10 +35,11 @@ def test_the_law_goes_through_the_means_and_all_is_grey():
 def test_the_hyperbola_names_its_sizes_and_the_critical_one():
     sizes = np.asarray([2, 8, 32])
     updates = np.asarray([40.0, 16.0, np.inf])
-    figure = hyperbola(sizes, updates, n=100, fewest=8.0, critical=8.0)
+    fitted = partial(updates_at, n=100, fewest=8.0, critical=8.0)
+    figure = hyperbola(sizes, updates, n=100, fitted=fitted, critical=8.0)
     axes = figure.axes[0]
     assert [text.get_text() for text in axes.texts] == ["b = 2", "b = 8"]
     square = lines(figure)["critical batch size, 8"]
     np.testing.assert_allclose(square.get_ydata(), [8 * (1 + 92 / 99)])
     np.testing.assert_allclose(square.get_xdata(), 8 * square.get_ydata())
-    assert as_png(hyperbola(sizes, updates, n=100, fewest=0.0, critical=np.inf))
+    assert as_png(hyperbola(sizes, updates, n=100, fitted=fitted, critical=np.inf))

@@ -44,3 +44,12 @@ def test_survivors_go_on_as_in_a_sweep_of_all():
 def test_a_budget_too_small_for_all_is_refused():
     with pytest.raises(ValueError, match="budget must be rungs × settings epochs or more, 3 × 8"):
         successive_halving(LOSS, start(), rows(24), budget=23, **SHARED)
+
+
+def test_where_all_diverge_the_runs_are_kept_and_only_the_best_is_refused():
+    lost = SHARED | {"grid": {"lr": [1e5, 1e6]}}
+    with pytest.warns(UserWarning, match="a setting must be finite with every seed to be the best"):
+        found = successive_halving(LOSS, start(), rows(24), budget=16, rungs=2, **lost)
+    assert np.isinf(found.rungs[-1].loss).all()
+    with pytest.raises(FloatingPointError, match="Use smaller learning rates"):
+        _ = found.best

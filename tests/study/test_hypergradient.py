@@ -1,5 +1,7 @@
 """Gradients through a run are those of finite differences, and what is wrong with one is told."""
 
+from inspect import unwrap as unchecked  # as users call it: without the suite's type checker
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,7 +44,7 @@ def given(dtype):
 
 def found(**options):
     params, data, settings = given(jnp.zeros(()).dtype)
-    return hypergradient(
+    return unchecked(hypergradient)(
         problem.loss,
         params,
         data,
@@ -195,8 +197,28 @@ def test_agreement_of_signs_is_weighted_by_the_first_change():
         ("levels must be", {"levels": 0, "wrt": ["params"]}),
         ("weights must be one a row, of shape \\(11,\\)", {"weights": jnp.ones(3)}),
         ("batch_size must be", {"batch_size": 12}),
+        ("settings must be finite; got decay=nan", {"settings": {"decay": float("nan")}}),
+        ("data must hold at least one array", {"validation": None}),
     ],
 )
 def test_refusals(message, options):
     with pytest.raises(ValueError, match=message):
         found(**options)
+
+
+def test_an_optimizer_that_is_made_is_refused_and_so_is_a_tracer():
+    with pytest.raises(TypeError, match="optimizer must be a function that makes one of its"):
+        found(optimizer=optax.sgd(0.1))
+    with pytest.raises(TypeError, match="hypergradient runs on the host and cannot be traced"):
+        jax.jit(lambda rate: found(settings={"rates": rate, "decay": 0.0}).value)(jnp.ones(3))
+
+
+def test_a_second_call_compiles_nothing(monkeypatch):
+    one_number(square, optax.sgd, {"learning_rate": 0.1})
+
+    def refuse(*_):
+        raise AssertionError("traced again")
+
+    monkeypatch.setattr(jaxgd.study.hypergradients, "trained", refuse)
+    again = one_number(square, optax.sgd, {"learning_rate": 0.2}, start=0.5)
+    assert again.gradient["learning_rate"] < 0

@@ -1,5 +1,7 @@
 """What rows do to a run is held against the runs without them."""
 
+from inspect import unwrap as unchecked  # as users call it: without the suite's type checker
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,7 +44,7 @@ def held_out():
 def of(data, **options):
     params = jaxgd.init_linear(problem.D)
     settings = {"optimizer": optax.sgd(1.0), "validation": held_out(), **options}
-    return influence(problem.loss, params, data, **settings)
+    return unchecked(influence)(problem.loss, params, data, **settings)
 
 
 def test_what_is_foretold_agrees_with_all_runs_without_a_row(of_gd):
@@ -108,3 +110,7 @@ def test_a_batch_divides_by_its_own_weight():
 def test_refusals(mislabelled):
     with pytest.raises(ValueError, match="retrain must be at least 2; got 1 of n=40"):
         of(mislabelled, epochs=2, retrain=1)
+    with pytest.raises(TypeError, match=r"optimizer must be one of optax.s .* Call it"):
+        of(mislabelled, epochs=2, optimizer=optax.sgd)
+    with pytest.raises(TypeError, match="influence runs on the host and cannot be traced"):
+        jax.jit(lambda data: of(data, epochs=2).value)(mislabelled)

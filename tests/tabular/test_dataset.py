@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.datasets import load_breast_cancer
 
 from jaxgd.tabular import (
     Table,
@@ -90,7 +91,10 @@ def test_npz_columns_of_a_matrix_are_numbered_and_y_is_the_target(tmp_path):
 def test_the_bundled_table_is_the_known_one():
     read = breast_cancer()
     assert len(read) == 569
-    assert len(read.columns) == 31
+    bunch = load_breast_cancer()
+    assert list(read.columns) == [*bunch.feature_names, "diagnosis"]
+    np.testing.assert_array_equal(np.column_stack([*read.columns.values()][:-1]), bunch.data)
+    assert read.columns["diagnosis"].tolist() == bunch.target_names[bunch.target].tolist()
     target, labels = read_target(read)
     assert target == ("diagnosis", "binary", ("benign", "malignant"))
     assert np.bincount(labels).tolist() == [357, 212]
