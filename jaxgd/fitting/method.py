@@ -15,9 +15,9 @@ from jaxgd.fitting.checks import (
     check_same,
 )
 from jaxgd.fitting.fingerprint import of_program
-from jaxgd.fitting.learning_rates import OfRate, at_rate
+from jaxgd.fitting.learning_rates import at_rate
 from jaxgd.fitting.program import Program, has_convolution, parallel_program, program_of
-from jaxgd.inputs import Optimizer, check_state_of
+from jaxgd.inputs import OfRate, Optimizer, check_state_of
 from jaxgd.objective import Loss
 from jaxgd.optim import skip_nonfinite
 from jaxgd.precision import Precision, in_precision
