@@ -171,7 +171,8 @@ def _locked(file: TextIO, directory: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-    _HELD.add(file)
+    else:
+        _HELD.add(file)
     try:
         yield
     finally:
