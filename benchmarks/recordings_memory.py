@@ -1,22 +1,25 @@
 """Memory to compare two recordings on disk: `python -m benchmarks.recordings_memory DIR [ROW …]`.
 
 A recording of N parameters and T updates holds N numbers of gradient and N of parameters an update.
-Each row is a comparison in a process of its own: the bytes of both recordings as `jaxgd diff` reads
-them, what the disk keeps of them, the largest resident memory of that process, what it had before
-it read anything, and how long it took, by the clock and of the processor.
+Each row is a comparison in a process of its own: the bytes of both recordings, what the disk keeps
+of them, the largest resident memory of that process, what it had before it read anything, how much
+it read (each number twice: for its file's digest, and to be compared), and how long it took, by the
+clock and of the processor.
 
 A hundred million parameters times two hundred updates are 320 GB for both sides in float32. The
 last row (number 4, made only if asked for) holds them as holes: of the parameters and gradients
-every 64th page has numbers, the others are zero. The Recorder writes and hashes every byte; after
-each update the zero pages are given back to the disk, which reads them as zeros from then on. So
-the comparison reads, hashes and judges 320 GB, of which few are numbers. What memory it takes
-depends on the shapes, not on the numbers: no code asks whether there is a zero.
+every 64th page has numbers, the others are zero. The Recorder hashes every byte, and pages of zeros
+are not written, which the disk reads as zeros from then on. So the comparison reads, hashes and
+judges 320 GB, of which few are numbers. What memory it takes depends on the shapes, not on the
+numbers: no code asks whether there is a zero.
 """
 
+import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +27,7 @@ import numpy as np
 
 from jaxgd.equivalence import DiskRecording, Recorder
 from jaxgd.equivalence.diagnosis.of_recordings import difference
+from jaxgd.equivalence.recordings import recorder as recorder_module
 
 
 class Row(NamedTuple):
@@ -62,9 +66,10 @@ def write(folder: Path, row: Row, *, jitter: bool) -> None:
     """Gradient descent there and back: every second gradient undoes the one before."""
     generator = np.random.default_rng(0)
     params, gradient = tree(generator, row), tree(generator, row)
+    if row.sparsity > 1:
+        recorder_module._write_synced = write_with_holes
     recorder = Recorder(folder, recipe={"rule": "sgd", "lr": float(RATE)})
     recorder.start(params)
-    dig_holes(folder / "start.safetensors", row)
     for t in range(row.updates):
         for name, leaf in params.items():
             numbers = dense(leaf, row.sparsity)
@@ -72,16 +77,25 @@ def write(folder: Path, row: Row, *, jitter: bool) -> None:
             if jitter and t == 0:  # the last digit of one number in a million, the first of them
                 leaf[::1_000_000] = np.nextafter(leaf[::1_000_000], 0)
         recorder.update(gradient, params, loss=1.0)
-        dig_holes(folder / f"{t:05d}.safetensors", row)
         for leaf in gradient.values():
             numbers = dense(leaf, row.sparsity)
             np.negative(numbers, out=numbers)
 
 
-def dig_holes(file: Path, row: Row) -> None:
-    """Gives the pages of zeros back to the disk (Linux)."""
-    if row.sparsity > 1:
-        subprocess.run(["fallocate", "--dig-holes", file], check=True)
+def write_with_holes(path: Path, chunks: Iterable[bytes]) -> None:
+    """Writes a file, but for its pages of zeros: the disk keeps nothing of them."""
+    with path.open("wb") as file:
+        for chunk in map(memoryview, chunks):
+            begin, whole = file.tell(), len(chunk) // (4 * PAGE) * 4 * PAGE
+            pages = np.frombuffer(chunk[:whole], np.uint64).reshape(-1, PAGE // 2)
+            for page in np.flatnonzero(pages.any(axis=1)):
+                file.seek(begin + 4 * PAGE * int(page))
+                file.write(pages[page])
+            file.seek(begin + whole)
+            file.write(chunk[whole:])
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def resident() -> int:
@@ -90,13 +104,20 @@ def resident() -> int:
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
+def bytes_read() -> int:
+    """What this process has read so far (Linux), be it from disk or from the system's cache."""
+    return int(Path("/proc/self/io").read_text().split("rchar:")[1].split()[0])
+
+
 def compare(folder: Path) -> None:
-    """Prints the memory before and after, and what was found."""
+    """Prints the memory before and after, what was read, the times, and what was found."""
     before, began, computed = resident(), time.monotonic(), time.process_time()
+    read = -bytes_read()
     found = difference(DiskRecording(folder / "a"), DiskRecording(folder / "b"))
     seconds, of_processor = time.monotonic() - began, time.process_time() - computed
+    read += bytes_read()
     told = str(found).splitlines()[0][:60]
-    print(before, resident(), f"{seconds:.0f}", f"{of_processor:.0f}", told, sep="\t")
+    print(before, resident(), read, f"{seconds:.0f}", f"{of_processor:.0f}", told, sep="\t")
 
 
 def on_disk(folder: Path) -> int:
@@ -110,7 +131,7 @@ def measured(folder: Path, row: Row) -> str:
         write(folder / name, row, jitter=name == "a")
     command = [sys.executable, "-m", "benchmarks.recordings_memory", str(folder), "compare"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    before, after, *times, told = done.stdout.strip().split("\t")
+    before, after, read, *times, told = done.stdout.strip().split("\t")
     memory = [f"{int(size) / 1e6:.0f} MB" for size in (before, after)]
     size = 2 * 4 * row.parameters * (2 * row.updates + 1) / 1e9
     kept = on_disk(folder) / 1e9
@@ -122,6 +143,7 @@ def measured(folder: Path, row: Row) -> str:
         f"{size:.1f}",
         f"{kept:.1f}",
         *memory,
+        f"{int(read) / 1e9:.1f} GB",
         *times,
         told,
     ]
@@ -130,8 +152,8 @@ def measured(folder: Path, row: Row) -> str:
 
 def main(folder: Path, rows: list[int]) -> None:
     """Prints the table of the rows of those numbers, counted from one."""
-    print("| parameters | updates | GB read | on disk | before | largest | s | CPU s | found |")
-    print("|--:|--:|--:|--:|--:|--:|--:|--:|---|")
+    print("| parameters | updates | GB | on disk | before | largest | read | s | CPU s | found |")
+    print("|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|")
     for number in rows or [1, 2, 3]:
         print(measured(folder, ROWS[number - 1]), flush=True)
 

@@ -22,11 +22,17 @@ class _Screen(Console):
     """A console that cuts no figure, and leaves a broken pipe to the command's entry."""
 
     def show(self, grid: Table) -> None:
-        """Print a table: on a narrow screen names go over several lines, and no word is cut."""
+        """Print a table: on a narrow screen columns come closer and names go over several lines.
+
+        No word is cut, however narrow it is.
+        """
         for column in grid.columns:
             texts = map(str, (column.header, *column.cells))
             column.min_width = max(len(word) for text in texts for word in [*text.split(), ""])
-        least = sum(column.min_width or 0 for column in grid.columns) + 3 * len(grid.columns)
+        words, columns = sum(column.min_width or 0 for column in grid.columns), len(grid.columns)
+        least = words + 3 * columns - 1
+        if least > self.width:
+            grid.padding, least = 0, words + columns + 1
         self.print(grid, width=max(self.width, least), crop=False)
 
     def on_broken_pipe(self) -> None:

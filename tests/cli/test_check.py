@@ -66,8 +66,9 @@ def test_the_exit_status_tells(monkeypatch, capsys, wrong):
     assert ("gd in float32:\nThe runs part at update 0 of 4" in printed) == wrong
 
 
-def test_no_figure_of_reliability_is_cut_on_a_narrow_screen(monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "40")
+@pytest.mark.parametrize(("columns", "widest"), [("40", 55), ("60", 60)])
+def test_no_figure_of_reliability_is_cut_on_a_narrow_screen(monkeypatch, capsys, columns, widest):
+    monkeypatch.setenv("COLUMNS", columns)
     figure = SimpleNamespace(
         tried="a long name of what was tried", verdicts=Counter(right=1234567), passed=True
     )
@@ -75,3 +76,4 @@ def test_no_figure_of_reliability_is_cut_on_a_narrow_screen(monkeypatch, capsys)
     check_command.check(reliability=True)
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("crashed", "refused", "hung", "1234567"))
+    assert max(map(len, printed.splitlines())) <= widest

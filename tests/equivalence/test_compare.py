@@ -1,12 +1,14 @@
 """Honest pairs pass, faults are found where they happen, and what proves nothing is not a proof."""
 
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from ml_dtypes import bfloat16
 
 from jaxgd.equivalence import FixedTolerance, assert_equivalent, compare
+from jaxgd.equivalence.comparison import walk
 from tests.equivalence.runs import DECADE_OF_CHAOS, chaos, descent
 from tests.tolerances import CHAOTIC_RATE
 
@@ -225,3 +227,15 @@ def test_a_kink_crossed_by_rounding_is_a_jump_that_float64_does_not_show(dtype):
         assert report.parted_at == 10
         assert "kink" not in str(report)  # nothing has recorded a flip
         assert "prove(step, …) tells a fault from rounding" in str(report)
+
+
+def test_a_report_does_not_depend_on_what_fits_in_a_cache(monkeypatch):
+    """Three entries of one update at a time, or all that there are."""
+    sides = [descent(np.float32, updates=9, jitter=jitter) for jitter in (1, 0)]
+    for side, lost in zip(sides, (np.nan, np.inf), strict=True):
+        side[3]["w"][5], side[7]["w"][2:4] = lost, np.nan
+    whole = compare(*sides)
+    monkeypatch.setattr(walk, "_CACHED", 3)
+    in_pieces = compare(*sides)
+    assert whole.finite_until == 6
+    np.testing.assert_equal(asdict(in_pieces), asdict(whole))

@@ -99,6 +99,9 @@ def test_digests_tell_whether_bits_are_the_same(tmp_path):
     assert not rounded.same
     assert rounded.diagnosis.update == 1
     assert "Another machine's rounding parts them, too." in str(rounded)
+    (tmp_path / "shifted").mkdir()
+    shifted = pair(tmp_path / "shifted", keep="digests", shift=1e-3).diagnosis
+    assert (shifted.update, shifted.stage, shifted.cause) == (6, "gradient", "unknown")
 
 
 def test_every_third_update_says_from_where_on_it_sees(tmp_path):

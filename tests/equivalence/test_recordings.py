@@ -15,7 +15,9 @@ from ml_dtypes import bfloat16
 from jaxgd.cli.__main__ import main
 from jaxgd.equivalence import DiskRecording, Recorder, assert_equivalent, diagnose
 from jaxgd.equivalence.diagnosis.of_recordings import difference
+from jaxgd.equivalence.recordings import on_disk
 from jaxgd.equivalence.recordings import recorder as recorder_module
+from jaxgd.equivalence.recordings.disk_array import OnDisk
 from tests.equivalence.networks import RECIPE, jax_step, problem, torch_pass, torch_training
 from tests.equivalence.runs import momentum_run
 
@@ -154,6 +156,33 @@ def test_a_comparison_takes_memory_for_a_block_not_for_the_run(tmp_path):
     tracemalloc.stop()
     assert (found.diagnosis.update, found.diagnosis.stage) == (1, "parameters")
     assert peak < 25e6  # a block of 4096 numbers is 1.6 MB in float64, of which some are held
+
+
+def test_a_comparison_of_the_same_training_reads_each_number_twice(tmp_path, monkeypatch):
+    """Once for the digest of its file, once to be compared; the start alone once more."""
+    runs = {"a": momentum_run(jitter=1), "b": momentum_run()}
+    sides = [record(tmp_path / name, run, recipe=MOMENTUM) for name, run in runs.items()]
+    files = [file for side in sides for file in side.folder.glob("*.safetensors")]
+    stored = {file: safetensors.numpy.load_file(file) for file in files}
+    read = {"digest": 0, "compared": 0}
+    pieces, part = on_disk._pieces, OnDisk.__getitem__
+
+    def hashed(*file):
+        for piece in pieces(*file):
+            read["digest"] += len(piece)
+            yield piece
+
+    def compared(array, at):
+        numbers = part(array, at)
+        read["compared"] += numbers.nbytes
+        return numbers
+
+    monkeypatch.setattr(on_disk, "_pieces", hashed)
+    monkeypatch.setattr(OnDisk, "__getitem__", compared)
+    assert difference(*sides).same
+    size = {file: sum(a.nbytes for a in arrays.values()) for file, arrays in stored.items()}
+    starts = sum(size[file] for file in files if file.name == "start.safetensors")
+    assert read == {"digest": sum(size.values()), "compared": sum(size.values()) + starts}
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """How far one leaf of a run strays from another run's, update by update."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from jaxgd.equivalence.comparison.walk import Stretch, stretches
 from jaxgd.equivalence.recordings.column import Column, as_column
 
 Series = Float[np.ndarray, " updates"]
@@ -21,6 +22,7 @@ class Deviation(NamedTuple):
     distance: Series  # |expected - expected at the start|, the farthest so far
     scale: float  # |expected|, the largest of the whole run
     worst: Int[np.ndarray, " updates"]  # flat position of the entry with the largest error
+    sizes: Float[np.ndarray, "2 updates"]  # |actual| and |expected|, NaN or infinite if one is
 
 
 def deviation(
@@ -32,42 +34,63 @@ def deviation(
     Two NaNs, or two infinities of one sign, do not differ; a number and a NaN or an infinity are
     infinitely far apart. Scales are those of the finite entries.
     """
-    left, right = as_column(actual), as_column(expected)
-    return merged(
-        [
-            (first, _of_block(left.block(first, last), right.block(first, last)))
-            for first, last in right.places()
-        ]
-    )
+    walk = stretches(as_column(actual), as_column(expected))
+    return joined([*map(of_stretch, walk)])
 
 
-def _of_block(
-    actual: Shaped[np.ndarray, "updates entries"], expected: Shaped[np.ndarray, "updates entries"]
-) -> Deviation:
-    """The deviation of some of the entries, at all updates."""
+def of_stretch(stretch: Stretch) -> Deviation:
+    """The deviation in some of the updates."""
+    return merged([(first, _of_piece(piece)) for first, piece in stretch.pieces()])
+
+
+def _of_piece(stretch: Stretch) -> Deviation:
+    """... of as many entries as are measured at a time."""
     with np.errstate(invalid="ignore", over="ignore"):
-        left, right = actual.astype(np.float64), expected.astype(np.float64)
-        difference = left - right
-        if not np.isfinite(difference).all():
-            difference[(left == right) | (np.isnan(left) & np.isnan(right))] = 0.0
-            difference[np.isnan(difference)] = np.inf
+        left, right, start = map(_widened, (stretch.actual, stretch.expected, stretch.start))
+        left_before, right_before = map(_widened, stretch.before)
+        difference = _apart(left, right)
         error = np.abs(difference)
+        sizes = np.stack([_largest(left), _largest(right)])
         return Deviation(
             error=error.max(axis=1, initial=0.0),
-            step_error=_of_steps(_largest_number, difference),
-            step=_of_steps(_largest_finite, right),
-            distance=np.maximum.accumulate(_largest_finite(right - right[:1])),
-            scale=float(_largest_finite(right).max()),
+            step_error=_largest_number(_steps(difference, _apart(left_before, right_before))),
+            step=_largest_finite(_steps(right, right_before)),
+            distance=np.maximum.accumulate(_largest_finite(right - start)),
+            scale=float(_finite(right, sizes[1]).max()),
             worst=error.argmax(axis=1) if error.size else np.zeros(len(error), np.int64),
+            sizes=sizes,
         )
+
+
+def _widened(x: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    return x.astype(np.float64, copy=False)
+
+
+def _steps(x: Block, before: Float[np.ndarray, " entries"]) -> Block:
+    """What each update adds to the one before it."""
+    steps = np.empty_like(x)
+    np.subtract(x[0], before, out=steps[0])
+    np.subtract(x[1:], x[:-1], out=steps[1:])
+    return steps
+
+
+def _apart(
+    left: Float[np.ndarray, "*updates entries"], right: Float[np.ndarray, "*updates entries"]
+) -> Float[np.ndarray, "*updates entries"]:
+    """left - right; 0 where both are no number, or the same; infinite where one is no number."""
+    difference = left - right
+    if not np.isfinite(difference).all():
+        difference[(left == right) | (np.isnan(left) & np.isnan(right))] = 0.0
+        difference[np.isnan(difference)] = np.inf
+    return difference
 
 
 def merged(parts: list[tuple[int, Deviation]]) -> Deviation:
     """The deviation of all entries, from those of parts and where each begins."""
     if len(parts) == 1:
         return parts[0][1]
-    firsts = np.array([first for first, _ in parts])
-    error, step_error, step, distance, scale, worst = zip(*(d for _, d in parts), strict=True)
+    firsts, deviations = zip(*parts, strict=True)
+    error, step_error, step, distance, scale, worst, sizes = zip(*deviations, strict=True)
     part = np.argmax(error, axis=0)  # the part of each update's worst entry
     return Deviation(
         error=np.max(error, axis=0),
@@ -75,7 +98,22 @@ def merged(parts: list[tuple[int, Deviation]]) -> Deviation:
         step=np.max(step, axis=0),
         distance=np.max(distance, axis=0),
         scale=max(scale),
-        worst=firsts[part] + np.stack(worst)[part, np.arange(len(part))],
+        worst=np.array(firsts)[part] + np.stack(worst)[part, np.arange(len(part))],
+        sizes=np.max(sizes, axis=0),
+    )
+
+
+def joined(parts: Sequence[Deviation]) -> Deviation:
+    """The deviation over all updates, from those of stretches that follow each other."""
+    error, step_error, step, distance, scale, worst, sizes = zip(*parts, strict=True)
+    return Deviation(
+        error=np.concatenate(error),
+        step_error=np.concatenate(step_error),
+        step=np.concatenate(step),
+        distance=np.maximum.accumulate(np.concatenate(distance)),
+        scale=max(scale),
+        worst=np.concatenate(worst),
+        sizes=np.concatenate(sizes, axis=1),
     )
 
 
@@ -84,11 +122,6 @@ def ratio(numerator: Series, denominator: Series) -> Series:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         quotient = numerator / denominator
     return np.where(numerator == 0, 0.0, np.nan_to_num(quotient, nan=0.0, posinf=np.inf))
-
-
-def _of_steps(largest: Callable[[Block], Series], x: Block) -> Series:
-    """The largest change of an entry in each update; 0 in the first, which has none before it."""
-    return np.concatenate([[0.0], largest(x[1:] - x[:-1])])
 
 
 def _largest(x: Block) -> Series:
@@ -104,5 +137,9 @@ def _largest_number(x: Block) -> Series:
 
 def _largest_finite(x: Block) -> Series:
     """... of those that are finite."""
-    largest = _largest(x)
+    return _finite(x, _largest(x))
+
+
+def _finite(x: Block, largest: Series) -> Series:
+    """The largest finite |entry| of each update, once the largest of all are known."""
     return largest if np.isfinite(largest).all() else _largest(np.where(np.isfinite(x), x, 0.0))

@@ -1,20 +1,27 @@
 """Two runs of the same training, compared leaf by leaf and update by update."""
 
-from typing import Any
+from itertools import chain, starmap
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float
 
-from jaxgd.equivalence.comparison.deviations import Series, deviation, ratio
+from jaxgd.equivalence.comparison.deviations import (
+    Deviation,
+    Series,
+    deviation,
+    joined,
+    of_stretch,
+    ratio,
+)
 from jaxgd.equivalence.comparison.growth_rate import tenfold_time
 from jaxgd.equivalence.comparison.report import LeafReport, Report
 from jaxgd.equivalence.comparison.tolerance import FixedTolerance, Tolerance, times_allowed
 from jaxgd.equivalence.comparison.ulp import ulp_distance
+from jaxgd.equivalence.comparison.walk import Row, Stretch, stretches
 from jaxgd.equivalence.recordings.column import Column
 from jaxgd.equivalence.recordings.pytree import describe, listed
 from jaxgd.equivalence.recordings.trajectory import Trajectory, read_trajectory
-
-Row = Shaped[np.ndarray, " entries"]
 
 # Chosen so that a proof would have shown a learning rate off by 0.1%. Honest float32 trainings of
 # the suite resolve 6e-5 or finer; a leaf that moves by 0.5% of its scale in 10 updates, 9e-4.
@@ -65,13 +72,14 @@ def compare(
             f"got {resolves}. Use {RESOLVES:g}, or more for half precision."
         )
     tolerance = _as_tolerance(tolerance)
-    leaves = tuple(_leaf_report(path, a, b, tolerance) for path, (a, b) in pairs.items())
+    found = [_leaf_report(path, a, b, tolerance) for path, (a, b) in pairs.items()]
+    leaves, finite_until = zip(*found, strict=True)
     parted = min((t for leaf in leaves if (t := leaf.parted_at) is not None), default=updates)
     difference = np.max([leaf.error for leaf in leaves], axis=0)
     return Report(
         leaves=leaves,
         entries=updates,
-        finite_until=min(_last_finite(a, b) for a, b in pairs.values()),
+        finite_until=min(finite_until),
         allowed=tolerance.describe(sorted({b.dtype.name for _, b in pairs.values()})),
         tenfold_time=tenfold_time(difference[: parted + 1]),
         rounding_tenfold_time=tolerance.tenfold_time,
@@ -79,14 +87,22 @@ def compare(
     )
 
 
-def times_allowed_by_leaf(
+class Judged(NamedTuple):
+    """One leaf: what of its report says whether it parts, and how large it is."""
+
+    times_allowed: Series
+    sizes: Float[np.ndarray, "2 updates"]  # see Deviation
+
+
+def judged_by_leaf(
     actual: object, expected: object, tolerance: float | Tolerance | None = None
-) -> dict[str, Series]:
-    """`LeafReport.times_allowed` of each leaf alone: half the work of a whole report."""
+) -> dict[str, Judged]:
+    """What `compare` judges by, of each leaf: half the work of a whole report."""
     judge, found = _as_tolerance(tolerance), {}
     for path, (left, right) in _read(actual, expected).items():
         strayed = deviation(left, right)
-        found[path] = times_allowed(strayed, judge.allowed(path, right.dtype, strayed))
+        allowed = judge.allowed(path, right.dtype, strayed)
+        found[path] = Judged(times_allowed(strayed, allowed), strayed.sizes)
     return found
 
 
@@ -160,16 +176,18 @@ def _is_float32(column: Column) -> bool:
     return np.array_equal(numbers, numbers.astype(np.float32), equal_nan=True)
 
 
-def _leaf_report(path: str, actual: Column, expected: Column, tolerance: Tolerance) -> LeafReport:
-    """What to say of one leaf."""
-    strayed = deviation(actual, expected)
+def _leaf_report(
+    path: str, actual: Column, expected: Column, tolerance: Tolerance
+) -> tuple[LeafReport, int]:
+    """What to say of one leaf, and the update before the first at which both sides are NaN."""
+    parts, of_rows = zip(*map(_of_updates, stretches(actual, expected)), strict=True)
+    strayed = joined(parts)
     allowed = tolerance.allowed(path, expected.dtype, strayed)
     updates, shape = len(expected), expected.shape[1:]
     travelled = strayed.distance if updates > 1 else np.array([strayed.scale])
     index = np.unravel_index(strayed.worst, shape) if shape else ()
-    rows = [_of_row(actual.row(t), expected.row(t), int(strayed.worst[t])) for t in range(updates)]
-    whole, median_ulp, ours, theirs = zip(*rows, strict=True)
-    return LeafReport(
+    whole, lost, median_ulp, ours, theirs = zip(*chain(*of_rows), strict=True)
+    report = LeafReport(
         path=path,
         dtype=expected.dtype.name,
         shape=shape,
@@ -183,20 +201,42 @@ def _leaf_report(path: str, actual: Column, expected: Column, tolerance: Toleran
         actual=np.array(ours),
         expected=np.array(theirs),
     )
+    return report, (lost.index(True) if True in lost else updates) - 1
 
 
-def _of_row(actual: Row, expected: Row, worst: int) -> tuple[bool, float, Any, Any]:
-    """Of one update: whether it holds whole numbers, their median distance, the worst entry's."""
-    whole = bool((expected == np.trunc(expected)).all())
-    return whole, _median_distance(actual, expected), actual[worst], expected[worst]
+def _of_updates(stretch: Stretch) -> tuple[Deviation, list[tuple]]:
+    """Of some updates: how far they stray, and what their rows tell."""
+    strayed = of_stretch(stretch)
+    both_lost = np.isnan(strayed.sizes).all(axis=0).tolist()
+    rows = zip(stretch.actual, stretch.expected, strayed.worst.tolist(), both_lost, strict=True)
+    return strayed, [*starmap(_of_row, rows)]
+
+
+def _of_row(
+    actual: Row, expected: Row, worst: int, both_lost: bool
+) -> tuple[bool, bool, float, Any, Any]:
+    """Of one update: whether it holds whole numbers, and a NaN in one place on both sides; their
+    median distance; the worst entry's numbers.
+
+    both_lost: whether both sides hold a NaN, wherever.
+    """
+    whole = _holds_whole_numbers(expected)
+    lost = both_lost and bool((np.isnan(actual) & np.isnan(expected)).any())
+    return whole, lost, _median_distance(actual, expected), actual[worst], expected[worst]
+
+
+def _holds_whole_numbers(row: Row) -> bool:
+    pieces = (row[first : first + _PIECE] for first in range(0, len(row), _PIECE))
+    return all(bool((piece == np.trunc(piece)).all()) for piece in pieces)
 
 
 def _median_distance(actual: Row, expected: Row) -> float:
     """The median number of floats (of integers, if it holds integers) between the two."""
     apart = np.empty(len(expected))
     for first in range(0, len(expected), _PIECE):
-        here = slice(first, first + _PIECE)
-        apart[here] = _distance(actual[here], expected[here])
+        ours, theirs = (side[first : first + _PIECE] for side in (actual, expected))
+        same = np.array_equal(ours, theirs)
+        apart[first : first + _PIECE] = 0.0 if same else _distance(ours, theirs)
     return float(np.median(apart, overwrite_input=True))
 
 
@@ -204,11 +244,3 @@ def _distance(actual: Row, expected: Row) -> Row:
     if expected.dtype.kind in "biu":
         return np.abs(actual.astype(np.float64) - expected.astype(np.float64))
     return ulp_distance(actual, expected)
-
-
-def _last_finite(actual: Column, expected: Column) -> int:
-    """The update before the first at which both hold a NaN in the same place."""
-    for t in range(len(expected)):
-        if (np.isnan(actual.row(t)) & np.isnan(expected.row(t))).any():
-            return t - 1
-    return len(expected) - 1

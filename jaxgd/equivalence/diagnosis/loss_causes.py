@@ -65,26 +65,34 @@ def flow_cause(actual: Update, expected: Update) -> str | None:
     nothing on one side (padding_idx); or it lacks, or has beside, exactly the part of one layer
     whose input and output's gradient are recorded (a weight that is tied on one side alone).
     """
-    ours, theirs = (
-        {path: np.asarray(leaf).astype(np.float64) for path, leaf in gradient_of(side).items()}
-        for side in (actual, expected)
+    gradients = [gradient_of(side) for side in (actual, expected)]
+
+    def both(path: str) -> tuple[Array, Array]:  # one leaf at a time: the others may lie on disk
+        ours, theirs = (np.asarray(side[path]).astype(np.float64) for side in gradients)
+        return ours, theirs
+
+    eps, sizes = (
+        _eps_of(expected),
+        (np.abs(both(path)[1]).max(initial=0.0) for path in gradients[1]),
     )
-    eps = _eps_of(expected)
-    largest = max((np.abs(leaf).max(initial=0.0) for leaf in theirs.values()), default=0.0)
-    apart = [path for path in theirs if not _near(ours[path], theirs[path], eps, largest)]
+    largest = max(sizes, default=0.0)
+    apart = [path for path in gradients[1] if not _near(*both(path), eps, largest)]
     if not apart:
         return None
-    silent = [path for path in apart if not ours[path].any() and theirs[path].any()]
-    if silent == apart:
+    if all(_is_silent(*both(path)) for path in apart):
         return f"no gradient reaches {', '.join(map(repr, apart[:3]))}"
     if len(apart) != 1:
         return None
     (path,) = apart
-    row = _padded_row(path, ours[path], theirs[path], eps, largest)
+    row = _padded_row(path, *both(path), eps, largest)
     if row is not None:
         return row
-    told = {*_through_layers(path, ours[path], theirs[path], expected, eps)}
+    told = {*_through_layers(path, *both(path), expected, eps)}
     return told.pop() if len(told) == 1 else None
+
+
+def _is_silent(ours: Array, theirs: Array) -> bool:
+    return not ours.any() and bool(theirs.any())
 
 
 def _padded_row(path: str, ours: Array, theirs: Array, eps: float, largest: float) -> str | None:
@@ -181,4 +189,6 @@ def _number(loss: object) -> float:
 
 
 def _eps_of(update: Update) -> float:
-    return max(float(finfo(leaf.dtype).eps) for leaf in gradient_of(update).values())
+    dtypes = [leaf.dtype for leaf in gradient_of(update).values()]
+    floats = [dtype for dtype in dtypes if dtype.kind not in "biu"]  # digests are bytes
+    return max((float(finfo(dtype).eps) for dtype in floats), default=0.0)

@@ -89,7 +89,9 @@ class Difference:
 def difference(actual: DiskRecording, expected: DiskRecording) -> Difference:
     """The difference of two recordings, which are read a block at a time.
 
-    Memory: two of the largest leaf, and the batches and outputs of all updates.
+    Of trainings that are the same, each number is read twice: by the digest of its file, and to be
+    compared. Memory: seven of the largest leaf in float32, and the batches and outputs of all
+    updates.
 
     ValueError when one keeps other updates than the other, or keeps them otherwise, or holds other
     leaves.
@@ -112,8 +114,8 @@ def difference(actual: DiskRecording, expected: DiskRecording) -> Difference:
     left, right = (
         [side[0].params, *(update.updated for update in side[:shared])] for side in (ours, theirs)
     )
-    found = diagnose(ours, theirs, _recipe(expected, every, keep))
     report = compare(left, right)
+    found = diagnose(ours, theirs, _recipe(expected, every, keep), report=report)
     one = _of_one_entry(theirs, expected, report) if keep == "sketches" else 0.0
     return Difference(_readable(settings), found, report, every, keep, one)
 

@@ -9,7 +9,8 @@ import numpy as np
 from ml_dtypes import finfo
 
 from jaxgd.equivalence.comparison.deviations import Series
-from jaxgd.equivalence.comparison.leaf_by_leaf import compare, times_allowed_by_leaf
+from jaxgd.equivalence.comparison.leaf_by_leaf import Judged, judged_by_leaf
+from jaxgd.equivalence.comparison.report import Report
 from jaxgd.equivalence.diagnosis.explanation import AS_IT_IS, Explanation, explain
 from jaxgd.equivalence.diagnosis.first_layer import Parting, parting_layer
 from jaxgd.equivalence.diagnosis.model_causes import model_cause
@@ -124,6 +125,7 @@ def diagnose(
     recipe: Recipe | None = None,
     *,
     tolerance: float | None = None,
+    report: Report | None = None,
 ) -> Diagnosis:
     """The first stage of the first update that two recorded trainings part in, and its cause.
 
@@ -141,6 +143,8 @@ def diagnose(
         zero before it. To see each update from the same state, replay the actual side: `lockstep`.
     recipe: the optimizer that both are meant to run; None tells the stage, but no cause in it.
     tolerance: the fraction that `compare` allows at every stage; None is the dtype's own.
+    report: what `compare` says, with that tolerance, of both sides' parameters at the start and
+        after each update, if that is known: they are not compared again.
 
     ValueError or TypeError when the sides hold other leaves, shapes or dtypes, or no update.
     """
@@ -150,10 +154,11 @@ def diagnose(
             f"got {len(actual)} and {len(expected)}. Record the runs first."
         )
     actual, expected = ([*map(read_update, side)] for side in (actual, expected))
-    if compare([actual[0].params], [expected[0].params], tolerance).parted_at is not None:
+    start = _of_leaves([[side[0].params] for side in (actual, expected)], tolerance)
+    if start is not None and start[0] > 1:
         return Diagnosis(0, "start")
     same = _updates_of_the_same_rows(actual, expected)
-    found = _of_the_same_rows(actual[:same], expected[:same], recipe, tolerance)
+    found = _of_the_same_rows(actual[:same], expected[:same], recipe, tolerance, report)
     if found.update is None and same < max(len(actual), len(expected)):
         return Diagnosis(same + 1, "batch", batch_cause(actual, expected, same) or UNKNOWN)
     return found
@@ -164,12 +169,18 @@ def _of_the_same_rows(
     expected: Recording,
     recipe: Recipe | None,
     tolerance: float | None,
+    report: Report | None,
 ) -> Diagnosis:
     """The diagnosis of updates whose batches agree."""
     if not actual:
         return Diagnosis(None, None)
-    null = _null_directions(actual, expected)
-    found = _judged(actual, expected, recipe, tolerance, null)
+    after = _after(actual, expected, tolerance, report)
+    gradients = [[*map(gradient_of, side)] for side in (actual, expected)]
+    by_leaf = judged_by_leaf(*gradients, tolerance)
+    null = _null_directions(by_leaf, *gradients)
+    gradient = _farthest(by_leaf, len(actual), null)
+    stages = _times_allowed(actual, expected, tolerance, gradient, after)
+    found = _judged(actual, expected, recipe, tolerance, stages)
     return replace(found, not_judged=(*sorted(null), *found.not_judged))
 
 
@@ -178,10 +189,9 @@ def _judged(
     expected: Recording,
     recipe: Recipe | None,
     tolerance: float | None,
-    null: frozenset[str],
+    stages: Mapping[Stage, Series],
 ) -> Diagnosis:
-    """The diagnosis, with those leaves left out of the gradient."""
-    stages = _times_allowed(actual, expected, tolerance, null)
+    """The diagnosis, once it is known how far each stage of each update strays."""
     beyond = np.flatnonzero(np.max([*stages.values()], axis=0) > 1)
     if not beyond.size:
         return Diagnosis(None, None)
@@ -251,51 +261,64 @@ def _times_allowed(
     actual: Recording,
     expected: Recording,
     tolerance: float | None,
-    null: frozenset[str],
+    gradient: Series,
+    parameters: Series,
 ) -> dict[Stage, Series]:
     """For each recorded stage, the error as a multiple of what is allowed, at each update."""
     sides = actual, expected
-    after = _of_leaves(
-        [[side[0].params, *(update.updated for update in side)] for side in sides], tolerance
-    )
-    assert after is not None
-    gradients = [[gradient_of(update) for update in side] for side in sides]
     stages: Mapping[Stage, Series | None] = {
         "forward": _of_leaves(in_coarser_precision(*map(outputs_by_row, sides)), tolerance),
         "loss": _of_leaves([stage(side, "loss") for side in sides], tolerance),
-        "gradient": _of_leaves(gradients, tolerance, null),
+        "gradient": gradient,
         "buffers": _of_leaves([stage(side, "updated_buffers") for side in sides], tolerance),
         "optimizer state": _of_leaves([stage(side, "opt_state") for side in sides], tolerance),
-        "parameters": after[1:],
+        "parameters": parameters,
     }
     return {name: series for name, series in stages.items() if series is not None}
 
 
-def _of_leaves(
-    runs: Sequence[list | None], tolerance: float | None, but: frozenset[str] = frozenset()
-) -> Series | None:
-    """The same of one stage of both sides: of its leaf that is the farthest beyond."""
+def _after(
+    actual: Recording, expected: Recording, tolerance: float | None, report: Report | None
+) -> Series:
+    """The same of the parameters after each update, which a report of just these tells."""
+    if report is not None and report.entries == len(actual) + 1:
+        return np.max([leaf.times_allowed for leaf in report.leaves], axis=0)[1:]
+    runs = [[side[0].params, *(update.updated for update in side)] for side in (actual, expected)]
+    return _farthest(judged_by_leaf(*runs, tolerance), len(actual) + 1)[1:]
+
+
+def _of_leaves(runs: Sides, tolerance: float | None) -> Series | None:
+    """The same of one stage of both sides, if both have it."""
     actual, expected = runs
     if actual is None or expected is None:
         return None
-    leaves = times_allowed_by_leaf(actual, expected, tolerance)
-    judged = [series for path, series in leaves.items() if path not in but]
-    return np.max(judged, axis=0) if judged else np.zeros(len(actual))
+    return _farthest(judged_by_leaf(actual, expected, tolerance), len(actual))
 
 
-def _null_directions(actual: Recording, expected: Recording) -> frozenset[str]:
+def _farthest(
+    leaves: Mapping[str, Judged], updates: int, but: frozenset[str] = frozenset()
+) -> Series:
+    """The same of the leaf that is the farthest beyond, at each update."""
+    judged = [leaf.times_allowed for path, leaf in leaves.items() if path not in but]
+    return np.max(judged, axis=0) if judged else np.zeros(updates)
+
+
+def _null_directions(
+    judged: Mapping[str, Judged], actual: list[Leaves], expected: list[Leaves]
+) -> frozenset[str]:
     """The leaves whose gradient is rounding on both sides: moving them changes no function.
 
     It is as small as rounding, and one side's is independent of the other's.
     """
-    gradients, null = [[*map(gradient_of, side)] for side in (actual, expected)], []
-    for side in gradients:
-        scale = {path: max(np.abs(g[path]).max(initial=0.0) for g in side) for path in side[0]}
+    null = []
+    for which, side in enumerate((actual, expected)):
+        scale = {path: max(leaf.sizes[which]) for path, leaf in judged.items()}
         floats = [leaf.dtype for leaf in side[0].values() if leaf.dtype.kind not in "biu"]
         eps = max((float(finfo(dtype).eps) for dtype in floats), default=0.0)
         largest = max(scale.values(), default=0.0)
         null.append({path for path, size in scale.items() if size <= _NULL * eps * largest})
-    return frozenset(path for path in null[0] & null[1] if _independent(path, *gradients))
+    tiny = (path for path in null[0] & null[1] if judged[path].sizes.any())  # zeros can be judged
+    return frozenset(path for path in tiny if _independent(path, actual, expected))
 
 
 def _independent(path: str, actual: list[Leaves], expected: list[Leaves]) -> bool:
@@ -305,7 +328,7 @@ def _independent(path: str, actual: list[Leaves], expected: list[Leaves]) -> boo
         both = np.stack([np.ravel(g[path]).astype(np.float64) for g in (ours, theirs)])
         product += both @ both.T
         entries += both.shape[1]
-    if not product.any():  # both are zero, which can be judged
+    if not product.any():  # as good as zero, on both sides
         return False
     cosine = abs(product[0, 1]) / max(float(np.sqrt(product[0, 0] * product[1, 1])), 1e-300)
     return bool(cosine < max(_INDEPENDENT, _DEVIATIONS / entries**0.5))

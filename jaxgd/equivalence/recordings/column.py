@@ -57,6 +57,14 @@ class Column:
         """All entries of one update."""
         return np.asarray(self._rows[update]).reshape(-1).astype(self.dtype, copy=False)
 
+    def rows(self, first: int, last: int) -> Block:
+        """All entries of the updates from first to last."""
+        if isinstance(self._rows, np.ndarray):
+            rows = self._rows[first:last].reshape(last - first, -1)
+            return rows.astype(self.dtype, copy=False)
+        read = [self.row(update) for update in range(first, last)]
+        return read[0][None] if len(read) == 1 else np.stack(read)
+
     def stacked(self) -> Shaped[np.ndarray, "updates ..."]:
         """All of it in memory."""
         return self.block(0, self.entries).reshape(self.shape)

@@ -17,6 +17,7 @@ from ml_dtypes import bfloat16
 
 from jaxgd.equivalence.recordings.disk_array import OnDisk
 from jaxgd.equivalence.recordings.layers import nested
+from jaxgd.equivalence.recordings.pytree import in_memory
 from jaxgd.equivalence.recordings.recorder import FORMAT, VERSION, digest
 from jaxgd.equivalence.recordings.update import Update
 
@@ -91,8 +92,12 @@ class DiskRecording(Sequence[Update]):
         stages = self._read(at)
         for name in ("params", "buffers"):
             stages.setdefault(name, self._before(at).get(name))
-        stages = {name: tree for name, tree in stages.items() if tree is not None}
         with refused_as_damaged(self.folder / _name(at)):
+            stages = {
+                name: in_memory(tree) if name in _SMALL else tree
+                for name, tree in stages.items()
+                if tree is not None
+            }
             return Update(**({"params": None, "gradient": {}, "updated": None} | stages))
 
     def __iter__(self) -> Iterator[Update]:
@@ -188,8 +193,7 @@ def _stages_of(path: Path, header: dict[str, Any], begin: int) -> dict[str, Any]
             math.prod(shape) * dtype.itemsize != last - first
         ):  # fmt: skip
             raise ValueError(f"'{name}' has other bytes than its shape")
-        array = OnDisk(path, begin + first, shape, dtype)
-        stages.setdefault(stage, {})[leaf] = np.asarray(array) if stage in _SMALL else array
+        stages.setdefault(stage, {})[leaf] = OnDisk(path, begin + first, shape, dtype)
     if "activations" in stages:
         stages["activations"] = {"": nested(stages["activations"])}
     return {stage: tree[""] if tree.keys() == {""} else tree for stage, tree in stages.items()}

@@ -14,9 +14,10 @@ def equinox_layers(model: Any) -> Any:
     model of one example is mapped over the rows by `over_rows`, not by `jax.vmap`.
 
     A tapped `StatefulLayer` is one, so that `Sequential` gives it the state; a state is neither
-    recorded as an input nor as an output. There is no tap inside a `MultiheadAttention`, which maps
-    its projections over the steps itself: as in torch, whose hooks do not see `out_proj` run. Taps
-    cannot get out of what other layers map: capture no `MLP` whose activation is a module.
+    recorded as an input nor as an output. Taps cannot get out of what a layer maps or scans itself,
+    and there is none in it: a `MultiheadAttention` maps its projections over the steps (as in
+    torch, whose hooks do not see `out_proj` run), an `MLP` its activations over the neurons, and
+    with `scan=True` scans its hidden layers. Capture no layer of your own that does so.
     """
     import equinox
     import jax
@@ -40,15 +41,22 @@ def equinox_layers(model: Any) -> Any:
         def is_stateful(self) -> bool:
             return bool(self.layer.is_stateful())
 
+    def mapped_by(module: Any) -> list[Any]:
+        if isinstance(module, equinox.nn.MLP):
+            hidden = module.layers[1:-1] if getattr(module, "scan", False) else ()
+            return [module.activation, module.final_activation, *hidden]
+        return []
+
     def is_layer(node: Any) -> bool:
         return isinstance(node, equinox.Module) and callable(node) and node is not model
 
     def below(module: Any, prefix: str) -> Any:
         if isinstance(module, equinox.nn.MultiheadAttention):
             return module
+        untapped = [module, *mapped_by(module)]
 
         def replaced(path: Any, node: Any) -> Any:
-            if not (is_layer(node) and node is not module):
+            if not is_layer(node) or any(node is other for other in untapped):
                 return node
             name = ".".join([*([prefix] if prefix else []), *map(_key, path)])
             stateful = isinstance(node, equinox.nn.StatefulLayer)

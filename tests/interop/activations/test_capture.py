@@ -333,3 +333,13 @@ def test_attention_of_equinox_is_one_layer_as_in_torch():
     np.testing.assert_array_equal(layers["attention"]["output"], y)
     np.testing.assert_allclose(y, jax.jit(jax.vmap(block))(x), rtol=1e-5, atol=1e-6)
     assert equinox_layers(block.attention) is block.attention
+
+
+@pytest.mark.parametrize(("scan", "told"), [(False, "012"), (True, "02")])
+def test_an_mlp_of_equinox_has_no_tap_in_what_it_maps_itself(scan, told):
+    activations = {"activation": eqx.nn.PReLU(), "final_activation": eqx.nn.PReLU()}
+    network = eqx.nn.MLP(4, 3, 5, 2, scan=scan, key=jax.random.key(0), **activations)
+    y, layers = jax.jit(capture(over_rows(equinox_layers(network))))(X)
+    assert list(layers) == [f"layers.{i}" for i in told]
+    last = layers["layers.2"]["output"]
+    np.testing.assert_array_equal(y, np.where(last < 0, 0.25 * last, last))
