@@ -56,7 +56,7 @@ def init_state(params: PyTree, optimizer: Optimizer) -> State:
     Raises TypeError for params that are not arrays of real floating-point numbers.
     """
     check_params(params)
-    return jax.tree.map(jnp.copy, strong(State(params, optimizer.init(params))))
+    return jax.device_put(strong(State(params, optimizer.init(params))), may_alias=False)
 
 
 def strong(tree: PyTree) -> PyTree:

@@ -1,6 +1,5 @@
 """What a run may be given. Each check names the rule, what was given and the remedy."""
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +12,14 @@ import optax
 from jax.tree_util import tree_structure
 from jaxtyping import Array, ArrayLike, PyTree
 
+from jaxgd.arguments import check_batch_size as check_batch_size
+from jaxgd.arguments import check_count as check_count
+from jaxgd.arguments import check_rate as check_rate
+
 Optimizer: TypeAlias = optax.GradientTransformation | optax.MultiSteps
 OfRate: TypeAlias = Callable[[Any], Optimizer]
 
 _ARRAY_LIKE = (jax.Array, np.ndarray, np.generic, float, int, complex)
-_ALL_ROWS = "Full gradient descent is gd, or batch_size=None in fit."
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["rows"], meta_fields=["n"])
@@ -77,20 +79,6 @@ def count_spread(data: PyTree) -> int:
     return count_examples(data) if jax.tree.leaves(data) else 0
 
 
-def check_batch_size(batch_size: Any, n: int | None = None) -> int:
-    """The batch size as an int in [1, n]; ValueError or TypeError if it is none."""
-    try:
-        size = operator.index(batch_size)
-    except TypeError:
-        raise TypeError(
-            f"batch_size must be an integer in [1, n]; got batch_size={batch_size!r}. {_ALL_ROWS}"
-        ) from None
-    if isinstance(batch_size, bool) or size < 1 or (n is not None and size > n):
-        given = f"batch_size={batch_size!r}" + ("" if n is None else f" with n={n}")
-        raise ValueError(f"batch_size must be in [1, n]; got {given}. {_ALL_ROWS}")
-    return size
-
-
 def check_order(order: ArrayLike | None, n: int) -> Array | None:
     """The order as an array, None for None; ValueError unless it is one of row numbers below n.
 
@@ -116,17 +104,6 @@ def check_below(name: str, rows: np.ndarray, n: int) -> None:
     if rows.size and (rows.min() < 0 or rows.max() >= n):
         worst = rows.min() if rows.min() < 0 else rows.max()
         raise ValueError(f"{name} must be in [0, n); got {worst} with n={n}. Count rows from 0.")
-
-
-def check_count(name: str, count: Any) -> int:
-    """A count such as epochs as an int of at least 1; ValueError or TypeError if it is none."""
-    try:
-        number = operator.index(count)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer of at least 1; got {name}={count!r}.") from None
-    if isinstance(count, bool) or number < 1:
-        raise ValueError(f"{name} must be an integer of at least 1; got {name}={count!r}.")
-    return number
 
 
 def check_params(params: PyTree) -> None:
@@ -221,15 +198,6 @@ def check_made(optimizer: Any) -> None:
         raise TypeError(
             "optimizer must be one of optax's or of jaxgd.optim; got a "
             f"{type(optimizer).__name__}. Call it: optax.sgd(0.1)."
-        )
-
-
-def check_rate(learning_rate: Any) -> None:
-    """ValueError for a learning rate that is not finite and greater than 0."""
-    if not (np.isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(
-            "learning_rate must be finite and greater than 0; "
-            f"got learning_rate={learning_rate:g}. Use 0.05 or so."
         )
 
 

@@ -7,17 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from jaxgd.arguments import Patience as Patience
+from jaxgd.arguments import check_patience as check_patience
 from jaxgd.descent import Epoch, strong, train
 from jaxgd.inputs import check_count
 from jaxgd.keys import Key
 from jaxgd.order import shuffle
-
-
-class Patience(NamedTuple):
-    """How long to wait: so many epochs without a loss lower than the lowest by `min_change`."""
-
-    epochs: int
-    min_change: float = 0.0
 
 
 class Best(NamedTuple):
@@ -112,15 +107,6 @@ def train_until(
         return jax.lax.while_loop(goes_on, one_more, first)
 
     return run
-
-
-def check_patience(patience: Any) -> Patience:
-    """The patience as a Patience, of a number too; ValueError or TypeError if it is none."""
-    patience = patience if isinstance(patience, tuple) else (patience,)
-    epochs, min_change = Patience(*patience)
-    if not (isinstance(min_change, int | float) and 0 <= min_change < float("inf")):
-        raise ValueError(f"min_change must be a number of at least 0; got min_change={min_change}.")
-    return Patience(check_count("patience", epochs), float(min_change))
 
 
 def _unmade(shape: tuple[int, ...], dtype: Any) -> Array:

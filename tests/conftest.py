@@ -1,7 +1,9 @@
 """Settings every test runs under: strict dtypes and ranks, eight CPU devices, one torch thread."""
 
+import os
 import signal
 from importlib.util import find_spec
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +33,14 @@ def _one_torch_thread():
         import torch
 
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """The commands that tests start keep programs for each other, not among the user's."""
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("MPLCONFIGDIR", str(users / "matplotlib"))  # its fonts take a second
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(autouse=True)

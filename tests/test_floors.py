@@ -3,7 +3,9 @@
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 # From the ground up. A room may import rooms of lower floors only, never its own floor's.
 FLOORS = [
+    {"arguments", "lazy_names", "version"},
     {
         *("inputs", "keys", "layouts", "losses", "machine", "optim", "permutation"),
         *("storage", "figures"),
@@ -117,16 +120,48 @@ def test_an_assert_does_no_work():
 def test_dir_shows_public_names_only():
     assert set(dir(jaxgd)) == set(jaxgd.__all__)
     assert all(hasattr(jaxgd, name) for name in jaxgd.__all__)
+    assert jaxgd.__version__ == jaxgd.version.__version__
+    with pytest.raises(AttributeError, match="'jaxgd' has no attribute 'nothing'"):
+        _ = jaxgd.nothing
 
 
-def test_import_jaxgd_brings_no_extra():
-    """`import jaxgd` brings jax and optax, not torch, scikit-learn, polars, matplotlib or rich.
+LAZY = [path for path in files("jaxgd") if "names_from(__name__" in path.read_text()]
 
-    And of its own rooms not the one that no training needs.
-    """
+
+@pytest.mark.parametrize("path", LAZY, ids=named)
+def test_type_checkers_are_told_where_lazy_names_are(path):
+    """What stands under TYPE_CHECKING is what is imported at a name's first use."""
+    package = import_module(named(path.parent))
+    (block,) = (node for node in ast.parse(path.read_text()).body if isinstance(node, ast.If))
+    told = {}
+    for node in block.body:
+        for alias in node.names:
+            assert alias.asname == alias.name, "or type checkers take it for no name of ours"
+            told[alias.name] = node.module
+    assert told.keys() == set(package.__all__)
+    for name, module in told.items():
+        found = import_module(module)
+        value = getattr(found, name, None) or import_module(f"{module}.{name}")
+        assert getattr(package, name) is value
+
+
+@pytest.mark.parametrize("path", LAZY, ids=named)
+def test_no_module_bears_a_lazy_name(path):
+    """Importing the module would put it in the name's place."""
+    package = import_module(named(path.parent))
+    for name in package.__all__:
+        if not isinstance(getattr(package, name), ModuleType):
+            assert not (path.parent / f"{name}.py").exists()
+            assert not (path.parent / name).exists()
+
+
+def test_import_jaxgd_brings_nothing_and_its_names_no_extra():
+    """All names bring jax and optax, not torch, scikit-learn, polars, matplotlib or rich."""
     program = (
-        "import sys, jaxgd; extras = {'torch','sklearn','polars','matplotlib','rich','tyro'}; "
-        "print(*sorted((extras | {'jaxgd.study'}) & set(sys.modules)))"
+        "import sys, jaxgd; "
+        "print(*sorted({'jax','numpy'} & set(sys.modules))); "
+        "[getattr(jaxgd, name) for name in dir(jaxgd)]; "
+        "print(*sorted({'torch','sklearn','polars','matplotlib','rich','tyro'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

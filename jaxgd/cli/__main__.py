@@ -1,81 +1,75 @@
-"""The command's entry: subcommands found, errors told in one line, exit statuses set."""
+"""The command's entry: errors told in one line, exit statuses set."""
 
-import os
+import gc
 import shlex
 import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from jaxgd.cli.interrupts import signals_heard
+from jaxgd.cli.kept_programs import BUSY, keep_programs
+from jaxgd.cli.output import LettingGo
+from jaxgd.cli.parsing import Unread, read
 from jaxgd.cli.wording import in_options
 from jaxgd.fitting import Interrupted
 
-# In the order of the help. Only the one that is asked for is imported.
-_SUBCOMMANDS = (
-    *("compare", "fit", "sweep", "predict", "export"),
-    *("influence", "noise", "notebook", "check", "diff"),
-)
-_FAILED, _UNREAD = 2, 141
+_FAILED = 2
 _USERS = (ValueError, FloatingPointError, ModuleNotFoundError, RuntimeError, MemoryError)
-_DESCRIPTION = (
-    "Gradient descent as pure functions in JAX. `jaxgd --version` prints the version; any command "
-    "with --debug shows the traceback of an error."
-)
+
+# Imports make some 500 000 objects that stay: to look for rings among them takes 0.1 s.
+_RARELY = 100_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of the command with these arguments: 0, or 2 after an error.
 
-    130 after ctrl-C and 143 after SIGTERM, whatever came of them; 141 where nobody reads the output
-    on. `jaxgd check` exits with 1 where this machine's numbers are not PyTorch's, `jaxgd diff`
-    where two recordings are not the same training, `jaxgd compare` and `jaxgd sweep` where every
-    method or setting diverged.
+    130 after ctrl-C and 143 after SIGTERM, whatever came of them. `jaxgd check` exits with 1 where
+    this machine's numbers are not PyTorch's, `jaxgd diff` where two recordings are not the same
+    training, `jaxgd compare` and `jaxgd sweep` where every method or setting diverged. A reader of
+    the output that leaves, as `head` does, changes nothing.
 
-    Whatever goes wrong is one line on standard error, with `--debug` a traceback.
+    Whatever goes wrong is a line or two on standard error, with `--debug` a traceback.
     """
     is_process, argv = argv is None, sys.argv[1:] if argv is None else list(argv)
+    if is_process:
+        gc.set_threshold(_RARELY)
+        out: Any = LettingGo(sys.stdout)
+        sys.stdout = out
     debug = "--debug" in argv
     argv = [word for word in argv if word != "--debug"]
     with signals_heard() as signals, _warnings_in_one_line():
         try:
-            _run_subcommand(argv)
-            sys.stdout.flush()
+            _run(argv, is_process)
             status = 0
         except KeyboardInterrupt as error:
             told = str(error) or "interrupted"
             told += _going_on(argv) if _is_saved(error, argv) else ""
             status = _fail(told, 128 + getattr(error, "number", signal.SIGINT))
-        except BrokenPipeError:
-            status = _unread()
         except Exception as error:
-            if debug:
+            if debug and not isinstance(error, Unread):
                 raise
             status = _fail(_in_one_line(error, argv[0] if argv else ""))
+        finally:
+            sys.stdout.flush()
     if is_process and status > 128:  # it is on its way out: another signal has nothing to say
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return status if signals.number is None else 128 + signals.number
 
 
-def _run_subcommand(argv: list[str]) -> None:
+def _run(argv: list[str], is_process: bool) -> None:
     if argv == ["--version"]:
-        from jaxgd.tabular.model_file import jaxgd_version
+        from jaxgd.version import __version__
 
-        print(f"jaxgd {jaxgd_version()}")
+        print(f"jaxgd {__version__}")
         return
-    try:
-        from tyro.extras import SubcommandApp
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'the command needs {error.name}: pip install "jaxgd[cli]"'
-        ) from None
-    app = SubcommandApp()
-    for name in [name for name in _SUBCOMMANDS if name in argv[:1]] or _SUBCOMMANDS:
-        app.command(getattr(import_module(f"jaxgd.cli.{name}_command"), name))
-    app.cli(prog="jaxgd", args=argv, description=_DESCRIPTION)
+    command = read(argv)
+    if is_process:
+        keep_programs()
+    command()
 
 
 def _in_one_line(error: Exception, command: str) -> str:
@@ -101,17 +95,12 @@ def _going_on(argv: list[str]) -> str:
     return f"\ngo on with: {name} {shlex.join(argv)}{resume}"
 
 
-def _unread() -> int:
-    """The status where the reader of a pipe has gone: as if the signal had ended the process."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or it fails again at the end
-    return _UNREAD
-
-
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
     """What fit warns of, once and in the command's own voice."""
     with warnings.catch_warnings():
         warnings.simplefilter("once", UserWarning)
+        warnings.filterwarnings("ignore", BUSY)
         warnings.showwarning = lambda message, *_: print(
             f"jaxgd: {in_options(str(message))}", file=sys.stderr
         )

@@ -2,12 +2,7 @@
 
 from itertools import chain
 
-import jax
-
-from jaxgd.cli.terminal import console, numbers_table
-from jaxgd.inputs import check_count
-from jaxgd.interop.torch import conformance
-from jaxgd.interop.torch.conformance import PRECISION
+from jaxgd.arguments import check_count
 
 
 def check(
@@ -33,7 +28,8 @@ def check(
 
 
 def _check_reliability(kills: int, damages: int, tables: int) -> None:
-    from jaxgd.reliability import figures  # which no other command needs
+    from jaxgd.cli.terminal import console, numbers_table
+    from jaxgd.reliability import figures
 
     screen = console()
     grid = numbers_table("tried", "times", "right", "refused", "lost", "wrong", "crashed", "hung")
@@ -52,12 +48,19 @@ def _check_reliability(kills: int, damages: int, tables: int) -> None:
 
 
 def _check_numbers() -> None:
+    import jax
+
+    from jaxgd.cli.terminal import console, numbers_table
+    from jaxgd.interop.torch import conformance
+
     checks = iter(conformance.checks())
     first = next(checks)  # where torch is missing, nothing has been said yet
     device = jax.devices()[0]
     screen = console()
     screen.print(f"{device.platform} ({device.device_kind}), jax {jax.__version__} against torch")
-    screen.print(f'computed with jax.default_matmul_precision("{PRECISION}"): set it, too')
+    screen.print(
+        f'computed with jax.default_matmul_precision("{conformance.PRECISION}"): set it, too'
+    )
     grid = numbers_table("", "dtype", "error", "of allowed", "verdict")
     failed = []
     for checked in chain([first], checks):

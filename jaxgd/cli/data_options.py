@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from jaxtyping import Array
 from tyro.conf import Positional, arg
 
-from jaxgd.tabular import Dataset, Table, Task, breast_cancer, prepare, read_table
+from jaxgd.arguments import Task
+
+if TYPE_CHECKING:
+    import jaxgd.tabular.dataset
+    import jaxgd.tabular.table
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,28 @@ class DataOptions:
         words += [] if usual else ["--held-out", str(self.held_out)]
         return words + ([] if self.standardize else ["--no-standardize"])
 
-    def table(self) -> Table:
-        """The table in the file, or the bundled one."""
-        return breast_cancer() if self.data is None else read_table(self.data)
+    def check(self) -> None:
+        """OSError for a file that cannot be opened: known before anything is imported."""
+        if self.data is not None:
+            self.data.open("rb").close()
 
-    def prepare(self, table: Table, key: Array) -> Dataset:
-        """The table made ready to train on."""
+    def table(self) -> "jaxgd.tabular.table.Table":
+        """The table in the file, or the bundled one, which has the columns that are named."""
+        self.check()
+        from jaxgd.tabular.table import breast_cancer, read_table
+        from jaxgd.tabular.target import target_name
+
+        table = breast_cancer() if self.data is None else read_table(self.data)
+        for name in (*self.ignore, target_name(table) if self.target is None else self.target):
+            table.column(name)
+        return table
+
+    def prepare(
+        self, table: "jaxgd.tabular.table.Table", key: Any
+    ) -> "jaxgd.tabular.dataset.Dataset":
+        """The table made ready to train on, its held-out rows drawn with the key."""
+        from jaxgd.tabular.dataset import prepare
+
         return prepare(
             table,
             key=key,

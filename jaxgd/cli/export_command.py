@@ -4,11 +4,13 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from jaxgd.cli.settings import check_replaces_no_input, make_room, writable
-from jaxgd.cli.terminal import console
-from jaxgd.interop.artifact import PLATFORMS
-from jaxgd.interop.exported_predictor import export_predictor
-from jaxgd.tabular import load_model
+from jaxgd.arguments import PLATFORMS
+from jaxgd.cli.settings import (
+    check_replaces_no_input,
+    check_replaces_nothing,
+    make_room,
+    writable,
+)
 
 
 def export(
@@ -16,6 +18,7 @@ def export(
     *,
     out: Path = Path("predictor.jaxgd"),
     platforms: tuple[str, ...] = PLATFORMS,
+    force: bool = False,
 ) -> None:
     """Write a saved model as one program for CPUs and accelerators that needs JAX alone.
 
@@ -26,9 +29,17 @@ def export(
         model: File that `jaxgd fit` saved.
         out: Where the program goes.
         platforms: What it is to run on.
+        force: Replace a file that is there.
     """
     writable(out)
+    model.open("rb").close()  # a missing file is told before anything is imported
     check_replaces_no_input(out, "--out", model)
+    check_replaces_nothing(out, "--out", force)
+
+    from jaxgd.cli.terminal import console
+    from jaxgd.interop.exported_predictor import export_predictor
+    from jaxgd.tabular import load_model
+
     loaded = load_model(model)
     exported = export_predictor(loaded, platforms=platforms)
     make_room(out, 2 * len(exported.artifact.program))

@@ -4,31 +4,30 @@ from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
-from jaxgd.cli.settings import check_replaces_no_input, make_room, writable
+from jaxgd.cli.settings import check_replaces_no_input, writable
+from jaxgd.cli.table_files import check_table_file, make_table_room
 
 
 def checked_files(
-    out: Path, names: Mapping[str, str], table: Path | None, data: Path | None
+    out: Path, names: Mapping[str, str], table: Path | None, data: Path | None, force: bool
 ) -> dict[str, Path]:
     """Where each of these goes, its folder made: in `out`, but the table where it is asked to be.
+
+    What is in `out` under these names is a former report, and is made anew; another table is
+    replaced only if it is forced.
 
     Raises ValueError or OSError for a table of another kind, for one of the data in its place, and
     for what cannot be written.
     """
     files = {what: out / name for what, name in names.items()}
+    inputs = [] if data is None else [data]
+    for path in files.values():
+        check_replaces_no_input(writable(path), "--out or --table", *inputs)
     if table is not None:
+        check_table_file(table, "--table", force, *inputs)
         files["table"] = table
-    if files["table"].suffix.lower() not in (".csv", ".parquet"):
-        raise ValueError(
-            f"the table must be a .csv or .parquet file; got {files['table']}. "
-            "Name another with --table."
-        )
     for path in files.values():
-        writable(path)
-        if data is not None:
-            check_replaces_no_input(path, "--out or --table", data)
-    for path in files.values():
-        make_room(path)
+        make_table_room(path)
     return files
 
 

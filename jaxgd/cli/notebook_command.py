@@ -1,12 +1,5 @@
 """`jaxgd notebook`: the lesson's numbers, JAX beside PyTorch."""
 
-import jax
-import jax.numpy as jnp
-
-from jaxgd.cli.terminal import console, numbers_table
-from jaxgd.losses import binary_cross_entropy
-from jaxgd.models import Linear, linear, logistic
-
 
 def notebook() -> None:
     """Print the lesson's numbers, JAX beside PyTorch: one neuron, its loss and gradients."""
@@ -16,8 +9,15 @@ def notebook() -> None:
         raise ModuleNotFoundError(
             f'the lesson in PyTorch needs {error.name}: pip install "jaxgd[torch]"', name=error.name
         ) from None
-    torch = lesson()
 
+    import jax
+    import jax.numpy as jnp
+
+    from jaxgd.cli.terminal import console, numbers_table
+    from jaxgd.losses import binary_cross_entropy
+    from jaxgd.models import Linear, linear, logistic
+
+    torch = lesson()
     x, y = jnp.array([torch.x]), jnp.array(torch.y)
     params = Linear(w=jnp.array([torch.w]), b=jnp.array(torch.b))
 

@@ -9,9 +9,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from jaxgd.cli.data_options import DataOptions
-from jaxgd.cli.host_options import Sharing
+from jaxgd.cli.sharing import Sharing
 from jaxgd.scale.placement import spread
-from jaxgd.tabular import Dataset, Model, Predictor
+from jaxgd.tabular import Dataset, Model, Predictor, Table
 from jaxgd.tabular.dataset import split
 from jaxgd.tabular.own_rows import read_own
 from jaxgd.tabular.scaling import standardizer
@@ -20,8 +20,7 @@ from jaxgd.tabular.scaling import standardizer
 class WholeTable:
     """All rows, in this process."""
 
-    def __init__(self, options: DataOptions, key: Array) -> None:
-        table = options.table()
+    def __init__(self, table: Table, options: DataOptions, key: Array) -> None:
         dataset: Dataset = options.prepare(table, key)
         self.source, self.schema = table.source, dataset.schema
         self.train, self.held_out = dataset.train, dataset.held_out

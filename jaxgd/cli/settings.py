@@ -1,72 +1,56 @@
-"""What a user sets for a run, checked before any data are read."""
+"""What a user sets for a run, checked before any data are read and before JAX is there."""
 
+import difflib
 import os
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
-import jax
-import optax
-from jaxtyping import Array
+from jaxgd.arguments import check_rate
 
-from jaxgd.blocked import blocked_sgd
-from jaxgd.descent import Epoch
-from jaxgd.inputs import check_rate
-from jaxgd.optim.names import by_name
-from jaxgd.optim.registry import REGISTRY
-from jaxgd.storage.reservation import check_room
-from jaxgd.tabular.predictor import Predictor
+# All of jaxgd.optim's but muon.
+OPTIMIZERS = (
+    "adadelta",
+    "adafactor",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "asgd",
+    "lbfgs",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "rprop",
+    "sgd",
+    "sparse_adam",
+)
 
 # Predictions and pictures are of a size that is not known before.
 _SMALL = 2**16
 
 
-class Keys(NamedTuple):
-    """The random keys of a run, one a use, all from its seed."""
-
-    split: Array
-    init: Array
-    order: Array
-
-
-def keys(seed: int) -> Keys:
-    """The keys of a seed; ValueError unless it is in [0, 2**32)."""
+def check_seed(seed: int) -> None:
+    """ValueError unless the seed is in [0, 2**32)."""
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be an integer in [0, 2**32); got seed={seed}.")
-    return Keys(*jax.random.split(jax.random.key(seed), 3))
 
 
-def optimizer_named(
-    name: str, learning_rate: float | Literal["auto"]
-) -> Callable[[Any], optax.GradientTransformation]:
-    """torch.optim's optimizer of that name, of its learning rate.
+def check_optimizer(name: str, learning_rate: float | Literal["auto"]) -> str:
+    """The name on offer that is meant: SparseAdam is sparse_adam.
 
     ValueError for another name or a bad learning rate.
     """
-    offered = sorted(REGISTRY.keys() - {"muon"})
-    if name.lower() == "muon":
-        raise ValueError(
-            f"optimizer must be one of {', '.join(offered)}; got {name!r}. "
-            "Muon takes matrices only; every model here has a vector."
-        )
-    optimizer = by_name(name, offered)
+    meant = {offered.replace("_", ""): offered for offered in OPTIMIZERS}
+    plain = name.lower().replace("_", "").replace("-", "")
+    if plain not in meant:
+        nearest = difflib.get_close_matches(plain, meant, n=1)
+        hint = f" Use {meant[nearest[0]]!r}?" if nearest else ""
+        if plain == "muon":
+            hint = " Muon takes matrices only; every model here has a vector."
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}; got {name!r}.{hint}")
     if learning_rate != "auto":
         check_rate(learning_rate)
-    return lambda rate: optimizer(lr=rate)
-
-
-def exact_sgd(
-    predictor: Predictor, optimizer: str, batch_size: int | None
-) -> Callable[[float], Epoch] | None:
-    """`blocked_sgd`, of its learning rate, where it makes the updates of SGD, only faster.
-
-    None elsewhere.
-    """
-    has_one_logit = not predictor.hidden and predictor.target.task != "multiclass"
-    if optimizer == "sgd" and batch_size == 1 and has_one_logit:
-        return partial(blocked_sgd, predictor.link_loss)
-    return None
+    return meant[plain]
 
 
 def writable(path: Path) -> Path:
@@ -90,6 +74,8 @@ def make_room(path: Path, size: int = _SMALL) -> None:
 
     Every command does so once its input is checked, before it computes anything.
     """
+    from jaxgd.storage.reservation import check_room
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         check_room(path, size)
@@ -103,4 +89,12 @@ def check_replaces_no_input(path: Path, option: str, *inputs: Path) -> None:
         raise ValueError(
             f"an output must not replace an input; got {path} for both. "
             f"Name another file with {option}."
+        )
+
+
+def check_replaces_nothing(path: Path, option: str, force: bool) -> None:
+    """FileExistsError if there is a file already, unless the user wants it replaced."""
+    if path.exists() and not force:
+        raise FileExistsError(
+            f"{path} is there already. Name another file with {option}, or replace it with --force."
         )

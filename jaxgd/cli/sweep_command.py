@@ -1,24 +1,18 @@
 """`jaxgd sweep`: which learning rate and batch size, on a table."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from jaxgd.cli.after_a_sweep import next_commands
-from jaxgd.cli.as_json import print_json
+from jaxgd.arguments import check_batch_size, check_count
 from jaxgd.cli.data_options import DataOptions
 from jaxgd.cli.files import beside, checked_files
-from jaxgd.cli.settings import keys, optimizer_named
-from jaxgd.cli.sweep_report import Found, as_json, curves_of, heat_map_of, show
-from jaxgd.cli.table_files import table_file
-from jaxgd.cli.terminal import described, runs_bar
-from jaxgd.figures.curves import as_png
-from jaxgd.inputs import check_batch_size, check_count
-from jaxgd.storage.verified_file import write_atomically
-from jaxgd.study import Best, Sweep
-from jaxgd.study import sweep as sweep_grid
-from jaxgd.tabular.predictor import Predictor
+from jaxgd.cli.settings import check_optimizer, check_seed
+from jaxgd.cli.table_files import STDOUT, check_table_file, put_table, table_file
+
+if TYPE_CHECKING:
+    import jaxgd.study
 
 _RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 _SIZES = (8, 16, 32, 64, 128)
@@ -36,6 +30,7 @@ def sweep(
     seed: int = 0,
     out: Path = Path("jaxgd-sweep"),
     table: Path | None = None,
+    force: bool = False,
     json: bool = False,
 ) -> None:
     """Train a model at every learning rate, batch size and seed at once, and say which is best.
@@ -53,17 +48,33 @@ def sweep(
         hidden: Widths of an MLP's hidden layers; by default the model is linear.
         seed: Decides the held-out rows, an MLP's start and the first order of rows.
         out: Directory for the pictures and the table.
-        table: Where the table goes instead: CSV, or Parquet by a name that ends in .parquet.
+        table: Where the table goes instead: a .csv, .parquet or .jsonl file, or - for standard
+            output, where nothing else is said then.
+        force: Replace a file that --table names and that is there.
         json: Print what was found as JSON.
     """
     for rate in learning_rates:
-        optimizer_named(optimizer, rate)  # checks name and rate before any data are read
+        optimizer = check_optimizer(optimizer, rate)
     for width in hidden:
         check_count("every width in hidden", width)
     check_count("epochs", epochs)
     check_count("seeds", seeds)
-    run_keys = keys(seed)
+    check_seed(seed)
+    if table is not None:
+        check_table_file(table, "--table", force)
     read = source.table()
+
+    from jaxgd.cli.after_a_sweep import next_commands
+    from jaxgd.cli.as_json import print_json
+    from jaxgd.cli.run_parts import keys, optimizer_named
+    from jaxgd.cli.sweep_report import Found, as_json, curves_of, heat_map_of, show
+    from jaxgd.cli.terminal import described, runs_bar
+    from jaxgd.figures.curves import as_png
+    from jaxgd.storage.verified_file import write_atomically
+    from jaxgd.study import sweep as sweep_grid
+    from jaxgd.tabular.predictor import Predictor
+
+    run_keys = keys(seed)
     dataset = source.prepare(read, run_keys.split)
     n = len(dataset.train.y)
     sizes = tuple(b for b in _SIZES if b <= n) or (n,) if batch_sizes is None else batch_sizes
@@ -71,10 +82,10 @@ def sweep(
         check_batch_size(size, n)
     names = {"heat map": "heat-map.png", "curves": "curves.png", "table": "sweep.csv"}
     further = {"out": beside(out)} | ({} if table is None else {"table": beside(table)})
-    files = checked_files(out, names, table, source.data)
+    files = checked_files(out, names, table, source.data, force)
     predictor = Predictor(len(dataset.schema.features), dataset.schema.target, hidden)
     start = predictor.init(run_keys.init)
-    of_rate = optimizer_named(optimizer, learning_rates[0])
+    of_rate = optimizer_named(optimizer)
     with runs_bar("sweeping") as progress:
         found = sweep_grid(
             predictor.loss,
@@ -101,8 +112,10 @@ def sweep(
     )
     write_atomically(files["heat map"], as_png(heat_map_of(told)))
     write_atomically(files["curves"], as_png(curves_of(told)))
-    write_atomically(files["table"], table_file(found.table(), files["table"]))
-    if json:
+    put_table(files["table"], table_file(found.table(), files["table"]))
+    if files["table"] == STDOUT:
+        pass
+    elif json:
         print_json(as_json(told), judged_by=judged, commands=told.commands, files=files)
     else:
         show(told, files, described(read.source, dataset))
@@ -110,7 +123,7 @@ def sweep(
         raise SystemExit(1)
 
 
-def _best(found: Sweep) -> Best | None:
+def _best(found: "jaxgd.study.Sweep") -> "jaxgd.study.Best | None":
     try:
         return found.best
     except FloatingPointError:  # of which the sweep has warned

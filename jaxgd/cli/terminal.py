@@ -53,6 +53,11 @@ def numbers_table(first: str, *columns: str) -> Table:
     return table
 
 
+def figure(value: float) -> str:
+    """A number in four significant digits, zeros at its end included: 0.9000, 1.234e-05."""
+    return f"{value:#.4g}".rstrip(".")
+
+
 def described(source: str, dataset: Dataset) -> str:
     """Two lines that say what is learned from what."""
     held = 0 if dataset.held_out is None else len(dataset.held_out.y)

@@ -5,7 +5,7 @@ import re
 # Tests hold that each of the left still stands in the package.
 REMEDIES = {
     "Full gradient descent is gd, or batch_size=None in fit.": (
-        "Full gradient descent is --batch-size None."
+        "Full gradient descent is --batch-size all."
     ),
     "Use held_out=0 to hold out none.": "Use --held-out 0 to hold out none.",
     "Use another seed or a smaller held-out part.": "Use another --seed or a smaller --held-out.",

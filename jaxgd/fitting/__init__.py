@@ -1,20 +1,27 @@
 """Training from the host: a loop around compiled segments that keeps a history."""
 
-from jaxgd.fitting.divergence import Diverged
-from jaxgd.fitting.history import Fit, History, Position
-from jaxgd.fitting.history_file import jsonl
-from jaxgd.fitting.interruption import Interrupted
-from jaxgd.fitting.loop import fit
-from jaxgd.fitting.progress import Progressed, Stop
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Diverged",
-    "Fit",
-    "History",
-    "Interrupted",
-    "Position",
-    "Progressed",
-    "Stop",
-    "fit",
-    "jsonl",
-]
+from jaxgd.lazy_names import names_from
+
+if TYPE_CHECKING:
+    from jaxgd.fitting.divergence import Diverged as Diverged
+    from jaxgd.fitting.history import Fit as Fit
+    from jaxgd.fitting.history import History as History
+    from jaxgd.fitting.history import Position as Position
+    from jaxgd.fitting.history_file import jsonl as jsonl
+    from jaxgd.fitting.interruption import Interrupted as Interrupted
+    from jaxgd.fitting.loop import fit as fit
+    from jaxgd.fitting.progress import Progressed as Progressed
+    from jaxgd.fitting.progress import Stop as Stop
+
+_HOMES = {
+    "divergence": "Diverged",
+    "history": "Fit History Position",
+    "history_file": "jsonl",
+    "interruption": "Interrupted",
+    "loop": "fit",
+    "progress": "Progressed Stop",
+}
+
+__getattr__, __dir__, __all__ = names_from(__name__, _HOMES)

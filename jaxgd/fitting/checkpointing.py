@@ -23,7 +23,7 @@ from jaxgd.storage import Background, Checkpoints, Stored
 from jaxgd.storage.bits import is_key
 from jaxgd.storage.reservation import check_room
 from jaxgd.storage.verified_file import refused_as_misfit, sync
-from jaxgd.tabular.model_file import jaxgd_version
+from jaxgd.version import __version__
 
 # Of a note and a short history.
 _NOTE_BYTES = 2**16
@@ -130,7 +130,7 @@ class Saver:
             "identity": dict(self.identity),
             "position": list(training.position),
             "epochs_recorded": list(record.loss),
-            "jaxgd": jaxgd_version(),
+            "jaxgd": __version__,
             "optax": version("optax"),
         }
         done = training.updates_done

@@ -125,10 +125,18 @@ def check_key(key: Any) -> Array:
 def check_finite(params: PyTree) -> None:
     """Raise TypeError for parameters that are not floating point, ValueError if not finite."""
     check_params(params)
+    if not jax.tree.leaves(params) or all_finite(params):
+        return
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if not jnp.isfinite(jnp.asarray(leaf)).all():
             name = "params" + jax.tree_util.keystr(path)
             raise ValueError(f"parameters must be finite; got {name} with NaN or inf.")
+
+
+@jax.jit
+def all_finite(tree: PyTree) -> Array:
+    """Whether every number of a tree is finite."""
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
 
 
 def check_data(name: str, data: PyTree) -> PyTree:
@@ -160,7 +168,10 @@ def _check_leaf(name: str, leaf: Any) -> Array:
         )
     if 0 in array.shape[1:]:
         raise ValueError(f"examples must not be empty; got {name} of shape {array.shape}.")
-    given, array = array, jnp.asarray(array)
+    given = array
+    if not isinstance(given, jax.Array):  # put, not computed: jnp.asarray compiles a program
+        host = _rounded(given, jax.dtypes.canonicalize_dtype(given.dtype))
+        array = jax.device_put(host)
     is_integer = array is not given and jnp.issubdtype(array.dtype, jnp.integer)
     if is_integer and (np.asarray(array) != given).any():
         raise ValueError(
@@ -168,14 +179,22 @@ def _check_leaf(name: str, leaf: Any) -> Array:
             "Convert them to floats, or use JAX's 64-bit mode."
         )
     if jnp.issubdtype(array.dtype, jnp.floating):
-        finite: Any = jnp.isfinite(array).reshape(len(array), -1).all(axis=1)
-        finite = np.asarray(finite) if array.is_fully_addressable else finite
+        # Looked at where the rows are: a program for it takes long to compile.
+        finite: Any = jnp.isfinite(array) if array is given else np.isfinite(host)
         if not bool(finite.all()):
+            finite = finite.reshape(len(array), -1).all(axis=1)
+            finite = np.asarray(finite) if array.is_fully_addressable else finite
             raise ValueError(
                 f"data must be finite; got NaN or inf in {int((~finite).sum())} rows of "
                 f"{name}, first in row {int(finite.argmin())}. Remove or impute them."
             )
     return array
+
+
+def _rounded(given: np.ndarray, dtype: Any) -> np.ndarray:
+    """The array as it is on the device, where what is too large is infinite."""
+    with np.errstate(over="ignore"):
+        return given.astype(dtype, copy=False)
 
 
 def rounded(given: PyTree, data: PyTree) -> str | None:

@@ -5,9 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jaxgd.fitting.history import Fit
+if TYPE_CHECKING:
+    import jaxgd.fitting.history
 
 
 class Interrupted(KeyboardInterrupt):
@@ -17,7 +18,9 @@ class Interrupted(KeyboardInterrupt):
     in words, `.number` the signal's.
     """
 
-    def __init__(self, message: str, fit: Fit, number: int, reached: str) -> None:
+    def __init__(
+        self, message: str, fit: "jaxgd.fitting.history.Fit", number: int, reached: str
+    ) -> None:
         super().__init__(message)
         self.fit, self.number, self.reached = fit, number, reached
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 from jaxgd.batches import gather
 from jaxgd.descent import Epoch, State, Update, step
 from jaxgd.epochs import gd, minibatch
-from jaxgd.fitting.checks import check_epoch
+from jaxgd.fitting.checks import all_finite, check_epoch
 from jaxgd.fitting.rows import Visit
 from jaxgd.host_loop import walk
 from jaxgd.inputs import Optimizer, count_examples, count_spread
@@ -67,12 +67,6 @@ def parallel_program(loss: Loss, parallel: DataParallel, epoch: Epoch, fingerpri
 def has_convolution(traced: ClosedJaxpr) -> bool:
     """Whether a traced program convolves, in whatever it calls."""
     return any(e.primitive.name == "conv_general_dilated" for e in _equations(traced.jaxpr))
-
-
-@jax.jit
-def all_finite(tree: PyTree) -> Array:
-    """Whether every number of a tree is finite."""
-    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
 
 
 def _made(

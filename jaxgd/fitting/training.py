@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxgd.descent import State
+from jaxgd.fitting.checks import all_finite
 from jaxgd.fitting.divergence import Culprit, Diverged, first_in, told
 from jaxgd.fitting.history import Fit, Position, Record
-from jaxgd.fitting.program import Program, all_finite
+from jaxgd.fitting.program import Program
 from jaxgd.fitting.progress import Progressed
 from jaxgd.fitting.rows import Lying, Rows
 from jaxgd.inputs import count_spread

@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from jaxgd.arguments import PLATFORMS
 from jaxgd.storage.bits import is_key
 from jaxgd.storage.verified_file import load_arrays, refused_as_misfit, save_arrays
-
-PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 _KIND, _VERSION = "jaxgd export", 1
 _PROGRAM = "program"

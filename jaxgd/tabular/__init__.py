@@ -1,28 +1,35 @@
 """Tables from files, made ready to train on, and the models that are trained on them."""
 
-from jaxgd.tabular.dataset import Dataset, Part, prepare
-from jaxgd.tabular.model import Model
-from jaxgd.tabular.model_file import load_model, save_model
-from jaxgd.tabular.predictor import Predictor
-from jaxgd.tabular.scaling import Standardizer, standardizer
-from jaxgd.tabular.schema import Schema
-from jaxgd.tabular.table import Table, breast_cancer, read_table
-from jaxgd.tabular.target import Target, Task
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Dataset",
-    "Model",
-    "Part",
-    "Predictor",
-    "Schema",
-    "Standardizer",
-    "Table",
-    "Target",
-    "Task",
-    "breast_cancer",
-    "load_model",
-    "prepare",
-    "read_table",
-    "save_model",
-    "standardizer",
-]
+from jaxgd.lazy_names import names_from
+
+if TYPE_CHECKING:
+    from jaxgd.tabular.dataset import Dataset as Dataset
+    from jaxgd.tabular.dataset import Part as Part
+    from jaxgd.tabular.dataset import prepare as prepare
+    from jaxgd.tabular.model import Model as Model
+    from jaxgd.tabular.model_file import load_model as load_model
+    from jaxgd.tabular.model_file import save_model as save_model
+    from jaxgd.tabular.predictor import Predictor as Predictor
+    from jaxgd.tabular.scaling import Standardizer as Standardizer
+    from jaxgd.tabular.scaling import standardizer as standardizer
+    from jaxgd.tabular.schema import Schema as Schema
+    from jaxgd.tabular.table import Table as Table
+    from jaxgd.tabular.table import breast_cancer as breast_cancer
+    from jaxgd.tabular.table import read_table as read_table
+    from jaxgd.tabular.target import Target as Target
+    from jaxgd.tabular.target import Task as Task
+
+_HOMES = {
+    "dataset": "Dataset Part prepare",
+    "model": "Model",
+    "model_file": "load_model save_model",
+    "predictor": "Predictor",
+    "scaling": "Standardizer standardizer",
+    "schema": "Schema",
+    "table": "Table breast_cancer read_table",
+    "target": "Target Task",
+}
+
+__getattr__, __dir__, __all__ = names_from(__name__, _HOMES)

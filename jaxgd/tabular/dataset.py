@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
 from jaxgd.order import shuffle
-from jaxgd.tabular.scaling import standardizer, unscaled
-from jaxgd.tabular.schema import Schema, in_default_float
+from jaxgd.tabular.scaling import standardizer, standardizer_of_rows, unscaled
+from jaxgd.tabular.schema import Schema, in_default_float, scaled
 from jaxgd.tabular.table import Table
 from jaxgd.tabular.target import Target, Task, read_target
 
@@ -56,13 +56,13 @@ def prepare(
     x = table.matrix(features)
     train_rows, held_rows = split(key, len(table), held_out)
     scale_y = standardize and goal.task == "regression"
-    x_scaling = standardizer(x[train_rows]) if standardize else unscaled(len(features))
+    x_scaling = standardizer_of_rows(x, train_rows) if standardize else unscaled(len(features))
     y_scaling = standardizer(y[train_rows]) if scale_y else unscaled()
 
     schema = Schema(features, goal, x_scaling, y_scaling)
 
     def part(rows: np.ndarray) -> Part:
-        return Part(in_default_float(x_scaling.apply(x[rows])), labels(schema, y[rows]))
+        return Part(scaled(x, x_scaling, rows), labels(schema, y[rows]))
 
     train = part(train_rows)
     check_classes(goal, train.y)

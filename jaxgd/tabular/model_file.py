@@ -1,6 +1,5 @@
 """A trained model as one file: parameters, and what the columns and classes are."""
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from jaxgd.tabular.predictor import Predictor
 from jaxgd.tabular.scaling import Standardizer
 from jaxgd.tabular.schema import Schema
 from jaxgd.tabular.target import Target
+from jaxgd.version import __version__
 
 _KIND, _VERSION = "jaxgd model", 1
 _WIDEST = 2**24  # of a layer, and more than an init is asked for
@@ -32,7 +32,7 @@ def save_model(path: Path, model: Model) -> None:
     """Write the model as a safetensors file with a JSON note: whole, or not at all."""
     features, target, x_scaling, y_scaling = model.schema
     note = {
-        "jaxgd": jaxgd_version(),
+        "jaxgd": __version__,
         "features": features,
         "target": target.name,
         "task": target.task,
@@ -82,14 +82,6 @@ def load_model(path: Path) -> Model:
     loaded = jax.tree.unflatten(jax.tree.structure(form), [arrays[name] for name in expected])
     schema = Schema(features, target, loaded.x_scaling, loaded.y_scaling)
     return Model(predictor, loaded.params, schema, note["training"])
-
-
-def jaxgd_version() -> str:
-    """The version of the installed package, or "source" where it runs from a clone."""
-    try:
-        return version("jaxgd")
-    except PackageNotFoundError:
-        return "source"
 
 
 def _named(arrays: _Arrays) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """What a target means for a model: its width, its loss, its predictions and its scores."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt32
 
@@ -38,7 +40,7 @@ class Predictor:
         classes = len(self.target.classes) if self.target.task == "multiclass" else None
         if self.hidden:
             return init_mlp(key, (self.n_features, *self.hidden, classes or 1))
-        return init_linear(self.n_features, classes)
+        return _zeros(self.n_features, classes)
 
     def output(self, params: PyTree, x: Float[Array, "d"]) -> Float[Array, "*k"]:
         """The logit, the logits [k] or the value of one example."""
@@ -62,8 +64,7 @@ class Predictor:
         self, params: PyTree, x: Float[np.ndarray, "n d"], precision: Precision = "default"
     ) -> Float[np.ndarray, "n *k"]:
         """Every row's probability of each class [n, k], or its value [n]."""
-        output = in_precision(self.output, precision)
-        outputs = np.asarray(jax.jit(jax.vmap(output, (None, 0)))(params, x))
+        outputs = np.asarray(_outputs(self, precision, params, x))
         if self.target.task == "regression":
             return outputs
         if self.target.task == "binary":
@@ -92,12 +93,37 @@ class Predictor:
         The RMSE is in the target's own unit; the loss is that of the scaled target. R² is NaN
         where all targets are equal.
         """
-        loss = float(jax.jit(mean(in_precision(self.loss, precision)))(params, part))
-        predicted = self.predict(params, part.x, precision)
+        value, predicted = map(np.asarray, _evaluated(self, precision, params, part))
+        loss = float(value)
         if self.target.task != "regression":
-            return {"loss": loss, "accuracy": float(np.mean(predicted.argmax(axis=1) == part.y))}
+            return {"loss": loss, "accuracy": float(np.mean(predicted == part.y))}
         y = y_scaling.invert(part.y.astype(np.float64))
         error = y_scaling.invert(predicted.astype(np.float64)) - y
         spread = float(np.sum(np.square(y - y.mean())))
         r2 = 1 - float(np.sum(np.square(error))) / spread if spread else float("nan")
         return {"loss": loss, "RMSE": float(np.sqrt(np.mean(np.square(error)))), "R²": r2}
+
+
+_zeros = jax.jit(init_linear, static_argnums=(0, 1))
+
+
+# Equal predictors share a program, whichever of them asks first.
+@partial(jax.jit, static_argnums=(0, 1))
+def _outputs(
+    predictor: Predictor, precision: Precision, params: PyTree, x: Float[Array, "n d"]
+) -> Float[Array, "n *k"]:
+    return jax.vmap(in_precision(predictor.output, precision), (None, 0))(params, x)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _evaluated(
+    predictor: Predictor, precision: Precision, params: PyTree, part: Part
+) -> tuple[Array, Array]:
+    """The mean loss of some rows, and the class or the value that is predicted for each."""
+    loss = mean(in_precision(predictor.loss, precision))(params, part)
+    outputs = _outputs(predictor, precision, params, part.x)
+    if predictor.target.task == "regression":
+        return loss, outputs
+    if predictor.target.task == "binary":
+        outputs = jnp.stack([jnp.zeros_like(outputs), outputs], axis=1)
+    return loss, jax.nn.softmax(outputs, axis=1).argmax(axis=1)

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from jaxgd.tabular.scaling import Standardizer
+from jaxgd.tabular.scaling import PIECE, Standardizer
 from jaxgd.tabular.table import Table
 from jaxgd.tabular.target import Target
 
@@ -27,7 +27,20 @@ class Schema(NamedTuple):
 
         Raises ValueError for a column that is missing, not complete or text.
         """
-        return in_default_float(self.x_scaling.apply(table.matrix(self.features)))
+        return scaled(table.matrix(self.features), self.x_scaling)
+
+
+def scaled(
+    x: Float[np.ndarray, "n d"],
+    scaling: Standardizer,
+    rows: Int[np.ndarray, "m"] | slice = slice(None),
+) -> Float[np.ndarray, "m d"]:
+    """Some rows of the features, scaled and in JAX's default float, a piece of them at a time."""
+    rows = np.arange(len(x))[rows]
+    out = np.empty((len(rows), x.shape[1]), jax.dtypes.canonicalize_dtype(np.float64))
+    for i in range(0, len(rows), PIECE):
+        out[i : i + PIECE] = in_default_float(scaling.apply(x[rows[i : i + PIECE]]))
+    return out
 
 
 def in_default_float(values: np.ndarray) -> np.ndarray:

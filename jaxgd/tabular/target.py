@@ -1,12 +1,11 @@
 """The column to predict: what kind of target it is, and its classes."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxgd.arguments import Task as Task
 from jaxgd.tabular.table import Table, listed
-
-Task = Literal["binary", "multiclass", "regression"]
 
 # Names by which a table may say itself what is to be predicted.
 _USUAL_NAMES = ("target", "label", "class", "y")

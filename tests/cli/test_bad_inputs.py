@@ -59,7 +59,7 @@ OPTIONS = {
         "--target zebra",
         "t.csv has no column 'zebra'. Its columns are 'a', 'b'",
     ),
-    "28 batch size": ("--batch-size -1", "Full gradient descent is --batch-size None."),
+    "28 batch size": ("--batch-size -1", "Full gradient descent is --batch-size all."),
     "31 no such optimizer": ("--optimizer zzzz", "sgd, sparse_adam; got 'zzzz'."),
     "31 the nearest": ("--optimizer adamm", "got 'adamm'. Use 'adam'?"),
     "32 seed": ("--seed 1099511627776", "seed must be an integer in [0, 2**32)"),

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxgd.cli import compare_command
-from jaxgd.cli.__main__ import main
+from jaxgd.cli import comparison
 from jaxgd.cli.data_options import DataOptions
 
 ROOT = Path(__file__).parents[2]
@@ -59,16 +58,6 @@ def test_a_mistake_is_told_in_one_line(jaxgd, flowers, tmp_path, args, message):
     assert err.startswith(f"jaxgd: {message}")
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == [flowers]
-
-
-@pytest.mark.parametrize(
-    "argv", [["fit", "--learning-rate", "0,1"], ["fit", "--epochs", "1.5"], ["fot"]]
-)
-def test_arguments_that_cannot_be_read_are_named(argv, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        main(argv)
-    assert exit_.value.code == 2
-    assert argv[-1] in capsys.readouterr().err
 
 
 def test_muon_is_refused_before_anything_is_read_and_never_offered(jaxgd):
@@ -138,7 +127,7 @@ def test_ctrl_c_says_so_and_exits_with_130(jaxgd, monkeypatch, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare_command, "fit", interrupted)
+    monkeypatch.setattr(comparison, "fit", interrupted)
     status, _, err = jaxgd("compare")
     assert status == 130
     assert err == "jaxgd: interrupted in GD, before its first update; nothing was written\n"
@@ -157,7 +146,7 @@ def test_a_bug_is_one_line_and_with_debug_a_traceback(jaxgd, monkeypatch):
     def broken(*_, **__):
         raise TypeError("it\nbroke")
 
-    monkeypatch.setattr(compare_command, "fit", broken)
+    monkeypatch.setattr(comparison, "fit", broken)
     status, _, err = jaxgd("compare")
     assert (status, err) == (
         2,

@@ -85,7 +85,7 @@ def test_a_regression_predicts_in_the_targets_own_unit(jaxgd, tmp_path):
 
 
 def test_gradient_descent_and_no_held_out_part(jaxgd, flowers):
-    args = ["--target", "kind", "--ignore", "id", "--batch-size", "None", "--held-out", 0]
+    args = ["--target", "kind", "--ignore", "id", "--batch-size", "all", "--held-out", 0]
     status, out, _ = jaxgd("fit", flowers, *args, "--epochs", 7)
     assert status == 0
     assert "300 rows to train on\n" in out
@@ -121,7 +121,7 @@ def test_a_run_that_diverges_saves_nothing(jaxgd, tmp_path):
 )
 def test_a_run_that_has_learned_nothing_never_replaces_a_model(jaxgd, tmp_path, options, told):
     (tmp_path / "model.safetensors").write_bytes(b"a good model")
-    status, out, err = jaxgd("fit", *options)
+    status, out, err = jaxgd("fit", *options, "--force")
     assert (status, out) == (2, "")
     assert err.startswith("jaxgd: a run must not end worse than ")
     assert told in err

@@ -74,7 +74,7 @@ def test_json_and_parquet_hold_what_is_shown(jaxgd, mislabelled):
     ("options", "message"),
     [
         (["--held-out", 0], "influence is on the held-out loss; got --held-out 0."),
-        (["--table", "i.txt"], "the table must be a .csv or .parquet file; got i.txt."),
+        (["--table", "i.txt"], "a table must be a .csv, .parquet or .jsonl file, or - for"),
         (["--top", 0], "top must be an integer of at least 1; got top=0."),
         (["--table", "wrong.csv"], "an output must not replace an input; got wrong.csv for both."),
     ],

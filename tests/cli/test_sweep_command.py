@@ -113,7 +113,7 @@ def test_where_every_setting_diverges_the_status_is_1(jaxgd, capsys, tmp_path):
         (["--seeds", 0], "seeds must be an integer of at least 1"),
         (["--learning-rates", -1], "learning_rate must be finite and greater than 0"),
         (["--batch-sizes", 500], "Use smaller --batch-sizes."),
-        (["--table", "t.xlsx"], "the table must be a .csv or .parquet file; got t.xlsx."),
+        (["--table", "t.xlsx"], "a table must be a .csv, .parquet or .jsonl file, or - for"),
     ],
 )
 def test_what_cannot_be_swept_is_told_in_a_line(swept, options, told):

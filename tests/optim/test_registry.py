@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Array
 
 from jaxgd import optim
-from jaxgd.cli.settings import optimizer_named
+from jaxgd.cli.run_parts import optimizer_named
 from jaxgd.equivalence import compare
 from jaxgd.interop.torch import conformance, from_torch, params_from_torch, to_torch_state_dict
 from jaxgd.interop.torch.params import params_to_torch
@@ -93,7 +93,7 @@ def row(monkeypatch):
 
 def test_it_has_a_name():
     assert optim.by_name("toy") is toy
-    assert optimizer_named("toy", 0.1)(0.1).init is not None
+    assert optimizer_named("toy")(0.1).init is not None
     with pytest.raises(ValueError, match=r"sparse_adam, toy; got 'Toyy'\. Use 'toy'\?"):
         optim.by_name("Toyy")
 

@@ -1,0 +1,121 @@
+"""What a fit is made of besides its settings, and what is told of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxgd.cli.rows import Rows
+from jaxgd.cli.settings import make_room
+from jaxgd.cli.terminal import console, described_rows, figure, numbers_table
+from jaxgd.cli.verdict import not_learned
+from jaxgd.cli.wording import in_options
+from jaxgd.descent import Epoch
+from jaxgd.fitting import Diverged, History, Interrupted
+from jaxgd.fitting.divergence import listed, remedy_of
+from jaxgd.fitting.history_file import HISTORY
+from jaxgd.inputs import OfRate
+from jaxgd.scale.epochs import data_parallel
+from jaxgd.tabular import Model, Predictor, Schema, load_model
+
+# Of a model file, what is not numbers: the names of columns and classes, and how it was trained.
+_NAMES_BYTES = 2**16
+
+
+def by_all(
+    predictor: Predictor, of_rate: OfRate, batch_size: int | None, mesh: Mesh, deterministic: bool
+) -> Callable[[float], Epoch]:
+    """The epoch of all processes, each with its own rows, as a function of the learning rate."""
+    return lambda rate: data_parallel(
+        predictor.loss,
+        of_rate(rate),
+        batch_size,
+        mesh,
+        rows="owned",
+        deterministic=deterministic,
+    )
+
+
+def check_replaces_own(model_file: Path, schema: Schema, force: bool) -> None:
+    """FileExistsError for a file that is no earlier model of the table, unless it may be replaced.
+
+    A model of the same target is one, if its features are among these or these among its own: a fit
+    may be made again, with other settings and with columns left out or taken back.
+    """
+    if force or not model_file.exists():
+        return
+    try:
+        earlier = load_model(model_file).schema
+    except ValueError:
+        told = "is no model of this jaxgd"
+    else:
+        ours, theirs = set(schema.features), set(earlier.features)
+        if earlier.target.name == schema.target.name and (ours <= theirs or theirs <= ours):
+            return
+        told = f"is a model of {earlier.target.name!r} from other columns"
+    raise FileExistsError(
+        f"{model_file} {told}. Name another file with --model-file, or replace it with --force."
+    )
+
+
+def make_rooms(model_file: Path, run: Path | None, start: Any) -> None:
+    """Raise OSError unless there is room for what a fit writes."""
+    make_room(model_file, _NAMES_BYTES + sum(leaf.nbytes for leaf in jax.tree.leaves(start)))
+    if run is not None:
+        make_room(run / HISTORY)
+
+
+def tell(rows: Rows, told_of_run: str, scores: dict[str, dict[str, float]]) -> None:
+    """What was learnt from what, and how well."""
+    grid = numbers_table("", *scores["training"])
+    for name, values in scores.items():
+        grid.add_row(name, *map(figure, values.values()))
+    screen = console()
+    told = described_rows(rows.source, rows.schema, (rows.n, rows.held), rows.dtype)
+    screen.print(told, soft_wrap=True)
+    screen.print(told_of_run, soft_wrap=True)
+    screen.show(grid)
+
+
+def run_told(model: Model, history: History, by: str, goes_on: bool) -> str:
+    """What was trained, how long it took, of a run that goes on since then, and why it ended."""
+    kind = "MLP" if model.predictor.hidden else "linear model"
+    n_params = sum(leaf.size for leaf in jax.tree.leaves(model.params))
+    early = f"\nstopped after {len(history.loss)} epochs: the held-out loss fell no more"
+    return (
+        f"{kind}, {n_params} parameters ({history.dtype}, {history.precision} precision)\n"
+        f"{history.loss.size} updates by {by}{'; since the checkpoint' if goes_on else ''}: "
+        f"{history.run_seconds:.3f} s after {history.compile_seconds:.2f} s of compiling"
+        f"{early if history.stopped_early else ''}"
+    )
+
+
+def check_learned(before: float, end: float, constant: float, model_file: Path) -> None:
+    """FloatingPointError for a run that has learned nothing: its model is not worth a file."""
+    told = not_learned(before, end, constant)
+    if told is not None:
+        kept = "left as it was" if model_file.exists() else "not written"
+        raise FloatingPointError(
+            f"{told}. {model_file} is {kept}. Use another --learning-rate, or more --epochs."
+        )
+
+
+@contextmanager
+def in_our_words(run: Path | None, epochs: int, where: str, rows: np.ndarray) -> Iterator[None]:
+    """Interruptions and divergences in the command's words: the options, the table's own rows."""
+    saved = "nothing was saved (--run DIRECTORY would)" if run is None else f"saved in {run}"
+    try:
+        yield
+    except Interrupted as error:
+        told = f"interrupted {error.reached}, of {epochs} epochs; {saved}"
+        raise Interrupted(told, error.fit, error.number, error.reached) from None
+    except Diverged as error:
+        batch = listed(1 + rows[error.rows])
+        remedy = in_options(remedy_of(error.position))
+        raise FloatingPointError(
+            f"{error.what}; its batch is {batch} of {where}. {remedy}"
+        ) from None
