@@ -65,7 +65,7 @@ def read(argv: Sequence[str]) -> Callable[[], None]:
     return _parsed("jaxgd", lambda: app.cli(prog="jaxgd", args=words, description=_DESCRIPTION))
 
 
-def _later(name: str) -> Callable[..., Callable[[], None]]:
+def _later(name: str) -> Any:
     """The command of that name, which with its arguments is still to be called."""
     command = getattr(import_module(f"jaxgd.cli.{name}_command"), name)
 

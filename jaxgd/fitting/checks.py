@@ -156,20 +156,21 @@ def check_data(name: str, data: PyTree) -> PyTree:
 def _check_leaf(name: str, leaf: Any) -> Array:
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return leaf
-    array = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
-    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
+    given = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+    if not (jnp.issubdtype(given.dtype, jnp.number) or given.dtype == bool):
         raise TypeError(
-            f"data must be numbers; got {name} of {array.dtype}. Encode text as numbers first."
+            f"data must be numbers; got {name} of {given.dtype}. Encode text as numbers first."
         )
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+    if jnp.issubdtype(given.dtype, jnp.complexfloating):
         raise TypeError(
-            f"data must be real; got {name} of {array.dtype}. Pass real and imaginary parts as "
+            f"data must be real; got {name} of {given.dtype}. Pass real and imaginary parts as "
             "two features."
         )
-    if 0 in array.shape[1:]:
-        raise ValueError(f"examples must not be empty; got {name} of shape {array.shape}.")
-    given = array
-    if not isinstance(given, jax.Array):  # put, not computed: jnp.asarray compiles a program
+    if 0 in given.shape[1:]:
+        raise ValueError(f"examples must not be empty; got {name} of shape {given.shape}.")
+    if isinstance(given, jax.Array):
+        array = given
+    else:  # put, not computed: jnp.asarray compiles a program
         host = _rounded(given, jax.dtypes.canonicalize_dtype(given.dtype))
         array = jax.device_put(host)
     is_integer = array is not given and jnp.issubdtype(array.dtype, jnp.integer)

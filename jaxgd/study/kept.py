@@ -16,7 +16,7 @@ def kept(make: Callable[P, T]) -> Callable[P, T]:
 
     What cannot be hashed cannot be recognised: for that it makes another.
     """
-    remembered: Callable[P, T] = lru_cache(maxsize=_MOST)(make)
+    remembered: Callable[..., T] = lru_cache(maxsize=_MOST)(make)
 
     def made(*given: P.args, **named: P.kwargs) -> T:
         try:

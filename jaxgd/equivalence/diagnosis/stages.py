@@ -175,9 +175,9 @@ def _of_the_same_rows(
     if not actual:
         return Diagnosis(None, None)
     after = _after(actual, expected, tolerance, report)
-    gradients = [[*map(gradient_of, side)] for side in (actual, expected)]
-    by_leaf = judged_by_leaf(*gradients, tolerance)
-    null = _null_directions(by_leaf, *gradients)
+    ours, theirs = ([*map(gradient_of, side)] for side in (actual, expected))
+    by_leaf = judged_by_leaf(ours, theirs, tolerance)
+    null = _null_directions(by_leaf, ours, theirs)
     gradient = _farthest(by_leaf, len(actual), null)
     stages = _times_allowed(actual, expected, tolerance, gradient, after)
     found = _judged(actual, expected, recipe, tolerance, stages)
@@ -283,8 +283,10 @@ def _after(
     """The same of the parameters after each update, which a report of just these tells."""
     if report is not None and report.entries == len(actual) + 1:
         return np.max([leaf.times_allowed for leaf in report.leaves], axis=0)[1:]
-    runs = [[side[0].params, *(update.updated for update in side)] for side in (actual, expected)]
-    return _farthest(judged_by_leaf(*runs, tolerance), len(actual) + 1)[1:]
+    ours, theirs = (
+        [side[0].params, *(update.updated for update in side)] for side in (actual, expected)
+    )
+    return _farthest(judged_by_leaf(ours, theirs, tolerance), len(actual) + 1)[1:]
 
 
 def _of_leaves(runs: Sides, tolerance: float | None) -> Series | None:
