@@ -2,88 +2,73 @@
 
 python -m benchmarks.critical_coverage
 
-Samples of a few seeds, of fixed keys, on a parabola whose gradient's noise is the same everywhere.
-A size's race is run for all samples at once, at six rates around the best, as the last race of
-`critical_batch_size` is; the truth is the fit to one race of the seeds of all samples together.
+Descents of a parabola whose gradient has the same Gaussian noise everywhere, in NumPy: samples of a
+few seeds each, at six rates around the best, as in the last race of `critical_batch_size`, whose
+half-samples and whose fit these are. The truth is the fit to the seeds of all samples together.
 """
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxgd import init_state
-from jaxgd.optim import sgd
 from jaxgd.study.critical_size import fitted
 from jaxgd.study.estimates import student_t
-from jaxgd.study.races import race
+from jaxgd.study.races import samples_of
 
 N, D = 4096, 4
 START, TARGET, TRACE, MOST = 1.0, 0.05, 2.0, 400
 RATES = 2.0 ** ((np.arange(6) - 2.5) / 3)
 
 
-def loss(params, row):
-    return jnp.sum((params - row) ** 2) / 2
-
-
-def start():
-    return jnp.full(D, np.sqrt(START / D), jnp.float32)
-
-
-def rows():
-    x = np.random.default_rng(0).normal(size=(N, D))
-    return jnp.asarray((x - x.mean(0)) / x.std(0) * np.sqrt(TRACE / D), jnp.float32)
-
-
 def expected_updates(b):
-    """The best constant rate, and the updates in which the expected loss falls to the target.
+    """In how many updates the expected loss falls to the target at the best rate, and that rate.
 
     e ← (1 - η)² e + η² tr Σ / b,   loss e/2,   e = E|θ|²
     """
-    best = np.inf, np.nan
-    for rate in np.geomspace(0.01, 1, 400):
-        e, t = START, 0
-        while e / 2 > TARGET and t < MOST:
-            before, e, t = e, (1 - rate) ** 2 * e + rate**2 * TRACE / b, t + 1
-        if e / 2 <= TARGET:
-            best = min(best, (t - 1 + (before / 2 - TARGET) / (before / 2 - e / 2), rate))
-    return best
+    rates = np.geomspace(0.01, 1, 400)
+    e, hits = np.full(400, START), np.full(400, np.inf)
+    for t in range(MOST):
+        before, e = e, (1 - rates) ** 2 * e + rates**2 * TRACE / b
+        first = (e / 2 <= TARGET) & np.isinf(hits)
+        hits[first] = t + ((before - 2 * TARGET)[first] / (before - e)[first])
+    return hits.min(), rates[hits.argmin()]
 
 
-def took(b, keys):
-    """The updates of each sample to the target [samples, halves], at the best of six rates."""
-    rates = jnp.asarray(expected_updates(b)[1] * RATES, jnp.float32)
-    state = init_state(start(), sgd(0.1))
-    given = rows(), jnp.zeros((1, D), jnp.float32)
-
-    def one(keys):
-        return race(loss, sgd, b)(
-            state, *given, keys, jnp.float32(TARGET), rates, jnp.int32(MOST)
-        ).hits.min(axis=0)
-
-    return np.asarray(jax.jit(jax.vmap(one))(keys), np.float64)
+def took(b, samples, seeds, rng):
+    """The updates of each sample to the target, at the best rate of its half-samples and all."""
+    rates, weights = expected_updates(b)[1] * RATES, samples_of(seeds)
+    params = np.full((samples, seeds, 6, D), np.sqrt(START / D))
+    means = np.full((samples, len(weights), 6), START / 2)
+    hits = np.full(means.shape, np.inf)
+    deviation = np.sqrt(TRACE / D / b * (N - b) / (N - 1))
+    for t in range(MOST):
+        noise = deviation * rng.normal(size=(samples, seeds, 1, D))
+        params -= rates[:, None] * (params - noise)
+        before, means = means, weights @ (np.sum(params**2, axis=-1) / 2)
+        first = (means <= TARGET) & np.isinf(hits)
+        hits[first] = t + ((before - TARGET) / (before - means))[first]
+        if np.isfinite(hits.min(axis=-1)).all():
+            break
+    return hits.min(axis=-1)
 
 
 def coverage(sizes, samples, seeds, confidences):
     """How often intervals of these confidences hold the truth, and how wide they are: high/low."""
-    keys = jax.random.split(jax.random.key(0), (samples, seeds))
-    each = np.stack([took(b, keys) for b in sizes])
-    every = np.stack([took(b, keys.reshape(1, -1))[0] for b in sizes])
-    _, truth, _ = fitted(sizes, every[:, [-1, -1]], N, seeds, 1.0, MOST)
+    rng = np.random.default_rng(0)
+    each = np.stack([took(b, samples, seeds, rng) for b in sizes])
+    every = np.stack([took(b, 1, samples * seeds, rng)[0] for b in sizes])
+    truth = float(fitted(sizes, every, N, samples * seeds, 1.0, MOST)[1].value)
     told = []
     for confidence in confidences:
         t = student_t(confidence, seeds - 1)
-        found = [fitted(sizes, each[:, i], N, seeds, t, MOST)[1] for i in range(samples)]
+        found = [fitted(sizes, took_, N, seeds, t, MOST)[1] for took_ in np.moveaxis(each, 1, 0)]
         low, high = (np.array([float(getattr(f, end)) for f in found]) for end in ("low", "high"))
-        held = (low <= float(truth.value)) & (float(truth.value) <= high)
-        told.append((float(held.mean()), float(np.median(high / low))))
+        told.append((float(np.mean((low <= truth) & (truth <= high))), np.median(high / low)))
     return told
 
 
 if __name__ == "__main__":
     print("batch sizes          seeds    95 %   high/low     80 %   high/low")
     for sizes in ((2, 8, 64), (2, 8, 32, 128)):
-        for seeds in (4, 8, 16):
-            told = coverage(sizes, 256, seeds, (0.95, 0.8))
+        for seeds in (4, 8):
+            told = coverage(sizes, 200, seeds, (0.95, 0.8))
             figures = "    ".join(f"{held:5.3f}   {wide:8.3g}" for held, wide in told)
             print(f"{sizes!s:20} {seeds:5}   {figures}", flush=True)

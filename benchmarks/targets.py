@@ -21,6 +21,7 @@ class Target:
 
 SKLEARN, LOADER = "scikit-learn SGDClassifier", "torch, eager with DataLoader"
 BY_HAND, KERAS = "torch, by hand without autograd", "Keras on JAX"
+FITS = "jaxgd.fit, 200 times"
 
 TARGETS = [
     *(
@@ -36,7 +37,8 @@ TARGETS = [
     *(Target("minibatch", d, 32, KERAS, r) for d, r in ((30, 10), (784, 4))),
     Target("gd", 784, 1, BY_HAND, 2),
     Target("gd", 784, 1, "limit: one read of the rows", 0.8),
-    Target("sweep", 30, 32, "jaxgd, 200 single runs", 10),
+    *(Target(kind, 30, b, FITS, 20) for kind, b in (("sweep", 32), ("grid", 1))),
+    Target("sweep", 30, 32, "jaxgd, 200 single runs", 20),
     Target("table", 30, 1, "torch, eager without DataLoader", 1),
 ]
 

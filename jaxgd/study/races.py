@@ -23,9 +23,9 @@ _SHUFFLES = 16
 class Race(NamedTuple):
     """When the mean over seeds reached the target, by learning rate; ∞ where it was not waited for.
 
-    hits[:, -1] is that of all seeds, and the others of `half_samples` of them, in updates, between
-    two of them by how far the loss had to fall. `ends` are the mean losses at the end of the race,
-    and `states` those of every lane.
+    hits[:, -1] is that of all seeds, and the others of halves of them (see `samples_of`), in
+    updates, between two of them by how far the loss had to fall. `ends` are the mean losses at the
+    end of the race, and `states` those of every lane.
     """
 
     hits: Float[Array, "rates samples"]
@@ -64,7 +64,7 @@ def race(loss: Loss, optimizer: OfRate, batch_size: int) -> Callable[..., Race]:
         batch_of = jax.vmap(lambda key, epoch, offset: gather(
             data, _rows(key, epoch, offset, n, batch_size)), (0, None, None))  # fmt: skip
 
-        samples = np.vstack([half_samples(lanes[1]), np.full((1, lanes[1]), 1 / lanes[1])])
+        samples = samples_of(lanes[1])
 
         def judge(states: PyTree) -> Float[Array, "rates samples"]:
             losses = jax.vmap(jax.vmap(lambda p: mean_of(loss, p, judged)))(states.params)
@@ -108,13 +108,13 @@ def _rows(key: Key, epoch: Any, offset: Any, n: int, b: int) -> Int[Array, "b"]:
     return jnp.where(positions < n, here, following)
 
 
-def half_samples(seeds: int) -> Float[np.ndarray, "samples seeds"]:
-    """Weights of means over half of the seeds, or one more: both ends of a few fixed shuffles.
+def samples_of(seeds: int) -> Float[np.ndarray, "samples seeds"]:
+    """Weights of means: over half of the seeds, or one more, in several ways, and last over all.
 
-    When a mean reaches the target jumps as its seeds change. To leave out one seed would tell too
-    little of that: half of them are left out.
+    When a mean reaches the target jumps as its seeds change, so that leaving out one of them would
+    tell too little of that. Halves are both ends of a few fixed shuffles.
     """
     order = np.random.default_rng(0).permuted(np.tile(np.arange(seeds), (_SHUFFLES, 1)), axis=1)
     kept = seeds - seeds // 2
-    ends = np.concatenate([order < kept, order >= seeds - kept])
-    return ends / kept
+    halves = np.concatenate([order < kept, order >= seeds - kept])
+    return np.concatenate([halves / kept, np.full((1, seeds), 1 / seeds)])
