@@ -165,7 +165,7 @@ LANCZOS_F64 = 1e-12
 RUN_AT_RATES_F32 = 1e-5
 
 # A cell of a sweep against its single run: gradients are summed by micro-batches and products are
-# one of matrices. Measured 6e-7 of the largest loss over 20 epochs of 569 rows in f32, and 1e-15 in
-# f64; the bounds are the issue's. A batch divided by a neighbour's size is 1e-2 off.
+# one of matrices. Measured 6e-7 of the largest loss over 20 epochs of 569 rows in f32; the bounds
+# are the issue's. A batch divided by a neighbour's size is 1e-2 off.
 SWEEP_F32 = 1e-5
 SWEEP_F64 = 1e-10

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from jaxgd.cli.noise_command import _raced
+from jaxgd.cli.noise_measured import _raced
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
