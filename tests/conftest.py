@@ -1,5 +1,6 @@
 """Settings every test runs under: strict dtypes and ranks, eight CPU devices, one torch thread."""
 
+import gc
 import os
 import signal
 from importlib.util import find_spec
@@ -16,6 +17,15 @@ settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
 pytest_plugins = ["pytester"]
+
+# What is imported stays: to look for garbage among it, at each collection, is in vain.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
 
 # A shell that starts the suite in the background has it ignore ctrl-C, and all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -67,9 +77,22 @@ def dtype(request):
         yield jnp.dtype(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def quick_compile():
-    """The test compiles with few of XLA's optimizations: what it takes is the time of compiling."""
+    """The module compiles with few of XLA's optimizations: what it takes is the time of compiling.
+
+    For tests that hold values to a tolerance, never for bits, counts of work or what is sent. No
+    program of it outlives the module.
+    """
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Each worker walks neighbouring files, which share programs, and steals at the end."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.option.dist == "load" else None

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import jaxgd
 from tests.tolerances import LOSS
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 PROBABILITIES = [0.0, 1e-45, 1e-30, 1e-12, 1e-7, 0.1, 0.5, 0.9, 1 - 1e-7, 1.0]
 LOGITS = [-1e4, -200.0, -88.0, -17.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 17.0, 88.0, 200.0, 1e4]
 LABELS = [0.0, 0.3, 1.0]

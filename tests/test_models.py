@@ -9,6 +9,8 @@ import torch
 import jaxgd
 from tests.parity.problems import FEATURES, PROBLEMS, as_torch, rows
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 
 @pytest.mark.parametrize("model", PROBLEMS)
 def test_apply_equals_torch(model, dtype):

@@ -9,6 +9,8 @@ import pytest
 import jaxgd
 from tests.laws.problem import EPOCHS, KEY, SGD, data, loss, start
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 OPTIMIZERS = {
     "sgd": optax.sgd(0.1),
     "nesterov": optax.sgd(0.1, momentum=0.9, nesterov=True),

@@ -12,6 +12,8 @@ from sklearn.datasets import load_breast_cancer
 import jaxgd
 from tests.laws.problem import D, data, loss, start
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 
 def batch_gradients(rows, table):
     """The gradient that a batch of each given rows would descend along: [batches, d + 1]."""
@@ -22,7 +24,7 @@ def batch_gradients(rows, table):
         moved = update(state, jax.tree.map(lambda a: a[rows], table))[0].params
         return jnp.append(state.params.w - moved.w, state.params.b - moved.b)
 
-    return np.asarray(jax.vmap(gradient)(jnp.asarray(rows)))
+    return np.asarray(jax.jit(jax.vmap(gradient))(jnp.asarray(rows)))
 
 
 @pytest.mark.usefixtures("x64")

@@ -17,7 +17,7 @@ from jaxgd import batches
 from jaxgd.fitting.program import _kept
 
 ROOT = Path(__file__).parents[2]
-N, EPOCHS, KEY = 203, 2, jax.random.key(4)
+N, EPOCHS, KEY = 139, 2, jax.random.key(4)
 
 
 def convolve(params, x):

@@ -13,6 +13,8 @@ import jaxgd
 from tests.laws.problem import EPOCHS, KEY, SGD, B, D, N, data, leaves, loss, start
 from tests.tolerances import REORDERED_F32
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 every_algorithm = pytest.mark.parametrize("name", EPOCHS)
 
 

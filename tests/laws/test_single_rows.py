@@ -12,6 +12,8 @@ from jaxgd.linear_row import fast_in_lanes, takes_rows
 from tests.laws.problem import SGD
 from tests.tolerances import PARITY_F64
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 N, D = 41, 53
 
 

@@ -16,6 +16,8 @@ from jaxgd.chunks import rows_in_cache
 from tests.laws.problem import EPOCHS, KEY, SGD, data, leaves, loss, start
 from tests.tolerances import CHUNKED_F32, FINITE_DIFFERENCE, REORDERED_F32, ROUNDED_F16
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 every_algorithm = pytest.mark.parametrize("name", EPOCHS)
 
 

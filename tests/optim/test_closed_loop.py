@@ -4,12 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 import torch
 
 from tests import tolerances
 from tests.optim import problems
 from tests.optim.cases import SCHEDULE, Case
 from tests.optim.trajectories import value_error
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
 
 CASES = [
     Case("sgd", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),

@@ -10,6 +10,8 @@ import torch
 from jaxgd.optim import lbfgs
 from tests import tolerances
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 RNG = np.random.default_rng(0)
 START = {"bias": RNG.normal(size=()), "weight": RNG.normal(size=(2, 4))}
 X, Y = RNG.normal(size=(40, 8)), RNG.random(40) < 0.5

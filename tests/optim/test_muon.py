@@ -12,6 +12,8 @@ import torch
 from jaxgd.optim import adamw, muon
 from tests import tolerances
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 SHAPES = {"tall": (7, 3), "wide": (3, 8), "square": (4, 4), "row": (1, 5)}
 UPDATES = 30
 RNG = np.random.default_rng(0)

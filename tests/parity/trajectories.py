@@ -1,5 +1,6 @@
 """Both sides of a training as arrays, one row an update, and the gate that holds them together."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -57,8 +58,13 @@ def torch_side(problem, descend, optimizer_of, data, *args):
 
 def orders(key, n, epochs):
     """The very orders that `train` uses: [epochs, n]."""
+    return torch.tensor(np.asarray(_orders(key, n, epochs)))
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _orders(key, n, epochs):
     order = jax.vmap(lambda e: jaxgd.shuffle(jax.random.fold_in(key, e), n))
-    return torch.tensor(np.asarray(order(jnp.arange(epochs))))
+    return order(jnp.arange(epochs))
 
 
 def assert_same_training(ours, theirs):

@@ -14,6 +14,8 @@ from jaxgd.study import adam_preconditioner, largest_stable_rate, sharpness
 from jaxgd.study.curvature import largest_eigenvalue
 from tests import tolerances
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 LOSS = jaxgd.supervised(jaxgd.linear, jaxgd.squared_error)
 METRIC = jaxgd.Linear(np.array([0.5, 1.0, 2.0, 3.0, 0.7]), np.array(2.0))
 

@@ -9,6 +9,8 @@ from jaxgd.study import successive_halving, sweep
 from tests.study.single_runs import LOSS, rows, start
 from tests.tolerances import SWEEP_F32
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 SHARED = {
     "optimizer": optim.sgd,
     "grid": {"lr": [1e5, 0.001, 0.1, 0.03]},

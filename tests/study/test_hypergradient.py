@@ -17,7 +17,7 @@ from jaxgd.study.smoothness import sign_agreement
 from tests import tolerances
 from tests.laws import problem
 
-pytestmark = pytest.mark.optax_promotion
+pytestmark = [pytest.mark.optax_promotion, pytest.mark.usefixtures("quick_compile")]
 
 N, B, EPOCHS = 11, 4, 3  # two full batches and one of 3 rows
 KEY = jax.random.key(3)

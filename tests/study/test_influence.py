@@ -14,6 +14,8 @@ from jaxgd.study import influence, weighted_mean
 from jaxgd.study.influences import rank_correlation
 from tests.laws import problem
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 N = 40
 WRONG = np.argsort(np.linalg.norm(problem.data(N)[0], axis=1))[-3:].tolist()
 

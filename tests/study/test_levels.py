@@ -9,6 +9,8 @@ from jaxgd.study import scan_in_levels
 from jaxgd.study.levels import piece_length
 from tests import tolerances
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 WIDE = 64
 
 

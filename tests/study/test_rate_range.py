@@ -17,6 +17,8 @@ from jaxgd.study.short_runs import measured
 from tests import tolerances
 from tests.laws.problem import KEY, B, data, loss
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 RATES = np.geomspace(1e-7, 10, 100)
 SQUARED = jaxgd.supervised(jaxgd.linear, jaxgd.squared_error)
 ZEROS = jaxgd.init_linear(5)

@@ -11,6 +11,8 @@ from jaxgd.study import loss_surface, sharpness, stability
 from tests import tolerances
 from tests.laws.problem import KEY, N, data, loss
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 EPOCHS = 3
 SGD = optax.sgd(0.1)
 

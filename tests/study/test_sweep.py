@@ -14,6 +14,8 @@ from jaxgd.study import Advanced, many_runs, sweep
 from tests.study.single_runs import LOSS, rows, run, slope, start
 from tests.tolerances import SWEEP_F32, SWEEP_F64
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 N, EPOCHS, SEEDS = 24, 3, (3, 1)
 ONE = jax.devices()[:1]
 FLOAT32_MAX = 3e38

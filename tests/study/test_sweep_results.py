@@ -11,6 +11,8 @@ from jaxgd.study.micro_batches import shared_programs
 from jaxgd.study.settings import settings_of
 from jaxgd.study.sweeps import Sweep, _warn
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 
 def made(final, rates=(0.1, 0.2, 0.4), sizes=(1, 8, 50), diverged=None):
     """A sweep of two epochs whose last losses are `final` [rates, sizes, seeds]."""

@@ -19,7 +19,7 @@ from tests.optim.schedules.rates import (
     torch_options,
 )
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = [pytest.mark.usefixtures("x64", "quick_compile")]
 
 
 @pytest.mark.parametrize("milestones", [[5, 300], [40, 40], [1, 2]])

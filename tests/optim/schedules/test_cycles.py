@@ -8,7 +8,7 @@ from jaxgd.optim import schedules
 from tests import tolerances
 from tests.optim.schedules.rates import COUNTS, rates, torch_options
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = [pytest.mark.usefixtures("x64", "quick_compile")]
 
 CYCLIC = {
     "triangular": {"step_size_up": 20},

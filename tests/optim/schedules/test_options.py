@@ -12,6 +12,8 @@ from jaxgd.optim import schedules
 from tests import tolerances
 from tests.optim.schedules.rates import LR, assert_close, rates
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 
 def test_f32_rates_stay_near_the_f64_ones():
     """Without x64 the closed forms round, but a cosine does not lose its phase."""

@@ -11,6 +11,8 @@ from jaxgd.optim import schedules
 from tests import tolerances
 from tests.optim.schedules.rates import COUNTS, LR, assert_close
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 TOGETHER = {
     "warm-up": (
         lambda o: lr_scheduler.LinearLR(o, 0.1, total_iters=60),

@@ -23,7 +23,7 @@ from tests.optim.schedules.rates import (
     torch_options,
 )
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = [pytest.mark.usefixtures("x64", "quick_compile")]
 
 
 def warm_then_decay(count):

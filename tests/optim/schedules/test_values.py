@@ -11,6 +11,8 @@ from jaxgd.optim import schedules
 from tests import tolerances
 from tests.optim.schedules.rates import LR
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 LRS = [0.1, 0.3]
 COUNTS = jnp.arange(90)
 
