@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -168,27 +168,27 @@ def _check_leaf(name: str, leaf: Any) -> Array:
         )
     if 0 in array.shape[1:]:
         raise ValueError(f"examples must not be empty; got {name} of shape {array.shape}.")
-    given = array
-    if not isinstance(given, jax.Array):  # put, not computed: jnp.asarray compiles a program
-        host = _rounded(given, jax.dtypes.canonicalize_dtype(given.dtype))
-        array = jax.device_put(host)
-    is_integer = array is not given and jnp.issubdtype(array.dtype, jnp.integer)
-    if is_integer and (np.asarray(array) != given).any():
+    given, numbers = array, cast(Any, jnp)
+    if not isinstance(given, jax.Array):
+        numbers, array = np, _rounded(given, jax.dtypes.canonicalize_dtype(given.dtype))
+    if given is not array and array.dtype.kind in "iu" and (array != given).any():
         raise ValueError(
             f"integers must fit into {array.dtype}; got {name} of {given.dtype} with larger ones. "
             "Convert them to floats, or use JAX's 64-bit mode."
         )
     if jnp.issubdtype(array.dtype, jnp.floating):
         # Looked at where the rows are: a program for it takes long to compile.
-        finite: Any = jnp.isfinite(array) if array is given else np.isfinite(host)
+        finite: Any = numbers.isfinite(array)
         if not bool(finite.all()):
             finite = finite.reshape(len(array), -1).all(axis=1)
-            finite = np.asarray(finite) if array.is_fully_addressable else finite
+            here = getattr(array, "is_fully_addressable", True)
+            finite = np.asarray(finite) if here else finite
             raise ValueError(
                 f"data must be finite; got NaN or inf in {int((~finite).sum())} rows of "
                 f"{name}, first in row {int(finite.argmin())}. Remove or impute them."
             )
-    return array
+    # Put, not computed: jnp.asarray compiles a program.
+    return array if isinstance(array, jax.Array) else jax.device_put(array)
 
 
 def _rounded(given: np.ndarray, dtype: Any) -> np.ndarray:
