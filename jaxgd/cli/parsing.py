@@ -60,7 +60,7 @@ def read(argv: Sequence[str]) -> Callable[[], None]:
     app = SubcommandApp()
     for command in COMMANDS:
         later = _later(command)
-        app.command(later, help=(later.__doc__ or "").split("\n")[0])
+        app.command(help=(later.__doc__ or "").split("\n")[0])(later)
     words = [name, *argv[1:]]
     return _parsed("jaxgd", lambda: app.cli(prog="jaxgd", args=words, description=_DESCRIPTION))
 
