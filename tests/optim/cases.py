@@ -105,11 +105,14 @@ def allowed(optimizer: str, options: Options) -> bool:
     return not (optimizer == "sgd" and {"dampening", "nesterov"} <= set(options))
 
 
-def cases_of(optimizer: str) -> Iterator[Case]:
-    """The defaults, each option alone, each pair of options: with what they need, and once."""
+def cases_of(optimizer: str, together: int = 2) -> Iterator[Case]:
+    """The defaults, each option alone, each pair of options: with what they need, and once.
+
+    together: how many options at most; with 1 no pairs.
+    """
     seen = set()
     values = options_of(optimizer)
-    for size in (0, 1, 2):
+    for size in range(together + 1):
         for chosen in itertools.combinations(values, size):
             options = {name: values[name] for name in chosen}
             for name in chosen:

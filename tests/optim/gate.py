@@ -1,5 +1,7 @@
 """The gate every case goes through: parity of values and updates, at every update."""
 
+import functools
+
 import numpy as np
 
 from tests import tolerances
@@ -18,8 +20,7 @@ def errors_over_bound(case: Case, run: JaxRun, dtype: str) -> dict[str, str]:
     must we. Nor for Adafactor, whose default eps is that of the dtype: torch's two runs follow
     two formulas.
     """
-    gradients = problems.gradients(dtype)
-    expected = run_torch(case, dtype, gradients)
+    expected = _torchs(case, dtype, dtype)
     errors = {
         "values": value_error(run.values, expected),
         "updates": update_error(run.updates, expected, dtype),
@@ -27,13 +28,19 @@ def errors_over_bound(case: Case, run: JaxRun, dtype: str) -> dict[str, str]:
     bound = bounds(case, dtype)
     over = {what: error for what, error in errors.items() if error > bound[what]}
     if over and dtype == "float32" and not _must_meet_the_bound(case):
-        exact = run_torch(case, "float64", gradients)
+        exact = _torchs(case, "float64", dtype)
         own = {
             "values": value_error(expected, exact),
             "updates": update_error(differences(expected), exact, dtype),
         }
         over = {k: v for k, v in over.items() if v > tolerances.OPTIM_F32_OF_TORCHS_OWN * own[k]}
     return {what: f"{error:.1e}" for what, error in over.items()}
+
+
+@functools.lru_cache(maxsize=4)
+def _torchs(case: Case, dtype: str, of: str) -> Arrays:
+    """Torch's trajectory in `dtype` over the gradients of `of`: the faults of a case share it."""
+    return run_torch(case, dtype, problems.gradients(of))
 
 
 def _must_meet_the_bound(case: Case) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 import torch
+from jax.flatten_util import ravel_pytree
 
 from tests import tolerances
 from tests.optim import problems
@@ -40,11 +41,14 @@ def loss(params, x, y):
 
 
 def train_jax(case):
+    """The optimizers work number by number: the parameters are one vector to them."""
     tx = case.jaxgd()
+    flat, unflatten = ravel_pytree(jax.tree.map(jnp.asarray, start()))
 
     def update(carry, batch):
         params, state = carry
-        updates, state = tx.update(jax.grad(loss)(params, *batch), state, params)
+        grads = jax.grad(lambda flat: loss(unflatten(flat), *batch))(params)
+        updates, state = tx.update(grads, state, params)
         params = optax.apply_updates(params, updates)
         return (params, state), params
 
@@ -52,8 +56,8 @@ def train_jax(case):
     def run(params, batches):
         return jax.lax.scan(update, (params, tx.init(params)), batches)[1]
 
-    batches = jax.tree.map(jnp.asarray, problems.batches())
-    return jax.tree.map(np.asarray, run(jax.tree.map(jnp.asarray, start()), batches))
+    trajectory = run(flat, jax.tree.map(jnp.asarray, problems.batches()))
+    return jax.tree.map(np.asarray, jax.vmap(unflatten)(trajectory))
 
 
 def train_torch(case):

@@ -35,7 +35,7 @@ def run_torch(dtype, **options):
     return {name: np.stack(values) for name, values in trajectory.items()}
 
 
-def run(dtype, **options):
+def run(dtype, names=tuple(SHAPES), updates=UPDATES, **options):
     """Ours at every update, as one compiled scan."""
     optimizer = muon(**options)
 
@@ -45,7 +45,8 @@ def run(dtype, **options):
         params = optax.apply_updates(params, updates)
         return (params, state), params
 
-    start, grads = jax.tree.map(lambda x: jnp.asarray(x, dtype), (START, GRADIENTS))
+    chosen = {n: START[n] for n in names}, {n: GRADIENTS[n][:updates] for n in names}
+    start, grads = jax.tree.map(lambda x: jnp.asarray(x, dtype), chosen)
     return jax.jit(lambda p, g: jax.lax.scan(update, (p, optimizer.init(p)), g)[1])(start, grads)
 
 
@@ -53,7 +54,7 @@ def worst_error(ours, theirs, updates=UPDATES):
     """The largest distance of any entry, against the largest entry of its matrix."""
     return max(
         np.abs(ours[k][:updates] - theirs[k][:updates]).max() / np.abs(theirs[k]).max()
-        for k in SHAPES
+        for k in ours
     )
 
 
@@ -85,11 +86,11 @@ def test_the_formula_in_float64_at_every_update(options):
     "wrong", [{"momentum": 0.95 * (1 + 1e-6)}, {"nesterov": False}, {"ns_steps": 6}]
 )
 def test_canaries(wrong):
-    ours = run("float64", **wrong, ns_dtype=jnp.float64)
+    ours = run("float64", names=["tall"], **wrong, ns_dtype=jnp.float64)
     assert worst_error(ours, run_torch(torch.float64)) > 10 * tolerances.PARITY_F64
 
 
-@pytest.mark.parametrize("options", OPTIONS[::2])
+@pytest.mark.parametrize("options", OPTIONS[::4])
 def test_one_update_in_torch_s_bfloat16(options):
     """A large rate and no decay leave nothing in the parameters but the orthogonalized matrix."""
     options = options | {"lr": 1e3, "weight_decay": 0.0}

@@ -81,7 +81,7 @@ def test_random_options_equal_torch(optimizer):
     gradients = problems.gradients("float64")
     bound = tolerances.OPTIM_RANDOM_F64.get(optimizer, tolerances.PARITY_F64)
 
-    @settings(max_examples=3, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=2, deadline=None, derandomize=True, database=None)
     @given(case=random_cases(optimizer))
     def compare(case):
         expected = run_torch(case, "float64", gradients)

@@ -29,7 +29,7 @@ INFOS = {
     for name in REGISTRY
 }
 
-UPDATES = 40
+UPDATES = 8
 SPARSE = {"sparse_adam"}
 # A matrix and a vector, or two matrices for the optimizer that takes no other.
 PAIRS = {"muon": ("mlp/0/weight", "mlp/2/weight")}
@@ -136,38 +136,31 @@ def _updates(optimizer: str) -> int:
 
 
 def _ours(optimizer: str, inputs: list[dict[str, Any]], way: str) -> list[dict[str, np.ndarray]]:
-    """Our parameters, of all inputs in one compiled scan."""
-    stream = {
-        key: jnp.asarray(leaf[: _updates(optimizer)]) for key, leaf in _gradients(optimizer).items()
-    }
+    """Our parameters of each input, one update at a time: few enough not to be worth compiling."""
+    stream = {key: jnp.asarray(leaf) for key, leaf in _gradients(optimizer).items()}
     start = {key: jnp.asarray(problems.init()[key]) for key in stream}
     last = list(stream)[1]
     tensors = {
         key: torch.tensor(np.asarray(leaf), requires_grad=True) for key, leaf in start.items()
     }
-    transforms = []
-    for options in inputs:
+
+    def trained(options: dict[str, Any]) -> dict[str, np.ndarray]:
         if way == "groups":
-            transforms.append(from_torch(_made(optimizer, tensors, options, way), start)[0])
+            transform = from_torch(_made(optimizer, tensors, options, way), start)[0]
         else:
             transform = optim.by_name(optimizer)(**_in_jax(options))
-            alone = way == "alone"
-            transforms.append(transform if alone else optim.per_parameter(transform))
-
-    def update(carry: Any, inputs: Any) -> Any:
-        grads, there = inputs
-        moved = []
-        for transform, (params, state) in zip(transforms, carry, strict=True):
-            extra = {"present": dict.fromkeys(grads, True) | {last: there}}
+        if way == "no gradient":
+            transform = optim.per_parameter(transform)
+        params, state = start, transform.init(start)
+        for t in range(_updates(optimizer)):
+            grads = {key: leaf[t] for key, leaf in stream.items()}
+            extra = {"present": dict.fromkeys(grads, True) | {last: jnp.asarray(not _absent(t))}}
             told = extra if way == "no gradient" else {}
             updates, state = transform.update(grads, state, params, **told)
-            moved.append((optax.apply_updates(params, updates), state))
-        return moved, None
+            params = optax.apply_updates(params, updates)
+        return jax.tree.map(np.asarray, params)
 
-    there = jnp.array([not _absent(t) for t in range(_updates(optimizer))])
-    begun = [(start, transform.init(start)) for transform in transforms]
-    ended, _ = jax.jit(lambda c, x: jax.lax.scan(update, c, x))(begun, (stream, there))
-    return [jax.tree.map(np.asarray, params) for params, _ in ended]
+    return [trained(options) for options in inputs]
 
 
 def _in_jax(options: dict[str, Any]) -> dict[str, Any]:

@@ -216,7 +216,7 @@ children = st.sampled_from(sorted(SINGLES)).flatmap(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     drawn=st.lists(children, min_size=1, max_size=3, unique_by=lambda child: child[0]),
     milestones=st.lists(st.integers(0, 500), min_size=2, max_size=2).map(sorted),

@@ -118,7 +118,7 @@ def test_drawn_options(torch_name):
     options = (SINGLES | CYCLES)[torch_name]
     base = {} if torch_name in CYCLES else {"lr": LR}
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=8, deadline=None)
     @given(st.fixed_dictionaries(options))
     def compare(options):
         schedule = getattr(schedules, OURS[torch_name])(**base, **options)
