@@ -31,7 +31,7 @@ def row_in_the_docs(pair):
     return [cell.strip() for cell in row.strip("|").split(" | ")]
 
 
-@pytest.mark.parametrize("pair", HONEST, ids=str)
+@pytest.mark.parametrize("pair", each_once(HONEST))
 def test_an_honest_pair_is_not_accused(pair):
     assert verdict(pair, found(pair)) == "quiet", str(found(pair))
     assert row_in_the_docs(pair)[1:] == ["–, –"]

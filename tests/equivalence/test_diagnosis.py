@@ -73,13 +73,13 @@ def test_a_fault_without_a_name_gets_none(dtype):
     """Learning rates that are off by other factors in every entry, from 1e-5 to 1."""
     rng, expected = np.random.default_rng(0), momentum_run(dtype)
     stages = []
-    for size in np.logspace(-5, 0, 40):
+    for size in np.logspace(-5, 0, 12):
         rates = 0.1 * (1 + size * rng.uniform(-1, 1, 8))
         found = diagnose(momentum_run(dtype, learning_rate=rates), expected, RECIPE)
         assert found.cause == "unknown", str(found)
         stages.append(found.stage)
     assert set(stages) <= {"parameters", None}
-    assert stages.count("parameters") >= 30
+    assert stages.count("parameters") >= 9
 
 
 def test_a_fault_of_the_gradient_is_not_put_on_the_optimizer():

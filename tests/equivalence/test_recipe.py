@@ -70,8 +70,15 @@ def recorded(name, dtype):
     return moves(jax_training(dtype, OPTAX[name][0]()))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", [*TORCH, *OPTAX])
+# Each recipe in one precision; `-m exhaustive` takes the other.
+ONCE = [
+    pytest.param(name, dtype, marks=() if (at + i) % 2 else pytest.mark.exhaustive)
+    for at, name in enumerate([*TORCH, *OPTAX])
+    for i, dtype in enumerate([np.float32, np.float64])
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), ONCE)
 def test_a_recipe_gives_an_optimizers_steps(name, dtype):
     recipe = (TORCH | OPTAX)[name][1]
     assert follows(recipe, recorded(name, dtype))
