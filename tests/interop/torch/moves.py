@@ -117,7 +117,8 @@ class Draw(NamedTuple):
     seed: int
 
 
-def drawn(seed: int) -> Draw:
+def drawn(seed: int, parts: int = 1) -> Draw:
+    """A training; `parts` makes the way to each move so many times as short."""
     rng = np.random.default_rng(seed)
     optimizer = OPTIMIZERS[seed % len(OPTIMIZERS)]
     row = REGISTRY[optimizer]
@@ -133,7 +134,7 @@ def drawn(seed: int) -> Draw:
         schedule = None  # an injected lr is felt an update early, as its docstring says
     grouped = rng.random() < 0.5 and schedule not in ("plateau", "cycle", "one cycle")
     second = float(10 ** rng.uniform(-4, -1.5)) if grouped else None
-    moves = tuple(int(n) for n in rng.integers(1, LONGEST, 3))
+    moves = tuple(-(-int(n) // parts) for n in rng.integers(1, LONGEST, 3))
     return Draw(optimizer, options, second, schedule, int(rng.integers(2, 20)), moves, seed)
 
 
@@ -313,11 +314,11 @@ def bound(draw: Draw) -> float:
     return max(drifts, tolerances.OPTIM_RANDOM_F64.get(draw.optimizer, 0.0))
 
 
-def unexplained(seeds: range) -> list[str]:
+def unexplained(seeds: range, parts: int = 1) -> list[str]:
     """The draws that are over their bound, or fail."""
     found = []
     for seed in seeds:
-        draw = drawn(seed)
+        draw = drawn(seed, parts)
         off, where = error(draw)
         if off > bound(draw):
             found.append(f"{off:.1e} in {where}: {draw}")
