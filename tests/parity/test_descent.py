@@ -53,8 +53,15 @@ def assert_parity(algorithm, n, model, optimizer, dtype):
 
 
 @pytest.mark.parametrize("model", PROBLEMS)
-@pytest.mark.parametrize("n", RAGGED.values(), ids=RAGGED)
-@pytest.mark.parametrize("algorithm", ["gd", "sgd", "minibatch"])
+@pytest.mark.parametrize(
+    ("algorithm", "n"),
+    [
+        pytest.param(algorithm, n, id=f"{algorithm}-{r}")
+        for algorithm in ("gd", "sgd", "minibatch")
+        for r, n in RAGGED.items()
+        if algorithm == "minibatch" or r == "r=1"  # the others have no ragged batch
+    ],
+)
 def test_every_update_equals_torch(algorithm, n, model, dtype):
     assert_parity(algorithm, n, model, "sgd", dtype)
 
@@ -64,7 +71,7 @@ def test_the_optimizer_remembers_across_batches_and_epochs(algorithm, dtype):
     assert_parity(algorithm, RAGGED["r=b-1"], "mlp", "momentum", dtype)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 24, 25, 100])
+@pytest.mark.parametrize("chunk", [1, 7, 25])
 def test_chunked_gd_equals_torch(chunk, dtype):
     problem, data = PROBLEMS["mlp"](dtype), rows(25, dtype)
     ours, theirs = OPTIMIZERS["sgd"]
