@@ -29,7 +29,7 @@ INFOS = {
     for name in REGISTRY
 }
 
-UPDATES = 8
+UPDATES = 16
 SPARSE = {"sparse_adam"}
 # A matrix and a vector, or two matrices for the optimizer that takes no other.
 PAIRS = {"muon": ("mlp/0/weight", "mlp/2/weight")}
