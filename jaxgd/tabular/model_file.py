@@ -71,7 +71,7 @@ def load_model(path: Path) -> Model:
         predictor = Predictor(len(features), target, hidden)
         row, scalar = np.zeros(len(features)), np.zeros(())
         form = _Arrays(
-            jax.eval_shape(predictor.init, jax.random.key(0)),
+            jax.eval_shape(lambda: predictor.init(jax.random.key(0))),
             Standardizer(row, row),
             Standardizer(scalar, scalar),
         )
