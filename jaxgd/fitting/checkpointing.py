@@ -16,9 +16,9 @@ from jaxtyping import PyTree
 
 from jaxgd.fitting.checks import check_start
 from jaxgd.fitting.history_file import HISTORY
-from jaxgd.fitting.identity import check_same_training
 from jaxgd.fitting.progress import Progressed
 from jaxgd.fitting.training import Training
+from jaxgd.fitting.training_identity import check_same_training
 from jaxgd.storage import Background, Checkpoints, Stored
 from jaxgd.storage.bits import is_key
 from jaxgd.storage.reservation import check_room

@@ -15,7 +15,6 @@ from jaxgd.fitting.divergence import searcher
 from jaxgd.fitting.examples import Examples, check_examples
 from jaxgd.fitting.history import Fit, Position, Record
 from jaxgd.fitting.history_file import HISTORY, jsonl
-from jaxgd.fitting.identity import identity
 from jaxgd.fitting.learning_rates import (
     LearningRate,
     check_learning_rate,
@@ -26,6 +25,7 @@ from jaxgd.fitting.method import Method, Traced, method_of
 from jaxgd.fitting.progress import Progress, reporter
 from jaxgd.fitting.saving import Saving, check_saving
 from jaxgd.fitting.training import Training
+from jaxgd.fitting.training_identity import identity
 from jaxgd.inputs import OfRate, Optimizer, check_count, check_untraced
 from jaxgd.keys import Key
 from jaxgd.objective import Loss

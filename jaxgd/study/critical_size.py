@@ -22,8 +22,8 @@ from jaxgd.inputs import (
 from jaxgd.keys import Key
 from jaxgd.objective import Loss
 from jaxgd.study.estimates import Estimate, student_t
-from jaxgd.study.kept import kept
 from jaxgd.study.races import Race, race
+from jaxgd.study.remembered import kept
 from jaxgd.study.short_runs import mean_of, measured
 
 # A race has so many learning rates, and as many races bracket the best.

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, PyTree
 from jaxgd.inputs import Optimizer, check_makes_one, check_params, check_untraced, count_examples
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
-from jaxgd.study.kept import kept
 from jaxgd.study.modes import MEMORY, Final, slope_through
 from jaxgd.study.remarks import remarks_of, tell
+from jaxgd.study.remembered import kept
 from jaxgd.study.smoothness import Smoothness, smoothness_in
 from jaxgd.study.trainings import trained
 

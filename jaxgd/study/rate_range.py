@@ -20,8 +20,8 @@ from jaxgd.inputs import (
 from jaxgd.keys import Key
 from jaxgd.objective import Loss
 from jaxgd.study.bracket import Bracket, bracketed
-from jaxgd.study.kept import kept
 from jaxgd.study.ramp import Ramp, read_ramp
+from jaxgd.study.remembered import kept
 from jaxgd.study.short_runs import end_loss, full_batches, ramp_losses
 
 _FEWEST, _MOST = 100, 1000
