@@ -71,15 +71,25 @@ class Predictor:
             outputs = np.stack([np.zeros_like(outputs), outputs], axis=1)
         return np.asarray(jax.nn.softmax(outputs, axis=1))
 
-    def constant_loss(self, y: np.ndarray) -> float:
+    def constant_loss(self, y: np.ndarray, weights: np.ndarray | None = None) -> float:
         """The mean loss of the best prediction that is the same for all rows.
 
-        The entropy of the classes' shares, or the variance.
+        The entropy of the classes' shares, or the variance, of rows as they are weighed.
         """
+        w = np.ones(len(y)) if weights is None else weights.astype(np.float64)
         if self.target.task == "regression":
-            return float(np.var(y, dtype=np.float64))
-        shares = np.unique(y, return_counts=True)[1] / len(y)
+            mean = np.average(y.astype(np.float64), weights=w)
+            return float(np.average(np.square(y - mean), weights=w))
+        shares = np.bincount(y, weights=w) / w.sum()
+        shares = shares[shares > 0]
         return float(-np.sum(shares * np.log(shares)))
+
+    def judged(
+        self, params: PyTree, part: Part, precision: Precision = "default"
+    ) -> tuple[float, Float[np.ndarray, "n *k"]]:
+        """The mean loss of some rows, and what is predicted of each."""
+        loss, _ = _evaluated(self, precision, params, part)
+        return float(loss), self.predict(params, part.x, precision)
 
     def score(
         self,
