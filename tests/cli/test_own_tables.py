@@ -1,6 +1,8 @@
 """`jaxgd fit` on a table as people have them: what is said of it, and what it does no harm with."""
 
 import datetime
+import io
+import sys
 
 import numpy as np
 import polars as pl
@@ -91,11 +93,15 @@ def test_rows_are_held_out_by_group_or_time(jaxgd, people):
     assert err == "jaxgd: rows are held out by groups or by time; got a column for each.\n"
 
 
-def test_a_batch_larger_than_the_rows_is_the_rows(jaxgd, tmp_path):
+def test_a_batch_larger_than_the_rows_is_the_rows(jaxgd, tmp_path, monkeypatch):
+    """And a table may come from standard input, a model be there already."""
     x = np.linspace(-1, 1, 10)
-    pl.DataFrame({"x": x, "label": (x > 0).astype(int)}).write_csv(tmp_path / "small.csv")
-    status, out, _ = jaxgd("fit", "small.csv", "--epochs", 30)
+    small = pl.DataFrame({"x": x, "label": (x > 0).astype(int)}).write_csv().encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(small)))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    status, out, _ = jaxgd("fit", "-", "--epochs", 30)
     assert status == 0
+    assert out.startswith("standard input: 8 rows to train on, 2 held out\n")
     assert "30 updates by sgd" in out
     assert load_model(tmp_path / "model.safetensors").training["batch_size"] == 8
 
