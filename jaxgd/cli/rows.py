@@ -54,6 +54,8 @@ class WholeTable:
 
     def training_losses(self, *models: Model) -> list[float]:
         """Mean losses of the rows to train on, as they are weighed, of a predictor's models."""
+        if self.weights is None:
+            return [model.score(self.train)["loss"] for model in models]
         loss = in_precision(self.loss(models[0].predictor), models[0].precision)
         objective = jax.jit(mean(loss))
         return [float(objective(model.params, self.train)) for model in models]
