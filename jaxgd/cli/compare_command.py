@@ -54,7 +54,7 @@ def compare(
 
         run_keys = keys(seed)
         dataset = source.prepare(table, run_keys.split)
-    check_batch_size(batch_size, len(dataset.train.y))
+    batch_size = min(batch_size, len(dataset.train.y))
     picture, numbers = writable(out / "loss-curves.png"), writable(out / "loss-curves.csv")
     if source.data is not None:
         check_replaces_no_input(numbers, "--out", source.data)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import OmitArgPrefixes, arg
 
 from jaxgd.arguments import Patience, check_batch_size, check_count, check_patience
-from jaxgd.cli.data_options import DataOptions
+from jaxgd.cli.data_options import DataOptions, Weights
 from jaxgd.cli.host_options import HostOptions
 from jaxgd.cli.interrupts import told_as
 from jaxgd.cli.settings import check_optimizer, check_replaces_no_input, check_seed, writable
@@ -26,6 +26,8 @@ def fit(
     epochs: int = 20,
     patience: int | None = None,
     min_change: float = 0.0,
+    class_weight: Literal["balanced"] | None = None,
+    sample_weight: Annotated[str | None, arg(metavar="COLUMN")] = None,
     precision: Literal["default", "high", "highest"] = "default",
     seed: int = 0,
     model_file: Path = Path("model.safetensors"),
@@ -50,6 +52,8 @@ def fit(
         epochs: How often every row is seen, at most.
         patience: Stop after so many epochs without a lower held-out loss, and keep its best model.
         min_change: By how much a loss must be lower to count for --patience.
+        class_weight: Count every class alike, however many rows it has.
+        sample_weight: Column of what each row counts in the loss.
         precision: Of matrix products, which accelerators round to TF32 or bfloat16 by default.
         seed: Decides the held-out rows, an MLP's start and the order of rows.
         model_file: Where the model goes.
@@ -73,6 +77,12 @@ def fit(
         raise ValueError(
             "--learning-rate auto searches on the rows of one process; got --distributed. "
             "Give a number as --learning-rate."
+        )
+    weights = Weights(class_weight, sample_weight)
+    if hosts.distributed and weights != Weights():
+        raise ValueError(
+            "rows are weighed by one process; got --distributed. Leave out --class-weight and "
+            "--sample-weight."
         )
     check_seed(seed)
     with told_as(_BEFORE):
@@ -101,7 +111,7 @@ def fit(
                 _check_outputs(model_file, run, source.data)
         rows: report.Rows
         if table is not None:
-            rows = WholeTable(table, source, run_keys.split)
+            rows = WholeTable(table, source, run_keys.split, weights)
         else:
             assert mesh is not None
             rows = SharedTable(source, run_keys.split, mesh)
@@ -113,8 +123,12 @@ def fit(
                 report.check_replaces_own(model_file, schema, force)
                 report.make_rooms(model_file, run, start)
 
+    if batch_size is not None:
+        batch_size = min(batch_size, rows.n)
     goes_on = resume and run is not None and bool(Checkpoints(run).paths())
     by, epoch = optimizer, exact_sgd(predictor, optimizer, batch_size)
+    if rows.weights is not None:
+        by, epoch = f"{optimizer}, rows weighed", None
     if epoch is not None:
         by = f"{optimizer} (jaxgd.blocked_sgd)"
     if mesh is not None:
@@ -126,7 +140,7 @@ def fit(
         progress_bar("training") if processes.is_first else nullcontext() as progress,
     ):
         params, _, history, position = fit_params(
-            predictor.loss,
+            rows.loss(predictor),
             start,
             rows.train,
             optimizer=of_rate,
@@ -150,18 +164,19 @@ def fit(
         "seed": seed,
         "held_out": source.held_out,
         "precision": precision,
+        "class_weight": class_weight,
+        "sample_weight": sample_weight,
     }
     model = Model(predictor, jax.tree.map(np.asarray, params), schema, training)
-    scores = {part: rows.score(model, part) for part in rows.parts}
-    before = rows.score(Model(predictor, start, schema, training), "training")["loss"]
-    end, constant = scores["training"]["loss"], rows.constant_loss(predictor)
-    report.check_learned(before, end, constant, model_file)
-    found = " (found by auto)" if learning_rate == "auto" else ""
-    by += f", learning rate {history.learning_rate:g}{found}"
+    found = {part: rows.measures(model, part) for part in rows.parts}
+    before, end = rows.training_losses(Model(predictor, start, schema, training), model)
+    report.check_learned(before, end, rows.constant_loss(predictor), model_file)
+    by_auto = " (found by auto)" if learning_rate == "auto" else ""
+    by += f", learning rate {history.learning_rate:g}{by_auto}"
     with processes.or_none():
         if processes.is_first:
             save_model(model_file, model)
-            report.tell(rows, report.run_told(model, history, by, goes_on), scores)
+            report.tell(rows, report.run_told(model, history, by, goes_on), found)
             console().print(f"model: {model_file}", soft_wrap=True)
 
 

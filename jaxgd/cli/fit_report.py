@@ -9,9 +9,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxgd.cli.measures_report import Measured, measures_tables
 from jaxgd.cli.rows import Rows
 from jaxgd.cli.settings import make_room
-from jaxgd.cli.terminal import console, described_rows, figure, numbers_table
+from jaxgd.cli.table_report import account_lines
+from jaxgd.cli.terminal import console, described_rows
 from jaxgd.cli.verdict import not_learned
 from jaxgd.cli.wording import in_options
 from jaxgd.descent import Epoch
@@ -69,16 +71,14 @@ def make_rooms(model_file: Path, run: Path | None, start: Any) -> None:
         make_room(run / HISTORY)
 
 
-def tell(rows: Rows, told_of_run: str, scores: dict[str, dict[str, float]]) -> None:
+def tell(rows: Rows, told_of_run: str, found: dict[str, Measured]) -> None:
     """What was learnt from what, and how well."""
-    grid = numbers_table("", *scores["training"])
-    for name, values in scores.items():
-        grid.add_row(name, *map(figure, values.values()))
     screen = console()
     told = described_rows(rows.source, rows.schema, (rows.n, rows.held), rows.dtype)
-    screen.print(told, soft_wrap=True)
+    screen.print("\n".join([told, *account_lines(rows.schema, rows.account)]), soft_wrap=True)
     screen.print(told_of_run, soft_wrap=True)
-    screen.show(grid)
+    for grid in measures_tables(rows.schema.target, found):
+        screen.show(grid)
 
 
 def run_told(model: Model, history: History, by: str, goes_on: bool) -> str:

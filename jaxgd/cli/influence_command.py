@@ -75,10 +75,11 @@ def influence(
     from jaxgd.cli.terminal import console, described, show_next
     from jaxgd.study import influence as influence_of
     from jaxgd.tabular import Predictor
-    from jaxgd.tabular.dataset import split
 
     run_keys = keys(seed)
     dataset = source.prepare(read, run_keys.split)
+    if batch_size is not None:
+        batch_size = min(batch_size, len(dataset.train.y))
     again = {"out": beside(out)} | ({} if table is None else {"table": beside(table)})
     files = checked_files(out, {"table": "influence.csv"}, table, source.data, force)
     schema = dataset.schema
@@ -102,8 +103,9 @@ def influence(
         raise FloatingPointError(found.remarks[0])
     for remark in found.remarks:
         warnings.warn(remark, stacklevel=1)
-    rows, _ = split(run_keys.split, len(read), source.held_out)
-    columns = report.columns_of(found, rows, schema.target, read.columns[schema.target.name])
+    columns = report.columns_of(
+        found, dataset.rows[0], schema.target, read.columns[schema.target.name]
+    )
     put_table(files["table"], table_file(columns, files["table"]))
     if files["table"] == STDOUT:
         return

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from jaxgd.cli.data_options import STDIN
 from jaxgd.cli.table_files import STDOUT, check_table_file, make_table_room, put_table
 
 
@@ -21,12 +22,12 @@ def predict(
 
     Args:
         model: File that `jaxgd fit` saved.
-        data: CSV, Parquet or NPZ file.
+        data: CSV, Parquet, Arrow, JSON-lines or NPZ file, or - for standard input.
         out: Where the predictions go: a .csv, .parquet or .jsonl file, or - for standard output.
         force: Replace a file that is there.
     """
     check_table_file(out, "--out", force, model, data)
-    for given in (model, data):
+    for given in (model, *([] if data == STDIN else [data])):
         given.open("rb").close()  # a missing file is told before anything is imported
 
     from jaxgd.cli.predictions import predictions_file
@@ -34,7 +35,7 @@ def predict(
     from jaxgd.tabular import load_model, read_table
 
     loaded = load_model(model)
-    table = read_table(data)
+    table = read_table(data, kinds=loaded.schema.kinds)
     make_table_room(out)
     target = loaded.schema.target
     put_table(out, predictions_file(target, loaded.predict(table), out))

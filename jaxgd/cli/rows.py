@@ -1,50 +1,87 @@
 """The rows of a fit: all of a table, or those that this process holds of it.
 
-`train` and `held_out` are what `jaxgd.fit` takes, `n` and `held` how many rows these are, and
-`numbers` those of the training rows in the table.
+`train` and `held_out` are what `jaxgd.fit` takes, `n` and `held` how many rows these are,
+`numbers` those of the training rows in the table, and `account` what is told of the table.
 """
 
+from typing import Any
+
+import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from jaxgd.cli.data_options import DataOptions
+from jaxgd.cli.data_options import DataOptions, Weights
 from jaxgd.cli.sharing import Sharing
+from jaxgd.objective import Loss, mean
+from jaxgd.precision import in_precision
 from jaxgd.scale.placement import spread
 from jaxgd.tabular import Dataset, Model, Predictor, Table
-from jaxgd.tabular.dataset import split
+from jaxgd.tabular.metrics import ByClass
 from jaxgd.tabular.own_rows import read_own
 from jaxgd.tabular.scaling import standardizer
+from jaxgd.tabular.weights import WeightedPart, weighted
+
+Figures = dict[str, float]
 
 
 class WholeTable:
     """All rows, in this process."""
 
-    def __init__(self, table: Table, options: DataOptions, key: Array) -> None:
-        dataset: Dataset = options.prepare(table, key)
-        self.source, self.schema = table.source, dataset.schema
-        self.train, self.held_out = dataset.train, dataset.held_out
-        self.numbers, _ = split(key, len(table), options.held_out)
+    def __init__(self, table: Table, options: DataOptions, key: Array, weights: Weights) -> None:
+        dataset: Dataset = options.prepare(table, key, weights)
+        self.source, self.schema, self.account = table.source, dataset.schema, dataset.account
+        self.numbers, self.weights = dataset.rows[0], dataset.weights
+        self.train, self.held_out = self._weighed(dataset)
         self.n, self.dtype = len(dataset.train.y), dataset.train.x.dtype
         self.held = 0 if dataset.held_out is None else len(dataset.held_out.y)
 
-        self.parts = {"training": self.train}
-        if self.held_out is not None:
-            self.parts["held-out"] = self.held_out
+        self.parts = {"training": dataset.train}
+        if dataset.held_out is not None:
+            self.parts["held-out"] = dataset.held_out
 
-    def score(self, model: Model, part: str) -> dict[str, float]:
-        """The model's scores on the "training" or the "held-out" rows."""
-        return model.score(self.parts[part])
+    def _weighed(self, dataset: Dataset) -> tuple[Any, Any]:
+        """The rows to train on and those held out, with their weights if they have any."""
+        if dataset.weights is None:
+            return dataset.train, dataset.held_out
+        train, held_out = dataset.weights
+        held = None if dataset.held_out is None else WeightedPart(*dataset.held_out, held_out)
+        return WeightedPart(*dataset.train, train), held
+
+    def loss(self, predictor: Predictor) -> Loss:
+        """The loss of a row that is trained on."""
+        return predictor.loss if self.weights is None else weighted(predictor.loss)
+
+    def training_losses(self, *models: Model) -> list[float]:
+        """Mean losses of the rows to train on, as they are weighed, of a predictor's models."""
+        if self.weights is None:
+            return [model.score(self.train)["loss"] for model in models]
+        loss = in_precision(self.loss(models[0].predictor), models[0].precision)
+        objective = jax.jit(mean(loss))
+        return [float(objective(model.params, self.train)) for model in models]
+
+    def measures(self, model: Model, part: str) -> tuple[Figures, Figures, ByClass | None]:
+        """The model's measures on these rows, those of a constant prediction, and by class."""
+        rows = self.parts[part]
+        found, classes = model.measures(rows)
+        return found, model.constant_measures(self.train.y, rows.y), classes
 
     def constant_loss(self, predictor: Predictor) -> float:
         """The training loss of the best constant prediction."""
-        return predictor.constant_loss(self.train.y)
+        weights = None if self.weights is None else self.weights[0]
+        return predictor.constant_loss(self.train.y, weights)
 
 
 class SharedTable:
     """The rows that this process holds of a table, of which others hold the rest."""
 
+    weights = None
+
     def __init__(self, options: DataOptions, key: Array, mesh: Mesh) -> None:
+        if options.group is not None or options.time is not None:
+            raise ValueError(
+                "several processes hold rows out at random; got a --group or --time. Leave it out."
+            )
         self.sharing = Sharing(mesh)
         with self.sharing.processes.or_none():
             own = read_own(
@@ -54,6 +91,7 @@ class SharedTable:
                 target=options.target,
                 task=options.task,
                 ignore=options.ignore,
+                id=options.id,
                 held_out=options.held_out,
             )
         x, n, scaling = own.to_train_on, len(own.parts[0]), None
@@ -63,12 +101,20 @@ class SharedTable:
             self.schema, parts = own.prepared(scaling)
         self.parts = dict(zip(("training", "held-out"), parts, strict=False))
         placed = [spread(part.own, mesh, n=len(part.y)) for part in parts]
-        self.source, self.train = own.source, placed[0]
+        self.source, self.account, self.train = own.source, own.account, placed[0]
         self.held_out = placed[1] if placed[1:] else None
         self.numbers, self.n, self.dtype = own.parts[0], n, parts[0].own.x.dtype
         self.held = len(own.parts[1]) if own.parts[1:] else 0
 
-    def score(self, model: Model, part: str) -> dict[str, float]:
+    def loss(self, predictor: Predictor) -> Loss:
+        """The loss of a row that is trained on."""
+        return predictor.loss
+
+    def training_losses(self, *models: Model) -> list[float]:
+        """Mean losses of the rows to train on, of a predictor's models."""
+        return [self._score(model, "training")["loss"] for model in models]
+
+    def _score(self, model: Model, part: str) -> Figures:
         """The model's scores on the rows of all processes, "training" or "held-out"."""
         rows = self.parts[part]
         found, own, n = model.score(rows.own), len(rows.own.y), len(rows.y)
@@ -79,6 +125,12 @@ class SharedTable:
         spread = np.var(self.schema.y_scaling.invert(rows.y.astype(np.float64)))
         r2 = float(1 - square / spread) if spread else float("nan")
         return {"loss": loss, "RMSE": square**0.5, "R²": r2}
+
+    def measures(self, model: Model, part: str) -> tuple[Figures, Figures, ByClass | None]:
+        """The scores of all processes' rows and those of a constant prediction; none by class."""
+        found = self._score(model, part)
+        constant = model.constant_measures(self.parts["training"].y, self.parts[part].y)
+        return found, {name: constant[name] for name in found}, None
 
     def constant_loss(self, predictor: Predictor) -> float:
         """The training loss of the best constant prediction."""

@@ -16,6 +16,14 @@ REMEDIES = {
         "Leave out --no-standardize, or use a smaller unit."
     ),
     "or ignore the column.": "or leave the column out with --ignore.",
+    "Name a column of weights with sample_weight.": "Name a column with --sample-weight.",
+    "Balanced class weights count each class alike.": (
+        "--class-weight balanced counts each class alike."
+    ),
+    "Ignore the column.": "Leave the column out with --ignore.",
+    "or ignore the columns: ": "or leave them out: --ignore ",
+    "use the task multiclass.": "use --task multiclass.",
+    "Name its encoding if that is wrong.": "Name its --encoding if that is wrong.",
     "rows, ignore the column.": "rows, leave the column out with --ignore.",
     "must be named. ": "must be named with --target. ",
     "Use the same settings, or another directory to begin anew.": (

@@ -55,11 +55,20 @@ def export_predictor(model: Model, *, platforms: Sequence[str] = PLATFORMS) -> E
 
     Its matrix products are in the precision that the model was trained in, as in `Model.predict`.
 
-    Raises ModuleNotFoundError without the package flatbuffers (the extra `export`).
+    Raises ValueError for a model of columns that are not all numbers, as the program takes them,
+    and ModuleNotFoundError without the package flatbuffers (the extra `export`).
     """
     from jax import export
 
-    features, target, x_scaling, y_scaling = model.schema
+    columns, target, x_scaling, y_scaling, _ = model.schema
+    features = model.schema.features
+    for column in columns:
+        if column.kind not in ("number", "boolean") or column.fill is not None:
+            raise ValueError(
+                f"a program takes numbers that are all there; column {column.name!r} of the model "
+                f"is a {column.kind}{' with missing values' if column.fill is not None else ''}. "
+                "Predict with Model.predict, or train without the column."
+            )
     (n,) = export.symbolic_shape("n")
     dtype = jax.dtypes.canonicalize_dtype(np.float64)
     x = jax.ShapeDtypeStruct((n, len(features)), dtype)

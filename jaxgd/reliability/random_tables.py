@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from jaxgd.reliability.failing_operations import Outcome
-from jaxgd.tabular.table import read_table
+from jaxgd.tabular.reading import read_table
 
 _PIECES = (
     b"", b",", b";", b"\t", b"\n", b"\r\n", b'"', b'""', b"\0", b"\xff\xfe", b"nan", b"inf",

@@ -19,6 +19,7 @@ from jaxgd.tabular import (
     load_model,
     save_model,
 )
+from jaxgd.tabular.schema import plain
 
 
 class Wrong(Exception):
@@ -98,7 +99,7 @@ def _save_models(folder: Path) -> Iterator[int]:
     for number in NUMBERS:
         one = np.asarray(float(number))
         schema = Schema(
-            ("width", "length"),
+            plain("width", "length"),
             _TARGET,
             Standardizer(np.full(2, one), np.ones(2)),
             Standardizer(one, one),

@@ -4,15 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
-from jaxgd.order import shuffle
+from jaxgd.tabular.choosing import choose
+from jaxgd.tabular.encoding import fitted
+from jaxgd.tabular.facts import facts_of
 from jaxgd.tabular.scaling import standardizer, standardizer_of_rows, unscaled
-from jaxgd.tabular.schema import Schema, in_default_float, scaled
-from jaxgd.tabular.table import Table
-from jaxgd.tabular.target import Target, Task, read_target
+from jaxgd.tabular.schema import Schema, amounts_scaled, encoded, in_default_float, scaled
+from jaxgd.tabular.splitting import Rows, split
+from jaxgd.tabular.table import Table, listed
+from jaxgd.tabular.target import Target, Task, different, read_target
+from jaxgd.tabular.weights import ClassWeight, row_weights
+
+# A class of so large a part of the rows makes a good accuracy by itself.
+_MOST = 0.8
 
 
 class Part(NamedTuple):
@@ -22,13 +28,41 @@ class Part(NamedTuple):
     y: Float[np.ndarray, "n"] | Int[np.ndarray, "n"]
 
 
+class Account(NamedTuple):
+    """What a reader is told of a table: why the target is that task, what was dropped and why."""
+
+    reason: str
+    dropped: dict[str, str]
+    remarks: tuple[str, ...] = ()
+
+
+class Apart(NamedTuple):
+    """Columns that are no features: what is left out, and what tells something of the rows.
+
+    `id` names them; of one `group` none are held out from others; the latest by `time` are held
+    out; `sample_weight` is what each counts.
+    """
+
+    ignore: tuple[str, ...] = ()
+    id: str | None = None
+    group: str | None = None
+    time: str | None = None
+    sample_weight: str | None = None
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """Rows to train on and rows held out, in JAX's default float, and what they mean."""
+    """Rows to train on and rows held out, in JAX's default float, and what they mean.
+
+    `rows` are their numbers in the table, and `weights` what they count, if not all the same.
+    """
 
     schema: Schema
     train: Part
     held_out: Part | None
+    account: Account
+    rows: Rows
+    weights: tuple[np.ndarray, np.ndarray] | None
 
 
 def prepare(
@@ -38,35 +72,111 @@ def prepare(
     target: str | None = None,
     task: Task | None = None,
     ignore: Sequence[str] = (),
+    id: str | None = None,
     held_out: float | int = 0.2,
+    group: str | None = None,
+    time: str | None = None,
     standardize: bool = True,
+    class_weight: ClassWeight | None = None,
+    sample_weight: str | None = None,
 ) -> Dataset:
-    """The dataset of a table: every column but the target and the ignored ones is a feature.
+    """The dataset of a table: every column that is not set apart becomes features.
 
-    round(held_out · n) rows drawn with the key are held out; none with `held_out=0`. With
-    `standardize`, features and a regression's target are brought to mean 0 and standard
-    deviation 1.
+    Numbers are features as they are, categories one-hot, dates in parts; missing values are filled
+    and marked, see `Column`. Columns that are constant or only name rows, as `id` does, are left
+    out. round(held_out · n) rows drawn with the key are held out, none with `held_out=0`, see
+    `split` for the columns `group` and `time`. With `standardize`, amounts and a regression's
+    target are brought to mean 0 and standard deviation 1. For weights see `row_weights`.
 
-    Raises ValueError for a column that is missing, not complete or text, and for an empty part.
+    Raises ValueError for a column that is missing or cannot be a feature, and for an empty part.
     """
-    for name in ignore:
-        table.column(name)
-    goal, y = read_target(table, target, task)
-    features = tuple(name for name in table.columns if name not in (goal.name, *ignore))
-    x = table.matrix(features)
-    train_rows, held_rows = split(key, len(table), held_out)
+    goal, y, reason = read_target(table, target, task)
+    apart = Apart(tuple(ignore), id, group, time, sample_weight)
+    names = possible_features(table, goal, apart)
+    choice = choose(table, names, lambda name: facts_of(table.column(name)))
+    rows = _split(table, key, held_out, goal, y, apart)
+    train_rows, held_rows = rows
+    columns = tuple(
+        fitted(name, kind, table.finite(name)[train_rows], name in choice.missing)
+        for name, kind in choice.kinds.items()
+    )
+    x = encoded(columns, table)
+    x_scaling = unscaled(x.shape[1])
+    if standardize:
+        x_scaling = amounts_scaled(standardizer_of_rows(x, train_rows), columns)
     scale_y = standardize and goal.task == "regression"
-    x_scaling = standardizer_of_rows(x, train_rows) if standardize else unscaled(len(features))
     y_scaling = standardizer(y[train_rows]) if scale_y else unscaled()
-
-    schema = Schema(features, goal, x_scaling, y_scaling)
+    schema = Schema(columns, goal, x_scaling, y_scaling, id)
 
     def part(rows: np.ndarray) -> Part:
         return Part(scaled(x, x_scaling, rows), labels(schema, y[rows]))
 
     train = part(train_rows)
     check_classes(goal, train.y)
-    return Dataset(schema, train, part(held_rows) if len(held_rows) else None)
+    weights = row_weights(table, goal, y, train_rows, class_weight, sample_weight)
+    by_part = None
+    if weights is not None:
+        whole = in_default_float(weights)
+        by_part = whole[train_rows], whole[held_rows]
+    account = Account(reason, choice.dropped, (*choice.remarks, *imbalance(goal, y)))
+    held = part(held_rows) if len(held_rows) else None
+    return Dataset(schema, train, held, account, rows, by_part)
+
+
+def possible_features(table: Table, target: Target, apart: Apart) -> tuple[str, ...]:
+    """The columns that may become features; ValueError for one that is told of and not there."""
+    ignore, id, group, time, weight = apart
+    told = [*ignore, *(name for name in (id, group, time, weight) if name is not None)]
+    for name in told:
+        if name not in table.names:
+            raise table.no_column(name)
+        if name == target.name:
+            raise ValueError(
+                f"the target must be no id, group, time or weight, nor ignored; got {name!r} for "
+                "both."
+            )
+    left_out = {target.name, *told} - ({time} - {*ignore, id, group, weight})
+    return tuple(name for name in table.names if name not in left_out)
+
+
+def _split(
+    table: Table,
+    key: PRNGKeyArray | UInt32[Array, "2"],
+    held_out: float | int,
+    target: Target,
+    y: np.ndarray,
+    apart: Apart,
+) -> Rows:
+    if apart.group is not None and apart.time is not None:
+        raise ValueError("rows are held out by groups or by time; got a column for each.")
+    classes = None if target.task == "regression" else y
+    groups = None
+    if apart.group is not None:
+        groups = different(table.complete(apart.group))[1]
+    times = None if apart.time is None else table.complete(apart.time)
+    if times is not None and times.dtype == object:
+        raise ValueError(
+            f"times must be dates or numbers; column {apart.time!r} of {table.source} holds text."
+        )
+    return split(key, len(table), held_out, classes=classes, groups=groups, times=times)
+
+
+def imbalance(target: Target, y: np.ndarray) -> tuple[str, ...]:
+    """What to say where one class has most rows, or a class only one."""
+    if target.task == "regression":
+        return ()
+    counts = np.bincount(y, minlength=len(target.classes))
+    most, told = int(counts.argmax()), []
+    share = counts[most] / len(y)
+    if share >= _MOST:
+        told.append(
+            f"{share:.1%} of the rows are {target.classes[most]!r}: judge by more than the "
+            "accuracy. Balanced class weights count each class alike."
+        )
+    once = [name for name, count in zip(target.classes, counts, strict=True) if count == 1]
+    if once:
+        told.append(f"seen in one row only: {listed(once)}.")
+    return tuple(told)
 
 
 def labels(
@@ -85,26 +195,3 @@ def check_classes(target: Target, y: np.ndarray) -> None:
             f"the training part must hold both classes; its {len(y)} rows are all "
             f"{target.classes[y[0]]!r}. Use another seed or a smaller held-out part."
         )
-
-
-_shuffled = jax.jit(shuffle, static_argnums=1)
-
-
-def split(
-    key: PRNGKeyArray | UInt32[Array, "2"], n: int, held_out: float | int
-) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "held_out"]]:
-    """The rows to train on and the rows held out, each in ascending order.
-
-    Raises ValueError unless 0 ≤ held_out < 1 leaves rows in every part that is asked for.
-    """
-    if not 0 <= held_out < 1:
-        raise ValueError(f"held_out must be a fraction in [0, 1); got held_out={held_out:g}.")
-    held = round(held_out * n)
-    if held == n or (held == 0 and held_out > 0):
-        raise ValueError(
-            f"both parts must hold at least one row; held_out={held_out:g} of n={n} leaves "
-            f"{n - held} to train on and {held} held out. Use held_out=0 to hold out none."
-        )
-    # By positions, and an even number of them, it is the same order and a third as long to compile.
-    order = np.asarray(_shuffled(key, n, np.minimum(np.arange(n + n % 2), n - 1)))[:n]
-    return np.sort(order[held:]), np.sort(order[:held])

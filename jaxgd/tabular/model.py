@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,15 @@ from jaxtyping import Float, PyTree
 
 from jaxgd.precision import Precision
 from jaxgd.tabular.dataset import Part
+from jaxgd.tabular.metrics import (
+    ByClass,
+    by_class,
+    constant_loss,
+    constant_prediction,
+    measures,
+)
 from jaxgd.tabular.predictor import Predictor
+from jaxgd.tabular.reading import read_table
 from jaxgd.tabular.schema import Schema
 from jaxgd.tabular.table import Table
 
@@ -32,17 +41,40 @@ class Model:
         """The precision of its matrix products, see `jaxgd.in_precision`."""
         return self.training.get("precision", "default")
 
-    def predict(self, table: Table) -> Float[np.ndarray, "n *k"]:
+    def predict(self, table: Table | Path) -> Float[np.ndarray, "n *k"]:
         """Every row's probability of each class [n, k], or its value [n] in the target's own unit.
 
-        Columns are found by name, in any order; those that the model does not know are ignored.
+        Columns are found by name, in any order; those that the model does not know are ignored. A
+        file is read as its training table was: `read_table(path, kinds=self.schema.kinds)`.
 
-        Raises ValueError for a column that is missing, not complete or text.
+        Raises ValueError for a column that is missing, of another kind, or lacks values where none
+        was lacking in training.
         """
+        if isinstance(table, Path):
+            table = read_table(table, kinds=self.schema.kinds)
         predicted = self.predictor.predict(self.params, self.schema.inputs(table), self.precision)
         if self.schema.target.task != "regression":
             return predicted
         return self.schema.y_scaling.invert(predicted.astype(np.float64))
+
+    def measures(self, part: Part) -> tuple[dict[str, float], ByClass | None]:
+        """The mean loss of some rows and the measures of `metrics.measures`, and those by class."""
+        target, scaling = self.schema.target, self.schema.y_scaling
+        loss, predicted = self.predictor.judged(self.params, part, self.precision)
+        if target.task == "regression":
+            y, predicted = (scaling.invert(a.astype(np.float64)) for a in (part.y, predicted))
+            return {"loss": loss} | measures(target, y, predicted), None
+        found = measures(target, part.y, predicted)
+        return {"loss": loss} | found, by_class(target, part.y, predicted)
+
+    def constant_measures(self, train: np.ndarray, y: np.ndarray) -> dict[str, float]:
+        """The same of the prediction that is best constant for the targets of the training rows."""
+        target, scaling = self.schema.target, self.schema.y_scaling
+        loss = {"loss": constant_loss(target, train, y)}
+        predicted = constant_prediction(target, train, len(y))
+        if target.task == "regression":
+            y, predicted = scaling.invert(y.astype(np.float64)), scaling.invert(predicted)
+        return loss | measures(target, y, predicted)
 
     def score(self, part: Part) -> dict[str, float]:
         """The mean loss of some rows, and their accuracy, or RMSE and R² in the target's unit."""

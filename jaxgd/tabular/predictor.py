@@ -71,15 +71,25 @@ class Predictor:
             outputs = np.stack([np.zeros_like(outputs), outputs], axis=1)
         return np.asarray(jax.nn.softmax(outputs, axis=1))
 
-    def constant_loss(self, y: np.ndarray) -> float:
+    def constant_loss(self, y: np.ndarray, weights: np.ndarray | None = None) -> float:
         """The mean loss of the best prediction that is the same for all rows.
 
-        The entropy of the classes' shares, or the variance.
+        The entropy of the classes' shares, or the variance, of rows as they are weighed.
         """
+        w = np.ones(len(y)) if weights is None else weights.astype(np.float64)
         if self.target.task == "regression":
-            return float(np.var(y, dtype=np.float64))
-        shares = np.unique(y, return_counts=True)[1] / len(y)
+            mean = np.average(y.astype(np.float64), weights=w)
+            return float(np.average(np.square(y - mean), weights=w))
+        shares = np.bincount(y, weights=w) / w.sum()
+        shares = shares[shares > 0]
         return float(-np.sum(shares * np.log(shares)))
+
+    def judged(
+        self, params: PyTree, part: Part, precision: Precision = "default"
+    ) -> tuple[float, Float[np.ndarray, "n *k"]]:
+        """The mean loss of some rows, and what is predicted of each."""
+        loss, predicted = map(np.asarray, _evaluated(self, precision, params, part))
+        return float(loss), predicted
 
     def score(
         self,
@@ -93,10 +103,9 @@ class Predictor:
         The RMSE is in the target's own unit; the loss is that of the scaled target. R² is NaN
         where all targets are equal.
         """
-        value, predicted = map(np.asarray, _evaluated(self, precision, params, part))
-        loss = float(value)
+        loss, predicted = self.judged(params, part, precision)
         if self.target.task != "regression":
-            return {"loss": loss, "accuracy": float(np.mean(predicted == part.y))}
+            return {"loss": loss, "accuracy": float(np.mean(predicted.argmax(axis=1) == part.y))}
         y = y_scaling.invert(part.y.astype(np.float64))
         error = y_scaling.invert(predicted.astype(np.float64)) - y
         spread = float(np.sum(np.square(y - y.mean())))
@@ -119,11 +128,11 @@ def _outputs(
 def _evaluated(
     predictor: Predictor, precision: Precision, params: PyTree, part: Part
 ) -> tuple[Array, Array]:
-    """The mean loss of some rows, and the class or the value that is predicted for each."""
+    """The mean loss of some rows, and the probabilities or the value predicted for each."""
     loss = mean(in_precision(predictor.loss, precision))(params, part)
     outputs = _outputs(predictor, precision, params, part.x)
     if predictor.target.task == "regression":
         return loss, outputs
     if predictor.target.task == "binary":
         outputs = jnp.stack([jnp.zeros_like(outputs), outputs], axis=1)
-    return loss, jax.nn.softmax(outputs, axis=1).argmax(axis=1)
+    return loss, jax.nn.softmax(outputs, axis=1)

@@ -74,7 +74,7 @@ def test_a_method_that_diverges_is_named_and_the_others_are_shown(jaxgd, tmp_pat
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--batch-size", 500], "batch_size must be in [1, n]; got batch_size=500 with n=455."),
+        (["--batch-size", 0], "batch_size must be in [1, n]; got batch_size=0."),
         (["--out", "taken"], "cannot write taken/loss-curves.png: taken is not a directory"),
     ],
 )

@@ -74,7 +74,7 @@ def test_a_small_fit_compiles_few_programs_and_the_next_one_none(tmp_path):
         pytest.skip("this jaxlib's own cache is not to be had")
     rows = "".join(f"{i % 7},{i * i % 11},{int(i % 7 > 2)}\n" for i in range(40))
     (tmp_path / "t.csv").write_text("a,b,y\n" + rows)
-    fit = [sys.executable, "-m", "jaxgd", "fit", "t.csv", "--epochs", "2", "--lr", "0.01"]
+    fit = [sys.executable, "-m", "jaxgd", "fit", "t.csv", "--epochs", "2", "--lr", "0.1"]
     assert run(fit, tmp_path).stderr == ""
     first = kept(tmp_path), (tmp_path / "model.safetensors").read_bytes()
     assert 5 <= len(first[0]) <= 10

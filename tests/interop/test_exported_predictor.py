@@ -11,6 +11,7 @@ import jaxgd
 from jaxgd.interop import ExportedPredictor, export_predictor, load_predictor
 from jaxgd.tabular import Model, Predictor, Schema, Standardizer, Table, Target
 from jaxgd.tabular.model_file import load_model, save_model
+from jaxgd.tabular.schema import plain
 
 D = 3
 NAMES = "abc"
@@ -21,7 +22,7 @@ def model(precision="default"):
     target = Target("y", "binary", ("no", "yes"))
     zero, one = np.zeros(()), np.ones(())
     scaling = Standardizer(np.arange(D) / 7, np.arange(1.0, 1 + D) / 3)
-    schema = Schema(tuple(NAMES), target, scaling, Standardizer(zero, one))
+    schema = Schema(plain(*NAMES), target, scaling, Standardizer(zero, one))
     params = jaxgd.Linear(jnp.asarray([0.123456, -1.23456, 0.7654321]), jnp.asarray(0.3))
     return Model(Predictor(D, target), params, schema, {"precision": precision})
 

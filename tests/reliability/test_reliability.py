@@ -19,7 +19,7 @@ from jaxgd.reliability.faulty_files import FaultyFiles
 from jaxgd.reliability.random_tables import tables
 from jaxgd.reliability.stored_things import NUMBERS, THINGS, Thing
 from jaxgd.storage import verified_file
-from jaxgd.tabular.table import read_table
+from jaxgd.tabular.reading import read_table
 
 BAD = {"lost", "wrong", "crashed", "hung"}
 

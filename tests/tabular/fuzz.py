@@ -16,7 +16,7 @@ import atheris
 import numpy as np
 
 with atheris.instrument_imports(include=["jaxgd.tabular"]):
-    from jaxgd.tabular.table import read_table
+    from jaxgd.tabular.reading import read_table
 
 COLUMNS = {"a": np.array([0.5, -3.0, 1e300]), "b": np.array([1.0, 2.0, 3.0])}
 

@@ -22,6 +22,7 @@ from jaxgd.tabular import (
     model_file,
     save_model,
 )
+from jaxgd.tabular.schema import plain
 
 TARGETS = (
     Target("Größe", "regression"),
@@ -41,7 +42,7 @@ def model(target=TARGETS[1], hidden=(), seed=0):
         predictor,
         params,
         Schema(
-            ("width", "length of it"),
+            plain("width", "length of it"),
             target,
             Standardizer(rng.normal(size=2), rng.uniform(size=2)),
             Standardizer(np.asarray(rng.normal()), np.asarray(rng.uniform())),
@@ -74,7 +75,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path_factory, target, hidden, seed)
     ]
     for name in ("x_scaling", "y_scaling"):
         np.testing.assert_array_equal(getattr(after.schema, name), getattr(before.schema, name))
-    assert after.schema.features == before.schema.features
+    assert after.schema.columns == before.schema.columns
     for name in ("predictor", "training"):
         assert getattr(after, name) == getattr(before, name)
 
@@ -134,10 +135,28 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
 
 
 def test_a_newer_format_asks_for_a_newer_jaxgd(saved, monkeypatch):
-    monkeypatch.setattr(model_file, "_VERSION", 2)
+    monkeypatch.setattr(model_file, "_VERSION", 3)
     save_model(saved, model())
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"format version 2; this jaxgd reads up to 1\. Update"):
+    with pytest.raises(ValueError, match=r"format version 3; this jaxgd reads up to 2\. Update"):
+        load_model(saved)
+
+
+def test_a_file_of_version_1_has_features_that_are_numbers(saved):
+    arrays, note = load_arrays(saved, kind="jaxgd model", version=2)
+    old = {name: note[name] for name in note if name not in ("columns", "id")}
+    save_arrays(saved, arrays, old | {"features": ["a", "b"]}, kind="jaxgd model", version=1)
+    assert load_model(saved).schema.columns == plain("a", "b")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kind": "colour"}, {"levels": "ab"}, {"fill": "1"}, {"name": 3}, {"colour": "red"}]
+)
+def test_columns_of_no_known_form_are_refused(saved, wrong):
+    arrays, note = load_arrays(saved, kind="jaxgd model", version=2)
+    note["columns"][0] |= wrong
+    save_arrays(saved, arrays, note, kind="jaxgd model", version=2)
+    with pytest.raises(ValueError, match="jaxgd model"):
         load_model(saved)
 
 

@@ -37,7 +37,7 @@ def test_the_parts_are_those_of_the_whole(path):
     read = [read_own(path, partial(share, i), key=KEY, target="label") for i in range(PARTS)]
     every = np.concatenate([own.to_train_on for own in read])
     ready = [own.prepared(standardizer(every)) for own in read]
-    assert {schema.features for schema, _ in ready} == {whole.schema.features}
+    assert {schema.columns for schema, _ in ready} == {whole.schema.columns}
     for which, theirs in enumerate((whole.train, whole.held_out)):
         for leaf in ("x", "y"):
             ours = np.concatenate([getattr(parts[which].own, leaf) for _, parts in ready])
@@ -59,9 +59,29 @@ def test_an_error_names_the_row_of_the_table(path, tmp_path):
     frame[120, "a"] = None
     spoilt = tmp_path / path.name
     frame.write_csv(spoilt) if path.suffix == ".csv" else frame.write_parquet(spoilt)
-    with pytest.raises(ValueError, match="1 missing value, first in row 121"):
-        read_own(spoilt, partial(share, 2), key=KEY, target="label")
-    read_own(spoilt, partial(share, 0), key=KEY, target="label")  # which does not read it
+    for part in range(PARTS):
+        with pytest.raises(ValueError, match=r"first in row 121\. Fill .* One process alone"):
+            read_own(spoilt, partial(share, part), key=KEY, target="label")
+
+
+def test_what_is_no_feature_is_none_for_any_process(path, tmp_path):
+    """Constant columns and ids are dropped as `prepare` drops them; texts are refused."""
+    if path.suffix == ".npz":
+        return
+    frame = (pl.read_csv if path.suffix == ".csv" else pl.read_parquet)(path)
+    more = frame.with_columns(one=pl.lit(1.5), row_id=pl.Series(range(N, 0, -1)))
+    more = more.with_columns(pl.Series("" if path.suffix == ".csv" else "unnamed", range(N)))
+    other = tmp_path / path.name
+    more.write_csv(other) if path.suffix == ".csv" else more.write_parquet(other)
+    whole = prepare(read_table(other), key=KEY, target="label")
+    own = read_own(other, partial(share, 2), key=KEY, target="label")
+    assert own.account.dropped == whole.account.dropped
+    assert list(own.account.dropped) == ["one", "row_id", "unnamed"]
+    assert own.columns == whole.schema.columns
+    texts = frame.with_columns(city=pl.lit("x"))
+    texts.write_csv(other) if path.suffix == ".csv" else texts.write_parquet(other)
+    with pytest.raises(ValueError, match=r"column 'city' of .* holds text, first 'x' in row 1"):
+        read_own(other, partial(share, 2), key=KEY, target="label")
 
 
 def test_columns_that_are_not_there_are_told_as_ever(path):

@@ -1,0 +1,42 @@
+"""How well a model does, each figure with that of a constant prediction below it, and by class."""
+
+import math
+
+from rich.table import Table as Grid
+
+from jaxgd.cli.terminal import numbers_table
+from jaxgd.tabular import Target
+from jaxgd.tabular.metrics import ByClass
+
+Measured = tuple[dict[str, float], dict[str, float], ByClass | None]
+
+# Of more classes a table is no help on a screen.
+_MOST_CLASSES, _MOST_PREDICTED = 30, 8
+
+
+def measures_tables(target: Target, found: dict[str, Measured]) -> list[Grid]:
+    """The measures of each part of the rows, and by class of the part that was held out, if any."""
+    part, (figures, _, classes) = list(found.items())[-1]
+    grid = numbers_table("", *figures)
+    for name, (own, constant, _) in found.items():
+        grid.add_row(name, *map(figure, own.values()))
+        grid.add_row("  constant", *map(figure, constant.values()))
+    if classes is None or len(target.classes) > _MOST_CLASSES:
+        return [grid]
+    return [grid, _by_class(target, part, classes)]
+
+
+def figure(value: float) -> str:
+    """A measure with four significant digits; a dash where it is not defined."""
+    return "–" if math.isnan(value) else f"{value:.4g}"
+
+
+def _by_class(target: Target, part: str, classes: ByClass) -> Grid:
+    names = target.classes if len(target.classes) <= _MOST_PREDICTED else ()
+    predicted = [f"predicted {name}" for name in names]
+    grid = numbers_table(part, "rows", "precision", "recall", *predicted)
+    for i, name in enumerate(target.classes):
+        counts = [str(count) for count in classes.confusion[i][: len(names)]]
+        rows = str(classes.confusion[i].sum())
+        grid.add_row(name, rows, figure(classes.precision[i]), figure(classes.recall[i]), *counts)
+    return grid

@@ -1,0 +1,97 @@
+"""Which rows are held out: at random, by class where one is rare, by groups, or the last ones."""
+
+import jax
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray, UInt32
+
+from jaxgd.order import shuffle
+
+Rows = tuple[Int[np.ndarray, "train"], Int[np.ndarray, "held_out"]]
+
+# With fewer rows of a class to hold out, chance alone may leave a third of them or double.
+_RARE = 10
+
+_shuffled = jax.jit(shuffle, static_argnums=1)
+
+
+def split(
+    key: PRNGKeyArray | UInt32[Array, "2"],
+    n: int,
+    held_out: float | int,
+    *,
+    classes: Int[np.ndarray, "n"] | None = None,
+    groups: Int[np.ndarray, "n"] | None = None,
+    times: np.ndarray | None = None,
+) -> Rows:
+    """The rows to train on and the rows held out, each in ascending order.
+
+    round(held_out · n) rows are held out, drawn with the key: of each of the `classes` its part
+    where one is so rare that chance could spoil it (fewer than ten of its rows in a part); or
+    whole `groups`, until there are as many; or those of the latest `times`, which are not drawn.
+
+    Raises ValueError unless 0 ≤ held_out < 1 leaves rows in every part that is asked for.
+    """
+    held = _held(n, held_out)
+    if times is not None:
+        order = np.argsort(-_ranks(times), kind="stable")
+    elif groups is not None:
+        return _whole_groups(groups, _order(key, int(groups.max()) + 1), held)
+    else:
+        order = _order(key, n)
+        if classes is not None and held and _one_is_rare(classes, held_out):
+            return _of_each_class(classes, order, held)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def _held(n: int, held_out: float | int) -> int:
+    """How many rows are held out."""
+    if not 0 <= held_out < 1:
+        raise ValueError(f"held_out must be a fraction in [0, 1); got held_out={held_out:g}.")
+    held = round(held_out * n)
+    if held == n or (held == 0 and held_out > 0):
+        raise ValueError(
+            f"both parts must hold at least one row; held_out={held_out:g} of n={n} leaves "
+            f"{n - held} to train on and {held} held out. Use held_out=0 to hold out none."
+        )
+    return held
+
+
+def _order(key: PRNGKeyArray | UInt32[Array, "2"], n: int) -> np.ndarray:
+    """A shuffled order of n rows."""
+    # By positions, and an even number of them, it is the same order and a third as long to compile.
+    return np.asarray(_shuffled(key, n, np.minimum(np.arange(n + n % 2), n - 1)))[:n]
+
+
+def _one_is_rare(classes: np.ndarray, held_out: float) -> bool:
+    counts = np.unique(classes, return_counts=True)[1]
+    return bool(counts.min() * min(held_out, 1 - held_out) < _RARE)
+
+
+def _of_each_class(classes: np.ndarray, order: np.ndarray, held: int) -> Rows:
+    """Of each class its part of the held-out rows, the first in the order; rounded to the sum."""
+    names, index, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    ideal = counts * (held / len(order))
+    share = np.floor(ideal).astype(int)
+    largest_rests = np.argsort(share - ideal, kind="stable")
+    share[largest_rests[: held - share.sum()]] += 1
+    parts = [order[index[order] == i][: share[i]] for i in range(len(names))]
+    out = np.concatenate(parts)
+    return np.setdiff1d(np.arange(len(order)), out), np.sort(out)
+
+
+def _whole_groups(groups: np.ndarray, order: np.ndarray, held: int) -> Rows:
+    """Whole groups in a shuffled order, until as many rows are held out as were asked for."""
+    sizes = np.bincount(groups)[order]
+    enough = int(np.searchsorted(np.cumsum(sizes), held)) + 1 if held else 0
+    out = np.isin(groups, order[:enough])
+    if out.all():
+        raise ValueError(
+            f"both parts must hold at least one group; all {len(order)} are held out. Use a "
+            "smaller held-out part."
+        )
+    return np.flatnonzero(~out), np.flatnonzero(out)
+
+
+def _ranks(times: np.ndarray) -> np.ndarray:
+    """Places in time, the same for equal times."""
+    return np.unique(times, return_inverse=True)[1]
