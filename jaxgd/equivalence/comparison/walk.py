@@ -14,6 +14,10 @@ Rows = Shaped[np.ndarray, "updates entries"]
 # So many numbers of a side are measured at a time: what fits a core's cache, widened to float64.
 _CACHED = 2**16
 
+# Until glibc has seen a block of this size freed, it gives every piece's memory back to the system,
+# which hands it out page by page again: seven times the work of measuring it.
+_SEEN_FREED = 2**23
+
 
 class Stretch(NamedTuple):
     """Some updates of a leaf, one after the other.
@@ -41,6 +45,7 @@ def stretches(actual: Column, expected: Column) -> Iterator[Stretch]:
 
     Memory: of a leaf that is larger than that five rows, two of each side and the start.
     """
+    np.empty(_SEEN_FREED, np.uint8)
     at_once = max(_CACHED // max(expected.entries, 1), 1)
     before: tuple[Row, Row] | None = None
     for first in range(0, len(expected), at_once):
