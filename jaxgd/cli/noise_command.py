@@ -83,6 +83,11 @@ def noise(
             f"an epoch must have at least 2 batches; got batch_size={batch_size} with n={n}. "
             "Use a smaller --batch-size."
         )
+    if critical and n < 12:
+        raise ValueError(
+            f"the critical batch size needs at least 12 rows, for runs of 3 sizes; got n={n}. "
+            "Use --no-critical, or more rows."
+        )
     names = {"table": "noise.csv", "scatter": "batch-scatter.png"}
     names |= {"hyperbola": "critical-batch-size.png"} if critical else {}
     files = checked_files(out, names, table, source.data, force)

@@ -96,17 +96,11 @@ def _runs(setting: Setting, trained: MeasuredRun, n: int) -> CriticalSize:
         setting.data,
         optimizer=optimizer_named(setting.optimizer),
         learning_rate=setting.learning_rate,
-        batch_sizes=_raced(min(n, _LARGEST)),
+        batch_sizes=_powers(4, min(n, _LARGEST)),
         key=setting.keys.order,
         opt_state=trained.first.opt_state,
         most=_LONGEST,
     )
-
-
-def _raced(end: int) -> list[int]:
-    """Sizes a factor of 4 apart; of few rows of 2, since a hyperbola needs three of them."""
-    sizes = _powers(4, end)
-    return sizes if len(sizes) > 2 else _powers(2, end)
 
 
 def _powers(base: int, end: int) -> list[int]:

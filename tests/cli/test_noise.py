@@ -7,8 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from jaxgd.cli.noise_measured import _raced
-
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
@@ -59,19 +57,12 @@ def test_adam_is_told_that_its_norm_is_another(jaxgd, tmp_path):
     assert [file.name for file in (tmp_path / "jaxgd-noise").iterdir()] == ["batch-scatter.png"]
 
 
-def test_few_rows_are_raced_at_sizes_a_factor_of_two_apart():
-    assert [_raced(n) for n in (4, 6, 11)] == [[1, 2, 4], [1, 2, 4, 6], [1, 2, 4, 11]]
-    assert _raced(12) == [2, 8, 12]
-    assert _raced(512) == [2, 8, 32, 128, 512]
-
-
-def test_a_table_of_four_rows_is_measured(jaxgd, tmp_path):
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "few.npz", x=rng.normal(size=(4, 2)), y=rng.normal(size=4))
-    options = "--held-out 0 --batch-size 2 --epochs 2 --learning-rate 0.01 --json"
-    status, out, err = jaxgd("noise", "few.npz", *options.split())
-    assert (status, err) == (0, "")
-    assert json.loads(out)["critical_batch_size"]["batch_sizes"] == [1, 2, 4]
+def test_too_few_rows_for_runs_of_three_sizes_are_told_before_any(jaxgd, tmp_path):
+    np.savez(tmp_path / "few.npz", x=np.arange(22.0).reshape(11, 2), y=np.arange(11.0))
+    status, _, err = jaxgd("noise", "few.npz", "--held-out", 0, "--batch-size", 2)
+    assert status == 2
+    assert "needs at least 12 rows, for runs of 3 sizes; got n=11. Use --no-critical" in err
+    assert not (tmp_path / "jaxgd-noise").exists()
 
 
 @pytest.mark.parametrize(
