@@ -168,9 +168,9 @@ def fit(
         "sample_weight": sample_weight,
     }
     model = Model(predictor, jax.tree.map(np.asarray, params), schema, training)
-    found = {part: rows.measures(model, part) for part in rows.parts}
     before, end = rows.training_losses(Model(predictor, start, schema, training), model)
     report.check_learned(before, end, rows.constant_loss(predictor), model_file)
+    found = {part: rows.measures(model, part) for part in rows.parts}
     by_auto = " (found by auto)" if learning_rate == "auto" else ""
     by += f", learning rate {history.learning_rate:g}{by_auto}"
     with processes.or_none():

@@ -45,7 +45,7 @@ def by_all(
 def check_replaces_own(model_file: Path, schema: Schema, force: bool) -> None:
     """FileExistsError for a file that is no earlier model of the table, unless it may be replaced.
 
-    A model of the same target is one, if its features are among these or these among its own: a fit
+    A model of the same target is one, if its columns are among these or these among its own: a fit
     may be made again, with other settings and with columns left out or taken back.
     """
     if force or not model_file.exists():
@@ -55,7 +55,7 @@ def check_replaces_own(model_file: Path, schema: Schema, force: bool) -> None:
     except ValueError:
         told = "is no model of this jaxgd"
     else:
-        ours, theirs = set(schema.features), set(earlier.features)
+        ours, theirs = set(schema.kinds), set(earlier.kinds)
         if earlier.target.name == schema.target.name and (ours <= theirs or theirs <= ours):
             return
         told = f"is a model of {earlier.target.name!r} from other columns"

@@ -48,6 +48,8 @@ def _make_room(cache: Path) -> None:
     """Take the oldest programs away, as many as are too many or too large."""
     programs = []
     for entry in os.scandir(cache):
+        if not entry.name.endswith(("-cache", "-atime")):  # none of JAX's
+            continue
         with suppress(FileNotFoundError):  # another process makes room as well
             found = entry.stat()
             programs.append((found.st_mtime, found.st_size, entry.path))

@@ -82,6 +82,8 @@ class SharedTable:
             raise ValueError(
                 "several processes hold rows out at random; got a --group or --time. Leave it out."
             )
+        if options.encoding is not None:
+            raise ValueError("several processes read UTF-8; got an --encoding. Convert the file.")
         self.sharing = Sharing(mesh)
         with self.sharing.processes.or_none():
             own = read_own(

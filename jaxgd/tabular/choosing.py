@@ -111,8 +111,14 @@ def _remarks(name: str, facts: Facts) -> list[str]:
         return [f"{told} is a feature. If it only names rows, ignore the column."]
     if len(facts.levels) > MOST_LEVELS:
         return [
-            f"{told} has {len(facts.levels):,} levels: the {MOST_LEVELS} most frequent are "
-            "features, and all others are one."
+            f"{told} has {len(facts.levels):,} levels: the frequent ones, at most {MOST_LEVELS}, "
+            "are features, and all others are one."
+        ]
+    text = next((text for text in facts.levels if not is_amount(text)), None)
+    if facts.kind == "category" and text is not None and _mostly_amounts(facts):
+        return [
+            f"{told} is text, for {text!r} stands among its numbers. Leave such cells empty if "
+            "they have no value."
         ]
     return []
 

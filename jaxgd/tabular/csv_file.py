@@ -156,24 +156,23 @@ def _parsed(pl: Any, series: Any, kind: Kind | None, separator: str) -> Any:
     codes = kind != "number" and text.str.contains(_LEADING_ZERO + r"\d*$").any()
     if not codes and sample.str.contains(_LIKE_A_NUMBER).all():
         commas = text.filter(text.str.contains(",", literal=True))
-        plain = _without_commas(text, commas, kind, separator) if len(commas) else text
+        plain = _without_commas(text, commas, separator) if len(commas) else text
         number = None if plain is None else _as_numbers(pl, plain)
         if number is not None:
             return number
     return as_dates(pl, text)
 
 
-def _without_commas(text: Any, commas: Any, kind: Kind | None, separator: str) -> Any | None:
+def _without_commas(text: Any, commas: Any, separator: str) -> Any | None:
     """Numbers with a decimal comma, or with commas between thousands, as others are written.
 
-    None where 1,234 may be either: between semicolons, and for a column that is known to be
-    numbers, commas are decimal.
+    None where 1,234 may be either, and where 12,5 stands beside 1.234; between semicolons commas
+    are decimal.
     """
     if commas.str.contains(_DECIMAL_COMMA).all():
-        known = separator == ";" or kind == "number"
-        if known or not commas.str.contains(_MAY_BE_THOUSANDS).all():
-            return text.str.replace(",", ".", literal=True)
-        return None
+        points = text.str.contains(".", literal=True).any()
+        told = separator == ";" or not commas.str.contains(_MAY_BE_THOUSANDS).all()
+        return text.str.replace(",", ".", literal=True) if told and not points else None
     if commas.str.contains(_THOUSANDS).all() and separator != ";":
         return text.str.replace_all(",", "", literal=True)
     return None
@@ -225,11 +224,14 @@ def _may_be_utf8(start: bytes) -> bool:
 
 def _form_of(content: Path | bytes) -> _Form:
     """How the file is written, by its first lines."""
-    start = content[:_HEAD] if isinstance(content, bytes) else _first_bytes(content, _HEAD)
-    lines = start.decode("utf-8-sig", errors="replace").splitlines()
-    comments = 0
-    while comments < len(lines) and lines[comments].startswith("#"):
-        comments += 1
+    lines, comments, size = [""], 0, _HEAD
+    while comments + 1 >= len(lines):  # the header may be longer than that
+        start = content[:size] if isinstance(content, bytes) else _first_bytes(content, size)
+        lines = start.decode("utf-8-sig", errors="replace").splitlines()
+        comments = next((i for i, line in enumerate(lines) if line[:1] != "#"), len(lines))
+        if len(start) < size:
+            break
+        size *= 8
     if comments and comments < len(lines):
         last, first = lines[comments - 1], lines[comments]
         sep = _separator(first)
@@ -278,6 +280,8 @@ def _unnamed(place: int, header: list[str]) -> str:
 def _ragged_line(content: Path | bytes, form: _Form) -> str | None:
     """Which line of a CSV has more fields than its header, if one has."""
     file = opened(content)
+    if isinstance(file, Path) and _raw(file, len(_ZSTD)) == _ZSTD:
+        return None
     raw = file.open("rb") if isinstance(file, Path) else file
     with io.TextIOWrapper(raw, encoding="utf-8", errors="replace", newline="") as text:
         lines = csv.reader(text, delimiter=form.separator)

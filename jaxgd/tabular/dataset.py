@@ -37,10 +37,10 @@ class Account(NamedTuple):
 
 
 class Apart(NamedTuple):
-    """Columns that are no features: what is left out, and what tells something of the rows.
+    """Columns that are left out, and what tells something of the rows.
 
-    `id` names them; of one `group` none are held out from others; the latest by `time` are held
-    out; `sample_weight` is what each counts.
+    `id` names them; of one `group` none are held out from others; `sample_weight` is what each
+    counts: these are no features. The latest by `time` are held out, and it is a feature.
     """
 
     ignore: tuple[str, ...] = ()
@@ -126,8 +126,8 @@ def prepare(
 def possible_features(table: Table, target: Target, apart: Apart) -> tuple[str, ...]:
     """The columns that may become features; ValueError for one that is told of and not there."""
     ignore, id, group, time, weight = apart
-    told = [*ignore, *(name for name in (id, group, time, weight) if name is not None)]
-    for name in told:
+    left_out = {*ignore, *(name for name in (id, group, weight) if name is not None)}
+    for name in (*left_out, *([] if time is None else [time])):
         if name not in table.names:
             raise table.no_column(name)
         if name == target.name:
@@ -135,8 +135,7 @@ def possible_features(table: Table, target: Target, apart: Apart) -> tuple[str, 
                 f"the target must be no id, group, time or weight, nor ignored; got {name!r} for "
                 "both."
             )
-    left_out = {target.name, *told} - ({time} - {*ignore, id, group, weight})
-    return tuple(name for name in table.names if name not in left_out)
+    return tuple(name for name in table.names if name not in {target.name, *left_out})
 
 
 def _split(

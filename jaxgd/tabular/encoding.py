@@ -59,12 +59,15 @@ class Column(NamedTuple):
     def encode(self, table: Table, out: Float[np.ndarray, "n k"]) -> None:
         """Put its features of a table's rows, unscaled, where there are zeros.
 
-        Raises ValueError for a column that is missing, of another kind, infinite, or lacks values
-        where none was lacking in training.
+        Booleans are numbers, too, and a category's missing values are among its others where none
+        was missing in training.
+
+        Raises ValueError for a column that is missing, of another kind, infinite, or lacks numbers
+        or dates where none was lacking in training.
         """
         column = table.finite(self.name)
         found = kind_of(column)
-        if found not in (self.kind, None):
+        if found not in (self.kind, None) and (self.kind, found) != ("number", "boolean"):
             raise ValueError(_other_kind(table, self, found))
         gone = missing_in(column)
         if self.fill is None and self.kind != "category":
@@ -88,7 +91,8 @@ class Column(NamedTuple):
 
     def _mark_levels(self, column: np.ndarray, out: np.ndarray) -> None:
         other = len(self.levels) if self.other else -1
-        place = {level: i for i, level in enumerate(self.levels)} | {None: -1}
+        place = {level: i for i, level in enumerate(self.levels)}
+        place |= {None: -1 if self.indicator else other}
         texts = (value if value is None else str(value) for value in column.tolist())
         at = np.fromiter((place.get(text, other) for text in texts), np.int64, len(column))
         rows = np.flatnonzero(at >= 0)

@@ -47,8 +47,8 @@ class Model:
         Columns are found by name, in any order; those that the model does not know are ignored. A
         file is read as its training table was: `read_table(path, kinds=self.schema.kinds)`.
 
-        Raises ValueError for a column that is missing, of another kind, or lacks values where none
-        was lacking in training.
+        Raises ValueError for a column that is missing, of another kind, or lacks numbers or
+        dates where none was lacking in training.
         """
         if isinstance(table, Path):
             table = read_table(table, kinds=self.schema.kinds)

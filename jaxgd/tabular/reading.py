@@ -26,7 +26,7 @@ _FORMATS = {
     ".ndjson": "jsonl",
     ".npz": "npz",
 }
-_BEGINNINGS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"PK": "npz", b"{": "jsonl"}
+_BEGINNINGS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"PK\x03\x04": "npz", b"{": "jsonl"}
 _GZIP = b"\x1f\x8b"
 
 

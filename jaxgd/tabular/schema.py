@@ -41,8 +41,8 @@ class Schema(NamedTuple):
     def inputs(self, table: Table) -> Float[np.ndarray, "n d"]:
         """The features of a table, scaled; its columns are found by name.
 
-        Raises ValueError for a column that is missing, of another kind, or lacks values where none
-        was lacking in training.
+        Raises ValueError for a column that is missing, of another kind, or lacks numbers or
+        dates where none was lacking in training.
         """
         return scaled(encoded(self.columns, table), self.x_scaling)
 

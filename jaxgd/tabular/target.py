@@ -130,7 +130,8 @@ def _check_texts(table: Table, name: str, column: np.ndarray, values: np.ndarray
     k, n = len(values), len(column)
     numbers = sum(map(is_amount, values))
     told = f"column {name!r} of {table.source}"
-    if k > _FEW and 2 * numbers >= k:
+    seldom = n < _SEEN * k
+    if (k > _FEW or seldom) and 2 * numbers >= k:
         if numbers == k:
             raise ValueError(
                 f"{told} holds numbers as text, such as {values[0]!r}. Save it as numbers, or use "
@@ -142,7 +143,7 @@ def _check_texts(table: Table, name: str, column: np.ndarray, values: np.ndarray
             f"{told} holds text, first {column[row]!r} in row {table.first + row + 1}, where "
             f"{few} are numbers. Correct or drop those rows, or use the task multiclass."
         )
-    if k > _FEW and n < _SEEN * k:
+    if (k > _FEW and seldom) or 2 * k > n:
         raise ValueError(
             f"{told} holds {k} different texts in {n} rows, too many for classes. "
             "Name another target, or use the task multiclass."
