@@ -77,6 +77,13 @@ def dtype(request):
         yield jnp.dtype(request.param)
 
 
+def _compiling_quickly():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def quick_compile():
     """The module compiles with few of XLA's optimizations: what it takes is the time of compiling.
@@ -84,10 +91,13 @@ def quick_compile():
     For tests that hold values to a tolerance, never for bits, counts of work or what is sent. No
     program of it outlives the module.
     """
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()
+    yield from _compiling_quickly()
+
+
+@pytest.fixture(scope="class")
+def quick_compile_in_class():
+    """The class compiles as a module does with `quick_compile`."""
+    yield from _compiling_quickly()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -66,10 +66,14 @@ class DataOptions:
         words += [] if usual else ["--held-out", str(self.held_out)]
         return words + ([] if self.standardize else ["--no-standardize"])
 
+    def files(self) -> list[Path]:
+        """The file that is read, if one is."""
+        return [] if self.data is None or self.data == STDIN else [self.data]
+
     def check(self) -> None:
         """OSError for a file that cannot be opened: known before anything is imported."""
-        if self.data is not None and self.data != STDIN:
-            self.data.open("rb").close()
+        for file in self.files():
+            file.open("rb").close()
 
     def table(self) -> "jaxgd.tabular.table.Table":
         """The table in the file, or the bundled one, which has the columns that are named."""

@@ -64,7 +64,7 @@ def influence(
         raise ValueError("influence is on the held-out loss; got --held-out 0. Hold some rows out.")
     check_seed(seed)
     if table is not None:
-        check_table_file(table, "--table", force)
+        check_table_file(table, "--table", force, *source.files())
     read = source.table()
 
     from rich.console import Console

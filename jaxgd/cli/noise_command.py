@@ -59,7 +59,7 @@ def noise(
         check_count("every width in hidden", width)
     check_seed(seed)
     if table is not None:
-        check_table_file(table, "--table", force)
+        check_table_file(table, "--table", force, *source.files())
     loaded = source.table()
 
     import jax

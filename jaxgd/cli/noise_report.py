@@ -86,7 +86,9 @@ def show(found: Found, source: str, dataset: Dataset) -> None:
         for b, updates, rate in rows:
             runs.add_row(f"{b}", f"{updates:.4g}", f"{b * updates:.4g}", f"{rate:.3g}")
         screen.show(runs)
-        screen.print(f"The runs lie {found.runs.misfit:.0%} off the hyperbola (root mean square).")
+        if math.isfinite(found.runs.misfit):
+            off = f"{found.runs.misfit:.0%} off the hyperbola (root mean square)"
+            screen.print(f"The runs lie {off}.")
     if found.prediction is not None:
         screen.print(found.prediction.told[0].upper() + found.prediction.told[1:], soft_wrap=True)
 

@@ -61,7 +61,7 @@ def sweep(
     check_count("seeds", seeds)
     check_seed(seed)
     if table is not None:
-        check_table_file(table, "--table", force)
+        check_table_file(table, "--table", force, *source.files())
     read = source.table()
 
     from jaxgd.cli.after_a_sweep import next_commands

@@ -121,7 +121,7 @@ def check_same_training(stored: Stored, own: Mapping[str, Any]) -> None:
         warnings.warn(
             f"{stored.path} was written with {name} {found.get(name)}, this is "
             f"{own[name]}: what follows is the same to rounding, not to the bit.",
-            stacklevel=3,
+            stacklevel=5,
         )
 
 

@@ -23,7 +23,6 @@ from jaxgd.keys import Key
 from jaxgd.objective import Loss
 from jaxgd.study.estimates import Estimate, student_t
 from jaxgd.study.races import Race, race
-from jaxgd.study.remembered import kept
 from jaxgd.study.short_runs import mean_of, measured
 
 # A race has so many learning rates, and as many races bracket the best.
@@ -134,12 +133,10 @@ def critical_batch_size(
     )
 
 
-@kept
 def _race(loss: Loss, optimizer: OfRate, batch_size: int) -> jax.stages.Wrapped:
     return jax.jit(race(loss, optimizer, batch_size))
 
 
-@kept
 def _judge(loss: Loss) -> jax.stages.Wrapped:
     return jax.jit(partial(mean_of, loss))
 
@@ -228,12 +225,14 @@ def fitted(
     known = np.isfinite([*of_halves, *of_sizes, *_moments([critical])]).all()
     ends = 0.0, float("inf")
     if known:
-        kept = (seeds - seeds // 2) / (seeds // 2)
-        middle = np.log(critical) - kept * (of_halves[0] - np.log(critical))
-        variance = 2 * kept * of_halves[1] + (len(b) - 1) * of_sizes[1]
+        # A half's bias and variance are larger than those of all seeds by the jackknife's factor.
+        left_out = (seeds - seeds // 2) / (seeds // 2)
+        middle = np.log(critical) - left_out * (of_halves[0] - np.log(critical))
+        variance = 2 * left_out * of_halves[1] + (len(b) - 1) * of_sizes[1]
         low, high = np.exp(middle - t * np.sqrt(variance)), np.exp(middle + t * np.sqrt(variance))
         ends = min(low, critical), max(high, critical)
-    misfit = updates_at(b, n, fewest, critical) / took[:, -1] - 1 if known else np.zeros(1)
+    fits = fewest > 0 and np.isfinite(critical)
+    misfit = updates_at(b, n, fewest, critical) / took[:, -1] - 1 if fits else np.full(1, np.nan)
     estimate = Estimate(*(jnp.asarray(x, jnp.zeros(()).dtype) for x in (critical, *ends)))
     return fewest, estimate, float(np.sqrt(np.mean(misfit**2)))
 

@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxgd.inputs import Optimizer, check_makes_one, check_params, check_untraced, count_examples
+from jaxgd.inputs import (
+    Optimizer,
+    check_batch_size,
+    check_count,
+    check_makes_one,
+    check_params,
+    check_untraced,
+    count_examples,
+)
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
 from jaxgd.study.modes import MEMORY, Final, slope_through
@@ -70,8 +78,9 @@ def hypergradient(
     compiler's own figure within `memory` bytes. They are equal to rounding.
 
     A gradient that is zero, not finite or explodes, and a run that is not smooth over a step of
-    1 %, are told as a UserWarning and in `remarks`. A second call of the same loss, optimizer and
-    shapes compiles nothing. To descend on settings, differentiate `trained`, a pure function.
+    1 %, are told as a UserWarning and in `remarks`. A second call of the same loss, optimizer,
+    shapes and settings that stay compiles nothing, unless one that stays is an array. To descend
+    on settings, differentiate `trained`, a pure function.
 
     Raises ValueError for names that are none of these, settings that are not finite, and what
     `trained` refuses; TypeError for an optimizer that is made already, and inside jit.
@@ -83,6 +92,9 @@ def hypergradient(
     check_params(params)
     if not callable(validation):
         count_examples(rows)
+    check_count("epochs", epochs)
+    if batch_size is not None:
+        batch_size = check_batch_size(batch_size, count_examples(data))
     _check_finite(settings)
     names = names_to_move(settings, wrt)
     if "weights" in names and weights is None:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from jaxgd.inputs import (
     Optimizer,
+    check_batch_size,
     check_count,
     check_made,
     check_params,
@@ -103,6 +104,8 @@ def influence(
     check_params(params)
     count_examples(validation)
     n = count_examples(data)
+    check_count("epochs", epochs)
+    batch_size = None if batch_size is None else check_batch_size(batch_size, n)
     k = n if retrain is None and n <= SMALL else min(n, SAMPLE if retrain is None else retrain)
     if check_count("retrain", k) < 2:
         raise ValueError(f"retrain must be at least 2; got {k} of n={n}. One has no rank.")

@@ -68,7 +68,9 @@ def race(loss: Loss, optimizer: OfRate, batch_size: int) -> Callable[..., Race]:
 
         def judge(states: PyTree) -> Float[Array, "rates samples"]:
             losses = jax.vmap(jax.vmap(lambda p: mean_of(loss, p, judged)))(states.params)
-            return jnp.matmul(losses, jnp.asarray(samples.T, losses.dtype), precision="highest")
+            weights = jnp.asarray(samples, losses.dtype)[None]
+            # A seed that is left out spoils nothing, if it diverges.
+            return jnp.where(weights > 0, losses[:, None] * weights, 0).sum(-1)
 
         def one(state: State, rate: Array, batch: PyTree) -> State:
             return step(loss, optimizer(rate))(state, batch)[0]

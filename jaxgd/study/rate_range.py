@@ -21,7 +21,6 @@ from jaxgd.keys import Key
 from jaxgd.objective import Loss
 from jaxgd.study.bracket import Bracket, bracketed
 from jaxgd.study.ramp import Ramp, read_ramp
-from jaxgd.study.remembered import kept
 from jaxgd.study.short_runs import end_loss, full_batches, ramp_losses
 
 _FEWEST, _MOST = 100, 1000
@@ -114,12 +113,10 @@ def learning_rate_range(
     return LearningRateRange(rate, bracket.confirmed, updates, float(start_loss), ramp, bracket)
 
 
-@kept
 def _range_test(loss: Loss, optimizer: OfRate) -> jax.stages.Wrapped:
     return jax.jit(partial(ramp_losses, loss, optimizer))
 
 
-@kept
 def _clean_runs(loss: Loss, optimizer: OfRate, updates: int, orders: int) -> jax.stages.Wrapped:
     """`run(params, data, rates, rows) -> losses [rates, orders]`."""
     run = partial(end_loss, loss, optimizer, updates)

@@ -1,6 +1,7 @@
 """The table that is there without a file."""
 
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ def breast_cancer() -> Table:
 
     The target is the text `diagnosis`: benign (357 rows) or malignant (212).
     """
-    found = importlib.util.find_spec("sklearn")
+    found = None
+    with suppress(ModuleNotFoundError):
+        found = importlib.util.find_spec("sklearn")
     # Its file is read as it lies: to import scikit-learn takes a second.
     package = str(extra("sklearn").__file__ if found is None else found.origin)
     path = Path(package).parent / "datasets" / "data" / "breast_cancer.csv"

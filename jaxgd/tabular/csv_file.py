@@ -258,10 +258,13 @@ def _first_bytes(path: Path, size: int) -> bytes:
     start = _raw(path, size)
     if start.startswith(_ZSTD):
         pl = extra("polars")
-        lines = pl.read_csv(
-            path, has_header=False, separator="\x01", quote_char=None, n_rows=20,
-            infer_schema=False, truncate_ragged_lines=True,
-        )  # fmt: skip
+        try:
+            lines = pl.read_csv(
+                path, has_header=False, separator="\x01", quote_char=None, n_rows=20,
+                infer_schema=False, truncate_ragged_lines=True,
+            )  # fmt: skip
+        except OSError as error:  # of the packing
+            raise ValueError(f"{path} is not a readable CSV table: {error}.") from None
         return "\n".join(line or "" for line in lines[:, 0]).encode()[:size]
     return start
 

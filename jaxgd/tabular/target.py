@@ -16,6 +16,9 @@ _USUAL_NAMES = ("target", "label", "class", "y")
 # a gap, up to so many: then they may be either, and only the user knows.
 _FEW, _MANY = 20, 100
 
+# So few texts are classes in the smallest table.
+_HANDFUL = 5
+
 # A class must be seen so often on average, where some are seen once or where there are many.
 _SEEN = 5
 
@@ -131,7 +134,7 @@ def _check_texts(table: Table, name: str, column: np.ndarray, values: np.ndarray
     numbers = sum(map(is_amount, values))
     told = f"column {name!r} of {table.source}"
     seldom = n < _SEEN * k
-    if (k > _FEW or seldom) and 2 * numbers >= k:
+    if (k > _FEW or (k > _HANDFUL and seldom)) and 2 * numbers >= k:
         if numbers == k:
             raise ValueError(
                 f"{told} holds numbers as text, such as {values[0]!r}. Save it as numbers, or use "
@@ -143,7 +146,7 @@ def _check_texts(table: Table, name: str, column: np.ndarray, values: np.ndarray
             f"{told} holds text, first {column[row]!r} in row {table.first + row + 1}, where "
             f"{few} are numbers. Correct or drop those rows, or use the task multiclass."
         )
-    if (k > _FEW and seldom) or 2 * k > n:
+    if (k > _FEW and seldom) or (k > _HANDFUL and n < 2 * k):
         raise ValueError(
             f"{told} holds {k} different texts in {n} rows, too many for classes. "
             "Name another target, or use the task multiclass."

@@ -83,8 +83,8 @@ def test_a_link_to_where_nothing_can_be_written_is_refused(jaxgd, tmp_path):
 
 
 def test_a_link_to_itself_is_no_bug(jaxgd, flowers, tmp_path):
-    (tmp_path / "loop").symlink_to("loop")
-    status, _, err = jaxgd("predict", "nowhere.st", flowers, "--out", "loop")
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    status, _, err = jaxgd("predict", "nowhere.st", flowers, "--out", "loop.csv")
     assert (status, err) == (2, "jaxgd: No such file or directory: nowhere.st\n")
 
 

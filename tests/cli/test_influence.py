@@ -92,7 +92,8 @@ def test_a_run_that_diverges_is_told_in_one_line(jaxgd, mislabelled, tmp_path):
     status, out, err = jaxgd("influence", "wrong.csv", *options, "--learning-rate", 1000)
     _is_told(status, out, err, "the validation loss after the run is ")
     assert err.endswith("Use a smaller --learning-rate.\n")
-    assert set(tmp_path.iterdir()) == before
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "jaxgd-influence"}
+    assert not any((tmp_path / "jaxgd-influence").iterdir())
 
 
 def _is_told(status, out, err, message):

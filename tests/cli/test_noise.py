@@ -12,9 +12,9 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 @pytest.fixture
 def table(tmp_path):
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
     x = rng.normal(size=(50, 3))
-    y = (x @ np.arange(1.0, 4) + rng.normal(size=50) > 0).astype(int)
+    y = (x @ np.arange(1.0, 4) + 2 * rng.normal(size=50) > 0).astype(int)
     np.savez(tmp_path / "t.npz", x=x, y=y)
 
 

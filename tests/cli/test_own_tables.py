@@ -121,3 +121,18 @@ def test_letters_as_numbers_ask_for_the_task(jaxgd, tmp_path):
     status, _, err = jaxgd("fit", "l.csv")
     assert status == 2
     assert err.endswith("Use --task multiclass or --task regression.\n")
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl"])
+def test_ids_stand_before_the_predictions_as_the_file_has_them(jaxgd, tmp_path, name):
+    codes = [f"{i:03}" for i in range(60)]
+    frame = pl.DataFrame({"code": codes, "x": np.arange(60.0), "y": ["no", "yes"] * 30})
+    frame.with_columns(y=frame["x"] > 30).write_csv(tmp_path / "t.csv")
+    assert jaxgd("fit", "t.csv", "--target", "y", "--id", "code", "--lr", 0.5).status == 0
+    assert jaxgd("predict", "model.safetensors", "t.csv", "--out", name).status == 0
+    if name == "p.csv":
+        found = pl.read_csv(tmp_path / name, infer_schema=False)
+    else:
+        found = pl.read_ndjson(tmp_path / name)
+    assert found.columns[:2] == ["code", "y"]
+    assert found["code"].to_list() == codes

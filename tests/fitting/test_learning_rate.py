@@ -9,7 +9,6 @@ import optax
 import pytest
 
 import jaxgd
-from jaxgd.fitting import learning_rates
 from tests.laws.problem import KEY, B, N, data, leaves, loss
 
 PARAMS = jaxgd.Linear(jnp.full(5, 0.1), jnp.asarray(0.1))
@@ -64,7 +63,7 @@ def test_a_run_that_resumes_keeps_its_rate_without_a_search(stopped, monkeypatch
     def no_search(*args, **options):
         raise AssertionError("the rate was found before")
 
-    monkeypatch.setattr(learning_rates, "learning_rate_range", no_search)
+    monkeypatch.setattr(jaxgd.study, "learning_rate_range", no_search)
     place, first = stopped
     with pytest.raises(ValueError, match=r"learning_rate was [\d.]+, is 0\.01"):
         fitted(learning_rate=0.01, checkpoint=place, resume=True)

@@ -119,6 +119,7 @@ class TestParity:
             ("logistic", 10, "strong_wolfe", {"history_size": 2, "max_iter": 3, "lr": 0.5}),
             ("rosenbrock", 12, "strong_wolfe", {"lr": 0.01, "history_size": 3, "max_iter": 7}),
             ("rosenbrock", 25, None, {"lr": 0.1, "max_iter": 1, "max_eval": 6}),
+            ("rosenbrock", 25, "strong_wolfe", {"lr": 0.1, "max_iter": 1, "max_eval": 6}),
         ],
     )
     def test_every_step(self, objective, steps, line_search_fn, options):
@@ -142,7 +143,9 @@ class TestParity:
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("wrong", [{"lr": 0.5 * (1 + 1e-9)}, {"history_size": 1}, {"max_eval": 2}])
+@pytest.mark.parametrize(
+    "wrong", [{"lr": 0.5 * (1 + 1e-9)}, {"history_size": 1}, {"max_eval": 2}, {"max_iter": 4}]
+)
 def test_canaries(wrong):
     options = {"lr": 0.5, "history_size": 2, "max_iter": 3}
     by_params, _ = differences("logistic", 10, wrong, **options)

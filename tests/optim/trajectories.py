@@ -19,7 +19,7 @@ from tests.optim.problems import SHAPES, Arrays
 # Optimizers that look at a leaf's shape get leaves as they are: one of each shape and scale. All
 # others work number by number, so they get one flat leaf: the same arithmetic, compiled once.
 LEAFWISE = {"adafactor"}
-LEAVES = ("logistic/bias", "mlp/0/weight", "ill_scaled/tiny", "ill_scaled/huge")
+LEAVES = ("logistic/bias", "mlp/0/weight", "mlp/2/weight", "ill_scaled/tiny", "ill_scaled/huge")
 
 # torch.optim.SparseAdam takes sparse gradients only.
 SPARSE = {"sparse_adam"}

@@ -249,4 +249,20 @@ def test_names_of_all_kinds(written):
 def test_kinds_that_are_known_are_kept(written):
     path = written('a,b,c\n1,"1,234",007\n')
     read = read_table(path, kinds={"a": "category", "b": "number", "c": "number"})
-    assert [read.column(name).tolist() for name in "abc"] == [["1"], [1.234], [7]]
+    assert [read.column(name).tolist() for name in "abc"] == [
+        ["1"],
+        ["1,234"],
+        [7],
+    ]  # 1.234 or 1234
+
+
+def test_a_long_header_keeps_its_last_names_and_their_codes(written):
+    names = [f"feature_{i}" for i in range(6000)]
+    read = read_table(written(f"{','.join(names)}\n{','.join(['007', *names[1:-1], '01'])}\n"))
+    assert list(read.names) == names
+    assert [read.column(name)[0] for name in (names[0], names[-1])] == ["007", "01"]
+
+
+def test_decimal_commas_beside_points_are_no_numbers(written):
+    read = read_table(written('a,b\n"12,5",1\n1.234,2\n'))
+    assert read.column("a").tolist() == ["12,5", "1.234"]

@@ -136,6 +136,15 @@ def test_texts_that_hardly_repeat_are_no_classes():
     assert len(read_target(table(t=names), "t", "multiclass").target.classes) == 40
 
 
+def test_texts_that_hardly_repeat_are_no_classes_in_a_small_table_either():
+    names = [f"name {i}" for i in range(15)]
+    with pytest.raises(ValueError, match="15 different texts in 15 rows, too many for classes"):
+        read_target(table(t=np.array(names, object)), "t")
+    amounts = np.array([*(f"{i}.5" for i in range(14)), "n.d."], object)
+    with pytest.raises(ValueError, match=r"holds text, first 'n\.d\.' in row 15"):
+        read_target(table(t=amounts), "t")
+
+
 def test_numbers_as_text_stay_text():
     """What a typed file calls text is text: '01234' is never 1234."""
     codes = texts("01234", "1234", "01234", "00001")

@@ -65,18 +65,14 @@ def flow_cause(actual: Update, expected: Update) -> str | None:
     nothing on one side (padding_idx); or it lacks, or has beside, exactly the part of one layer
     whose input and output's gradient are recorded (a weight that is tied on one side alone).
     """
-    gradients = [gradient_of(side) for side in (actual, expected)]
+    ours, theirs = gradient_of(actual), gradient_of(expected)
 
     def both(path: str) -> tuple[Array, Array]:  # one leaf at a time: the others may lie on disk
-        ours, theirs = (np.asarray(side[path]).astype(np.float64) for side in gradients)
-        return ours, theirs
+        return _widened(ours[path]), _widened(theirs[path])
 
-    eps, sizes = (
-        _eps_of(expected),
-        (np.abs(both(path)[1]).max(initial=0.0) for path in gradients[1]),
-    )
-    largest = max(sizes, default=0.0)
-    apart = [path for path in gradients[1] if not _near(*both(path), eps, largest)]
+    eps = _eps_of(expected)
+    largest = max((np.abs(_widened(theirs[path])).max(initial=0.0) for path in theirs), default=0.0)
+    apart = [path for path in theirs if not _near(*both(path), eps, largest)]
     if not apart:
         return None
     if all(_is_silent(*both(path)) for path in apart):
@@ -89,6 +85,10 @@ def flow_cause(actual: Update, expected: Update) -> str | None:
         return row
     told = {*_through_layers(path, *both(path), expected, eps)}
     return told.pop() if len(told) == 1 else None
+
+
+def _widened(leaf: object) -> Array:
+    return np.asarray(leaf).astype(np.float64)
 
 
 def _is_silent(ours: Array, theirs: Array) -> bool:
