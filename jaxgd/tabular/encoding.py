@@ -91,8 +91,8 @@ class Column(NamedTuple):
 
     def _mark_levels(self, column: np.ndarray, out: np.ndarray) -> None:
         other = len(self.levels) if self.other else -1
-        place = {level: i for i, level in enumerate(self.levels)}
-        place |= {None: -1 if self.indicator else other}
+        place: dict[str | None, int] = {level: i for i, level in enumerate(self.levels)}
+        place[None] = -1 if self.indicator else other
         texts = (value if value is None else str(value) for value in column.tolist())
         at = np.fromiter((place.get(text, other) for text in texts), np.int64, len(column))
         rows = np.flatnonzero(at >= 0)
