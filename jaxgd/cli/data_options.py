@@ -85,8 +85,9 @@ class DataOptions:
         table = (
             breast_cancer() if self.data is None else read_table(self.data, encoding=self.encoding)
         )
-        for name in (*self.ignore, target_name(table) if self.target is None else self.target):
-            if name not in table.names:
+        target = target_name(table) if self.target is None else self.target
+        for name in (*self.ignore, target, self.id, self.group, self.time):
+            if name is not None and name not in table.names:
                 raise table.no_column(name)
         return table
 
