@@ -14,7 +14,7 @@ import pytest
 
 import jaxgd
 from jaxgd import batches
-from jaxgd.fitting import checkpointing, identity, loop
+from jaxgd.fitting import checkpointing, loop, training_identity
 from jaxgd.fitting.interruption import signals_wait
 from jaxgd.reliability.killed_training import kills
 from jaxgd.storage import Checkpoints, checkpoints
@@ -136,7 +136,7 @@ def test_a_checkpoint_of_another_epoch_is_named(tmp_path):
 
 def test_a_checkpoint_that_an_older_jaxgd_wrote_is_refused_in_words(tmp_path, monkeypatch):
     """One without the order of its rows, as they all once were."""
-    noted = identity.identity
+    noted = training_identity.identity
     with monkeypatch.context() as older:
         older.setattr(
             loop, "identity", lambda *of: {k: v for k, v in noted(*of).items() if k != "order"}
