@@ -88,9 +88,9 @@ def test_a_date_is_days_and_places_in_the_year_the_week_and_the_day():
 
 
 def test_a_date_without_hours_has_no_time_of_day():
-    day = np.array(DAYS, "datetime64[us]")
+    day, later = np.array(DAYS, "datetime64[us]"), np.timedelta64(1, "us")
     assert sum("time of day" in name for name in features(prepared(day=day))) == 0
-    assert sum("time of day" in name for name in features(prepared(day=day + np.timedelta64(1, "us")))) == 2
+    assert sum("time of day" in name for name in features(prepared(day=day + later))) == 2
 
 
 def test_amounts_alone_are_standardized():
