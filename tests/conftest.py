@@ -79,9 +79,11 @@ def dtype(request):
 
 def _compiling_quickly():
     jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +97,8 @@ def quick_compile():
 
 
 @pytest.fixture(scope="class")
-def quick_compile_in_class():
-    """The class compiles as a module does with `quick_compile`."""
+def quick_compile_here():
+    """The class, or the test alone, compiles as a module does with `quick_compile`."""
     yield from _compiling_quickly()
 
 

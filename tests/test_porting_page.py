@@ -46,8 +46,8 @@ def run(command, scripts):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_compile_here")
 def test_the_commands_print_what_the_page_shows(scripts):
-    jax.config.update("jax_disable_most_optimizations", True)  # the time is that of compiling
     with jax.numpy_rank_promotion("allow"):
         for commands, shown in BLOCKS:
             printed = io.StringIO()
@@ -55,7 +55,6 @@ def test_the_commands_print_what_the_page_shows(scripts):
                 for command in commands.splitlines():
                     run(command, scripts)
             assert without_numbers(printed.getvalue()) == shown, commands
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def without_numbers(told):

@@ -25,20 +25,16 @@ def title(program):
     return re.findall(r"^##+ (.*)", PAGE[: PAGE.index(program)], re.M)[-1]
 
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 TITLES = [title(program) for program, _ in RECIPES]
 
 
 @pytest.fixture(autouse=True)
 def _as_users_run_it():
-    """JAX's own promotion of dtypes and ranks in the place of the suite's strict one.
-
-    The time of these tests is that of compiling; with fewer of XLA's optimizations it is a third
-    less, and what is printed the same.
-    """
-    jax.config.update("jax_disable_most_optimizations", True)
+    """JAX's own promotion of dtypes and ranks in the place of the suite's strict one."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @cache

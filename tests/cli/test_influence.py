@@ -4,18 +4,12 @@ import json
 import re
 import shlex
 
-import jax
 import polars as pl
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 OPTIONS = ["--target", "kind", "--ignore", "id", "--batch-size", None, "--learning-rate", 1]
-
-
-@pytest.fixture(autouse=True)
-def _quick_to_compile():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ class TestOnDisk:
         assert parting_layer(run(1.1), run(1.0)).layer == "out"
 
 
-@pytest.mark.usefixtures("quick_compile_in_class")
+@pytest.mark.usefixtures("quick_compile_here")
 class TestProof:
     def test_a_fault_is_told_with_its_layer_its_deviation_and_the_bound(self):
         found = proof(PORT["bag of embeddings"], eps=1e-6)
@@ -110,7 +110,7 @@ class TestProof:
         assert (found.layer.layer, found.layer.direction) == ("out", "backward")
 
 
-@pytest.mark.usefixtures("quick_compile_in_class")
+@pytest.mark.usefixtures("quick_compile_here")
 class TestDiagnosis:
     def test_free_recordings_are_told_the_layer_by_their_tolerance(self):
         ours, theirs = freely(PORT["MLP"], activation=jax.nn.leaky_relu)

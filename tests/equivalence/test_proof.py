@@ -77,7 +77,7 @@ def test_a_free_comparison_misses_what_the_proof_sees():
     assert proof("tanh", 1, scale=1.0001).verdict == "parted"
 
 
-@pytest.mark.usefixtures("quick_compile_in_class")
+@pytest.mark.usefixtures("quick_compile_here")
 class TestRealPorts:
     def test_biases_before_batch_norm_are_null_directions(self):
         """Adam makes full steps of their rounding, which a free comparison in float32 accuses."""

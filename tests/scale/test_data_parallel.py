@@ -27,7 +27,7 @@ SEARCH = optax.chain(
 )
 
 
-quick = pytest.mark.usefixtures("quick_compiles")
+quick = pytest.mark.usefixtures("quick_compile_here")
 
 
 @cache

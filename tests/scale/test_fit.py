@@ -32,7 +32,7 @@ def fitted(table, **options):
     )
 
 
-@pytest.mark.usefixtures("quick_compiles")
+@pytest.mark.usefixtures("quick_compile_here")
 def test_eight_devices_fit_as_one_and_go_on_to_the_same_bits(tmp_path):
     mesh = jax.make_mesh((8,), ("data",))
     epoch, rows = data_parallel(loss, MOMENTUM, B, mesh), on_mesh(data(N), mesh)

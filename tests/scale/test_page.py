@@ -12,7 +12,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", PAGE, re.M | re.S)
 
 
-@pytest.mark.usefixtures("quick_compiles")
+@pytest.mark.usefixtures("quick_compile_here")
 def test_the_page_prints_what_it_shows():
     names = {}
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):

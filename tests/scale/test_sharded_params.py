@@ -26,7 +26,7 @@ def placed_state(mesh, specs):
     return jaxgd.scale.on_mesh(jaxgd.init_state(jax.tree.unflatten(tree, laid), ADAM), mesh)
 
 
-@pytest.mark.usefixtures("quick_compiles")
+@pytest.mark.usefixtures("quick_compile_here")
 @pytest.mark.optax_promotion
 @pytest.mark.parametrize("specs", [TENSOR_PARALLEL, FULLY_SHARDED], ids=["tensor", "fully"])
 def test_params_in_parts_train_as_whole_ones_and_stay_in_parts(specs):

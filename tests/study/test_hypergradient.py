@@ -24,13 +24,6 @@ KEY = jax.random.key(3)
 NAMES = ("rates", "decay", "params", "weights")
 
 
-@pytest.fixture(autouse=True)
-def _quick_to_compile():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def scheduled(rates, decay):
     descent = optax.sgd(lambda count: rates[count % 3], momentum=0.5)
     return optax.chain(optax.add_decayed_weights(decay), descent)

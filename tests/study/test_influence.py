@@ -20,13 +20,6 @@ N = 40
 WRONG = np.argsort(np.linalg.norm(problem.data(N)[0], axis=1))[-3:].tolist()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick_to_compile():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def mislabelled():
     x, y = jax.tree.map(lambda a: a[:N], problem.data(100))

@@ -9,20 +9,20 @@ from jaxgd.interop.torch import bridge
 from tests import tolerances
 from tests.interop.torch.bridges.layers import LAYERS, REFUSED, TORCH, given, names_of
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 CASES = [(to, name) for to in LAYERS for name in TORCH]
 
 
 @pytest.fixture(autouse=True)
 def _as_the_frameworks_run():
-    """Their own promotion of dtypes and ranks; the time of these tests is that of compiling."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    """Their own promotion of dtypes and ranks."""
     with (
         jax.enable_x64(True),
         jax.numpy_dtype_promotion("standard"),
         jax.numpy_rank_promotion("allow"),
     ):
         yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize(("to", "name"), CASES, ids=lambda part: part)
