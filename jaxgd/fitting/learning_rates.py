@@ -56,9 +56,9 @@ def check_learning_rate(given: Any, optimizer: Any, has_state: bool) -> None:
         )
 
 
-def stored_rate(checkpoint: Path | str | None) -> float | None:
+def stored_rate(checkpoint: Path | str) -> float | None:
     """The rate that the training in a directory was begun with; None if nothing tells it."""
-    stored = None if checkpoint is None else Checkpoints(checkpoint).newest()
+    stored = Checkpoints(checkpoint).newest()
     identity = None if stored is None else stored.note.get("identity")
     rate = identity.get("learning_rate") if isinstance(identity, dict) else None
     return rate if isinstance(rate, float) else None

@@ -160,9 +160,11 @@ def _found_rate(
 
     A directory that a new training may not have is refused before the search.
     """
-    if saving is not None and not saving.resume:
+    begun_with = None
+    if saving is not None and saving.resume:
+        begun_with = stored_rate(saving.directory)
+    elif saving is not None:
         check_new(Checkpoints(saving.directory))
-    begun_with = stored_rate(saving.directory) if saving is not None and saving.resume else None
     return begun_with or searched_rate(
         optimizer,
         loss,

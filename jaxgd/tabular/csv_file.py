@@ -61,9 +61,11 @@ def read_csv(
     content = _in_utf8(content, source, encoding)
     form = _form_of(content)
     names = [name.strip() or _unnamed(i, form.header) for i, name in enumerate(form.header)]
-    for i, name in enumerate(names):
-        if name in names[:i]:
+    seen = set[str]()
+    for name in names:
+        if name in seen:
             raise two_columns(source, name)
+        seen.add(name)
     options: dict[str, Any] = {
         "separator": form.separator,
         "comment_prefix": form.comment,

@@ -12,6 +12,8 @@ from jaxgd.tabular.table import missing_in
 # What a column becomes features as; text does as a category.
 Kind = Literal["number", "boolean", "category", "date"]
 
+_KINDS: dict[str, Kind] = {"b": "boolean", "M": "date"}  # by NumPy's; others are numbers
+
 
 class Facts(NamedTuple):
     """The kind of a column (None where it has no value), and what its values are like.
@@ -38,7 +40,7 @@ def kind_of(column: np.ndarray) -> Kind | None:
         return "boolean" if present <= {bool, np.bool_} else "category"
     if column.dtype.kind in "fM" and missing_in(column).all():
         return None
-    return {"b": "boolean", "M": "date"}.get(column.dtype.kind, "number")  # type: ignore[return-value]
+    return _KINDS.get(column.dtype.kind, "number")
 
 
 def facts_of(column: np.ndarray) -> Facts:
