@@ -56,8 +56,7 @@ def compare(
         dataset = source.prepare(table, run_keys.split)
     batch_size = min(batch_size, len(dataset.train.y))
     picture, numbers = writable(out / "loss-curves.png"), writable(out / "loss-curves.csv")
-    if source.data is not None:
-        check_replaces_no_input(numbers, "--out", source.data)
+    check_replaces_no_input(numbers, "--out", *source.files())
     make_room(picture)
     make_room(numbers)
 

@@ -1,30 +1,27 @@
 """The files that a study's command writes: pictures in a folder, and a table there or elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
 from jaxgd.cli.settings import check_replaces_no_input, writable
-from jaxgd.cli.table_files import check_table_file, make_table_room
+from jaxgd.cli.table_files import make_table_room
 
 
 def checked_files(
-    out: Path, names: Mapping[str, str], table: Path | None, data: Path | None, force: bool
+    out: Path, names: Mapping[str, str], table: Path | None, inputs: Sequence[Path]
 ) -> dict[str, Path]:
     """Where each of these goes, its folder made: in `out`, but the table where it is asked to be.
 
-    What is in `out` under these names is a former report, and is made anew; another table is
-    replaced only if it is forced.
+    What is in `out` under these names is a former report, and is made anew; a table elsewhere has
+    passed `check_table_file` before.
 
-    Raises ValueError or OSError for a table of another kind, for one of the data in its place, and
-    for what cannot be written.
+    Raises ValueError or OSError for an input in one's place, and for what cannot be written.
     """
     files = {what: out / name for what, name in names.items()}
-    inputs = [] if data is None else [data]
     for path in files.values():
         check_replaces_no_input(writable(path), "--out or --table", *inputs)
     if table is not None:
-        check_table_file(table, "--table", force, *inputs)
         files["table"] = table
     for path in files.values():
         make_table_room(path)

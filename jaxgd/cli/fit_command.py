@@ -1,5 +1,6 @@
 """`jaxgd fit`: one model trained on a table, and saved."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
@@ -88,7 +89,7 @@ def fit(
     with told_as(_BEFORE):
         table = None
         if not hosts.distributed:
-            _check_outputs(model_file, run, source.data)
+            _check_outputs(model_file, run, source.files())
             table = source.table()
 
         import jax
@@ -108,7 +109,7 @@ def fit(
         processes = Processes(mesh)
         with processes.or_none():
             if mesh is not None and processes.is_first:
-                _check_outputs(model_file, run, source.data)
+                _check_outputs(model_file, run, source.files())
         rows: report.Rows
         if table is not None:
             rows = WholeTable(table, source, run_keys.split, weights)
@@ -180,12 +181,11 @@ def fit(
             console().print(f"model: {model_file}", soft_wrap=True)
 
 
-def _check_outputs(model_file: Path, run: Path | None, data: Path | None) -> None:
+def _check_outputs(model_file: Path, run: Path | None, inputs: Sequence[Path]) -> None:
     """OSError or ValueError for outputs that cannot be written, or would replace the input."""
     writable(model_file)
     if run is not None:
         from jaxgd.fitting.history_file import HISTORY
 
         writable(run / HISTORY)
-    if data is not None:
-        check_replaces_no_input(model_file, "--model-file", data)
+    check_replaces_no_input(model_file, "--model-file", *inputs)

@@ -81,7 +81,7 @@ def influence(
     if batch_size is not None:
         batch_size = min(batch_size, len(dataset.train.y))
     again = {"out": beside(out)} | ({} if table is None else {"table": beside(table)})
-    files = checked_files(out, {"table": "influence.csv"}, table, source.data, force)
+    files = checked_files(out, {"table": "influence.csv"}, table, source.files())
     schema = dataset.schema
     predictor = Predictor(len(schema.features), schema.target, hidden)
     with (

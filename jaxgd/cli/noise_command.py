@@ -90,7 +90,7 @@ def noise(
         )
     names = {"table": "noise.csv", "scatter": "batch-scatter.png"}
     names |= {"hyperbola": "critical-batch-size.png"} if critical else {}
-    files = checked_files(out, names, table, source.data, force)
+    files = checked_files(out, names, table, source.files())
 
     predictor = Predictor(len(dataset.schema.features), dataset.schema.target, hidden)
     data = jax.tree.map(jnp.asarray, dataset.train)

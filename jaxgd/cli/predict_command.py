@@ -29,8 +29,9 @@ def predict(
         encoding: How a CSV is written, where that is neither UTF-8 nor marked, such as cp1252.
         force: Replace a file that is there.
     """
-    check_table_file(out, "--out", force, model, data)
-    for given in (model, *([] if data == STDIN else [data])):
+    inputs = [model] if data == STDIN else [model, data]
+    check_table_file(out, "--out", force, *inputs)
+    for given in inputs:
         given.open("rb").close()  # a missing file is told before anything is imported
 
     from jaxgd.cli.predictions import predictions_file

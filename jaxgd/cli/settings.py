@@ -85,7 +85,7 @@ def make_room(path: Path, size: int = _SMALL) -> None:
 
 def check_replaces_no_input(path: Path, option: str, *inputs: Path) -> None:
     """ValueError if the file to write, by whatever name, is one of those that are read."""
-    if path.exists() and any(given.exists() and path.samefile(given) for given in inputs):
+    if path.exists() and any(map(path.samefile, inputs)):
         raise ValueError(
             f"an output must not replace an input; got {path} for both. "
             f"Name another file with {option}."

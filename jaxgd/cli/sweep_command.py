@@ -82,7 +82,7 @@ def sweep(
         check_batch_size(size, n)
     names = {"heat map": "heat-map.png", "curves": "curves.png", "table": "sweep.csv"}
     further = {"out": beside(out)} | ({} if table is None else {"table": beside(table)})
-    files = checked_files(out, names, table, source.data, force)
+    files = checked_files(out, names, table, source.files())
     predictor = Predictor(len(dataset.schema.features), dataset.schema.target, hidden)
     start = predictor.init(run_keys.init)
     of_rate = optimizer_named(optimizer)
