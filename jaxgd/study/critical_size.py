@@ -105,10 +105,10 @@ def critical_batch_size(
     state = init_state(params, optimizer(jnp.asarray(learning_rate)))
     state = state if opt_state is None else State(state.params, opt_state)
     fixed = state, data, judged, jax.random.split(key, seeds)
-    programs = [partial(_race(loss, optimizer, b), *fixed) for b in sizes]
+    programs = [partial(jax.jit(race(loss, optimizer, b)), *fixed) for b in sizes]
     if target is None:
         target = _best_heat(programs[-1], learning_rate, -np.inf, _TARGET_UPDATES).end
-    before = float(_judge(loss)(params, judged))
+    before = float(jax.jit(partial(mean_of, loss))(params, judged))
     if not target < before:
         raise ValueError(
             f"target must be below the loss of the start, {before:.6g}; got target={target:.6g}. "
@@ -131,14 +131,6 @@ def critical_batch_size(
         float(target),
         heats[-1].state,
     )
-
-
-def _race(loss: Loss, optimizer: OfRate, batch_size: int) -> jax.stages.Wrapped:
-    return jax.jit(race(loss, optimizer, batch_size))
-
-
-def _judge(loss: Loss) -> jax.stages.Wrapped:
-    return jax.jit(partial(mean_of, loss))
 
 
 class _Heat(NamedTuple):

@@ -99,7 +99,7 @@ def learning_rate_range(
 
     ramp_rates = np.geomspace(*rates, updates)
     first = None if rows is None else rows[0]
-    test = _range_test(loss, optimizer)
+    test = jax.jit(partial(ramp_losses, loss, optimizer))
     losses, start_loss = test(params, data, jnp.asarray(ramp_rates, dtype), first)
     ramp = read_ramp(ramp_rates, np.asarray(losses), smoothing)
 
@@ -111,10 +111,6 @@ def learning_rate_range(
     )
     rate = float("nan") if bracket.best is None else float(f"{bracket.rates[bracket.best]:.3g}")
     return LearningRateRange(rate, bracket.confirmed, updates, float(start_loss), ramp, bracket)
-
-
-def _range_test(loss: Loss, optimizer: OfRate) -> jax.stages.Wrapped:
-    return jax.jit(partial(ramp_losses, loss, optimizer))
 
 
 def _clean_runs(loss: Loss, optimizer: OfRate, updates: int, orders: int) -> jax.stages.Wrapped:
