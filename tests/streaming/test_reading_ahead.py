@@ -1,7 +1,7 @@
 """The thread that reads works as its maker would, and nobody who presses ctrl-C waits for it."""
 
-import os
 import signal
+import sys
 import threading
 import time
 from inspect import unwrap as unchecked  # as users call it: without the suite's type checker
@@ -74,12 +74,19 @@ def reading_threads():
     return [thread for thread in threading.enumerate() if thread.name == "jaxgd read"]
 
 
-def press():
-    """Ctrl-C, heard by the main thread while this one waits."""
-    before = signal.getsignal(signal.SIGINT)
-    os.kill(os.getpid(), signal.SIGINT)
-    while signal.getsignal(signal.SIGINT) is before:
+def main_thread_waits():
+    """Whether it waits for another, as in `Future.result`."""
+    frame = sys._current_frames()[threading.main_thread().ident]
+    return frame.f_code is threading.Condition.wait.__code__
+
+
+def press(heard):
+    """Ctrl-C while the main thread waits; again, should Python miss it as the wait begins."""
+    while not main_thread_waits():
         time.sleep(0.001)
+    while not heard():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.1)
 
 
 def test_a_second_ctrl_c_waits_for_no_read():
@@ -87,9 +94,9 @@ def test_a_second_ctrl_c_waits_for_no_read():
 
     def slow(rows):
         if threading.current_thread() is not threading.main_thread() and told.wait(20):
-            time.sleep(0.05)  # until the main thread waits for these rows
-            press()
-            os.kill(os.getpid(), signal.SIGINT)
+            before = signal.getsignal(signal.SIGINT)
+            press(lambda: signal.getsignal(signal.SIGINT) is not before)
+            press(lambda: not main_thread_waits())
             freed.wait(20)
             ended.append(True)
         return X[rows], Y[rows]
