@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import WRAPPER_ASSIGNMENTS, lru_cache
+from functools import WRAPPER_ASSIGNMENTS
 from typing import Any, Literal, get_args
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from jaxgd.losses import Supervised
+from jaxgd.remembered import kept
 
 Precision = Literal["default", "high", "highest", "bfloat16"]
 
@@ -34,12 +35,7 @@ def in_precision(fn: Callable[..., Any], precision: Precision) -> Callable[..., 
     Raises ValueError for another name.
     """
     check_precision(precision)
-    if precision == "default":
-        return fn
-    try:
-        return _kept(fn, precision)
-    except TypeError:  # a function that cannot be hashed cannot be recognised
-        return _made(fn, precision)
+    return fn if precision == "default" else _made(fn, precision)
 
 
 def check_precision(precision: Any) -> Precision:
@@ -72,13 +68,8 @@ class InPrecision:
             return self.fn(*args, **named)
 
 
-# The same object for the same function: programs are kept by the functions they are made of. It
-# keeps its function alive, and all that this closes over: only the latest few are kept.
-@lru_cache(maxsize=16)
-def _kept(fn: Callable[..., Any], precision: Precision) -> Callable[..., Any]:
-    return _made(fn, precision)
-
-
+# The same object for the same function: programs are kept by the functions they are made of.
+@kept
 def _made(fn: Callable[..., Any], precision: Precision) -> Callable[..., Any]:
     if isinstance(fn, Supervised) and precision != "bfloat16":
         return Supervised(in_precision(fn.predict, precision), in_precision(fn.loss, precision))

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 # From the ground up. A room may import rooms of lower floors only, never its own floor's.
 FLOORS = [
-    {"arguments", "lazy_names", "version"},
+    {"arguments", "lazy_names", "remembered", "version"},
     {
         *("inputs", "keys", "layouts", "losses", "machine", "optim", "permutation"),
         *("storage", "figures"),

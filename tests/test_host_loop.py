@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxgd
+from jaxgd.fitting import method
 from jaxgd.fitting.checks import check_loss
 from jaxgd.fitting.program import has_convolution
 from tests.laws.problem import KEY, MOMENTUM, B, N, data, leaves, loss, start
@@ -87,11 +88,9 @@ def test_a_convolution_is_found_in_what_a_loss_traces_to(of, expected):
 
 def loops_run(monkeypatch, batch_size):
     """Whether a fit of a convolution put it into a compiled loop."""
-    from jaxgd.fitting import program
-
     compiled = []
-    made = program._made
-    monkeypatch.setattr(program, "_kept", lambda *a: compiled.append(a[-2]) or made(*a))
+    program_of = method.program_of
+    monkeypatch.setattr(method, "program_of", lambda *a: compiled.append(a[-2]) or program_of(*a))
     jaxgd.fit(
         convolved,
         jnp.ones(5) / 3,

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from jaxgd.keys import Key, row_keys
 from jaxgd.layouts import one_by_one
 from jaxgd.objective import Loss
 from jaxgd.optim import by_name
+from jaxgd.remembered import kept
 from jaxgd.storage import Checkpoints
 
 LearningRate = float | Literal["auto"]
@@ -143,12 +144,12 @@ def _epoch_at(epoch: Callable[[float], Epoch], rate: float) -> Epoch:
         ) from error
 
 
-@lru_cache
+@kept
 def _made(optimizer: OfRate | str, rate: float) -> Optimizer:
     return _of_rate(optimizer)(rate)
 
 
-@lru_cache
+@kept
 def _named(optimizer: str) -> Optimizer:
     return by_name(optimizer)()
 

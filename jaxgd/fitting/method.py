@@ -1,7 +1,6 @@
 """How a fit makes its updates: by which loss and optimizer, at what rate, on which devices."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from jaxtyping import PyTree
@@ -21,6 +20,7 @@ from jaxgd.inputs import OfRate, Optimizer, check_state_of
 from jaxgd.objective import Loss
 from jaxgd.optim import skip_nonfinite
 from jaxgd.precision import Precision, in_precision
+from jaxgd.remembered import kept
 from jaxgd.scale.agreement import Processes
 from jaxgd.scale.epochs import DataParallel
 from jaxgd.scale.placement import on_mesh
@@ -108,7 +108,7 @@ def method_of(
     return Method(loss, optimizer, epoch, parallel, rate, precision, skips)
 
 
-@lru_cache
+@kept
 def _skipping(optimizer: Optimizer) -> Optimizer:
     """The optimizer that skips, the same object each time."""
     return skip_nonfinite(optimizer)

@@ -1,7 +1,6 @@
 """What a fit runs on the device: the segments of an epoch, and the validation loss."""
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +17,7 @@ from jaxgd.fitting.rows import Visit
 from jaxgd.host_loop import walk
 from jaxgd.inputs import Optimizer, count_examples, count_spread
 from jaxgd.objective import Loss, mean
+from jaxgd.remembered import kept
 from jaxgd.scale.epochs import DataParallel
 
 Segment = Callable[[State, PyTree], tuple[State, Array]]
@@ -37,6 +37,7 @@ class Program(NamedTuple):
     validate: jax.stages.Wrapped
 
 
+@kept
 def program_of(
     loss: Loss,
     optimizer: Optimizer,
@@ -48,30 +49,9 @@ def program_of(
     """The program of these settings, the same one for the same settings: it stays compiled.
 
     A function may have become another one, by a global that it reads: the fingerprint of what loss
-    and optimizer trace to tells.
+    and optimizer trace to tells, and serves for that alone.
     """
-    try:
-        return _kept(loss, optimizer, batch_size, epoch, host, fingerprint)
-    except TypeError:  # something that cannot be hashed cannot be recognised
-        return _made(loss, optimizer, batch_size, epoch, host)
-
-
-def parallel_program(loss: Loss, parallel: DataParallel, epoch: Epoch, fingerprint: str) -> Program:
-    """The program of an epoch by all devices of a mesh, `epoch` being `parallel` in a precision."""
-    try:
-        return _kept_parallel(loss, parallel, epoch, fingerprint)
-    except TypeError:  # something that cannot be hashed cannot be recognised
-        return _made_parallel(loss, parallel, epoch)
-
-
-def has_convolution(traced: ClosedJaxpr) -> bool:
-    """Whether a traced program convolves, in whatever it calls."""
-    return any(e.primitive.name == "conv_general_dilated" for e in _equations(traced.jaxpr))
-
-
-def _made(
-    loss: Loss, optimizer: Optimizer, batch_size: int | None, epoch: Epoch | None, host: bool
-) -> Program:
+    del fingerprint
     validate = jax.jit(mean(loss))
     if host and epoch is None and batch_size is not None:
         return _walked(step(loss, optimizer), batch_size, validate)
@@ -91,7 +71,10 @@ def _made(
     return Program(segment, compile, validate)
 
 
-def _made_parallel(loss: Loss, parallel: DataParallel, epoch: Epoch) -> Program:
+@kept
+def parallel_program(loss: Loss, parallel: DataParallel, epoch: Epoch, fingerprint: str) -> Program:
+    """The program of an epoch by all devices of a mesh, `epoch` being `parallel` in a precision."""
+    del fingerprint
     everywhere = NamedSharding(parallel.devices.mesh, PartitionSpec())
     validate = jax.jit(parallel.mean_of(loss), out_shardings=everywhere)
     segment = jax.jit(lambda state, visit: epoch(state, *visit), out_shardings=everywhere)
@@ -106,6 +89,11 @@ def _made_parallel(loss: Loss, parallel: DataParallel, epoch: Epoch) -> Program:
     return Program(segment, compile, validate)
 
 
+def has_convolution(traced: ClosedJaxpr) -> bool:
+    """Whether a traced program convolves, in whatever it calls."""
+    return any(e.primitive.name == "conv_general_dilated" for e in _equations(traced.jaxpr))
+
+
 def _walked(update: Update, b: int, validate: jax.stages.Wrapped) -> Program:
     def compile(state: State, rows: PyTree) -> None:
         n = count_examples(rows)
@@ -115,26 +103,6 @@ def _walked(update: Update, b: int, validate: jax.stages.Wrapped) -> Program:
         all_finite.lower(state.params).compile()
 
     return Program(walk(update, b), compile, validate)
-
-
-# A program keeps its loss alive, and all that the loss closes over: only the latest few are kept.
-@lru_cache(maxsize=16)
-def _kept(
-    loss: Loss,
-    optimizer: Optimizer,
-    batch_size: int | None,
-    epoch: Epoch | None,
-    host: bool,
-    fingerprint: str,
-) -> Program:
-    del fingerprint  # a part of the key alone
-    return _made(loss, optimizer, batch_size, epoch, host)
-
-
-@lru_cache(maxsize=16)
-def _kept_parallel(loss: Loss, parallel: DataParallel, epoch: Epoch, fingerprint: str) -> Program:
-    del fingerprint  # a part of the key alone
-    return _made_parallel(loss, parallel, epoch)
 
 
 def _equations(jaxpr: Jaxpr) -> Iterable[Any]:

@@ -9,11 +9,11 @@ from jaxtyping import PyTree
 
 from jaxgd.inputs import check_makes_one, check_params, check_untraced, count_examples
 from jaxgd.objective import Loss
+from jaxgd.remembered import kept
 from jaxgd.study.many_runs import Outcome, kind_of
 from jaxgd.study.micro_batches import evaluates_again, shared_programs
 from jaxgd.study.parts import Work, free_memory, train_cells
 from jaxgd.study.progress import Progress, counted
-from jaxgd.study.remembered import kept
 from jaxgd.study.settings import Settings, check_optimizers, settings_of
 
 

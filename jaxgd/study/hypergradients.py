@@ -19,9 +19,9 @@ from jaxgd.inputs import (
 )
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
+from jaxgd.remembered import kept
 from jaxgd.study.modes import MEMORY, Final, slope_through
 from jaxgd.study.remarks import remarks_of, tell
-from jaxgd.study.remembered import kept
 from jaxgd.study.smoothness import Smoothness, smoothness_in
 from jaxgd.study.trainings import trained
 

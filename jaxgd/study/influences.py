@@ -19,10 +19,10 @@ from jaxgd.inputs import (
 )
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
+from jaxgd.remembered import kept
 from jaxgd.study.memory import held_bytes
 from jaxgd.study.modes import MEMORY, Final, slope_through
 from jaxgd.study.remarks import remarks_of, tell
-from jaxgd.study.remembered import kept
 from jaxgd.study.trainings import trained
 
 # Up to so many rows, the run is made without each of them; of more, without this many.

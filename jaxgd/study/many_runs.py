@@ -20,9 +20,9 @@ from jaxgd.descent import State, init_state
 from jaxgd.epochs import minibatch
 from jaxgd.inputs import Optimizer, count_examples
 from jaxgd.objective import Loss, mean
+from jaxgd.remembered import kept
 from jaxgd.study.memory import taken_bytes
 from jaxgd.study.micro_batches import SizedEpoch, by_any_size, by_one_size
-from jaxgd.study.remembered import kept
 from jaxgd.study.rows import rows_at
 
 OptimizerOf = Callable[..., Optimizer]

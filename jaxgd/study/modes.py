@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from jaxgd.inputs import check_count
+from jaxgd.remembered import kept
 from jaxgd.study.memory import held_bytes
-from jaxgd.study.remembered import kept
 
 Final = Callable[..., Array]
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxgd.study.remembered import kept
+from jaxgd.remembered import kept
 
 
 class Smoothness(NamedTuple):

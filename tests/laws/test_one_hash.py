@@ -14,7 +14,6 @@ import pytest
 
 import jaxgd
 from jaxgd import batches
-from jaxgd.fitting.program import _kept
 
 ROOT = Path(__file__).parents[2]
 N, EPOCHS, KEY = 139, 2, jax.random.key(4)
@@ -82,7 +81,6 @@ def stopped_at_every_border(model, optimizer, b):
     loss, state, data, descent = training(model, optimizer)
     position, losses, fits = jaxgd.Position(0), [], 0
     while position.epoch < EPOCHS:
-        _kept.cache_clear()  # as in another process: nothing that was compiled is found
         state, done, position = jaxgd.fit(
             loss,
             state,

@@ -1,4 +1,4 @@
-"""Programs that outlive the call which made them, for the next that asks the same."""
+"""Programs, and what they are made of, that outlive the call which made them."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
