@@ -169,3 +169,6 @@ RUN_AT_RATES_F32 = 1e-5
 # are the issue's. A batch divided by a neighbour's size is 1e-2 off.
 SWEEP_F32 = 1e-5
 SWEEP_F64 = 1e-10
+
+# scikit-learn's measures of up to 400 rows, their sums in another order: measured up to 4e-16.
+MEASURES_F64 = 1e-14

@@ -13,7 +13,7 @@ from jaxgd.cli.run_parts import Keys, exact_sgd, optimizer_named
 from jaxgd.cli.terminal import figure, numbers_table, progress_bar
 from jaxgd.cli.verdict import not_learned
 from jaxgd.fitting import Diverged, History, Interrupted, fit
-from jaxgd.tabular import Dataset
+from jaxgd.tabular import Dataset, Model
 from jaxgd.tabular.predictor import Predictor
 
 
@@ -63,13 +63,13 @@ def run_method(
         except Interrupted as error:
             told = f"interrupted in {name}, {error.reached}; nothing was written"
             raise Interrupted(told, error.fit, error.number, error.reached) from None
-    start = predictor.score(params, dataset.train, schema.y_scaling)["loss"]
+    start, _ = predictor.judged(params, dataset.train)
     after = trained.history.validation_loss
     curve = np.concatenate([[start], [] if after is None else after])
     worse = None if diverged else not_learned(start, curve[-1], start)
     held_out = {}
     if dataset.held_out is not None:
-        held_out = predictor.score(trained.params, dataset.held_out, schema.y_scaling)
+        held_out = Model(predictor, trained.params, schema).score(dataset.held_out)
     return Run(curve, trained.history, held_out, diverged, worse, blocked=epoch is not None)
 
 

@@ -122,9 +122,8 @@ def fit(
         "held_out": source.held_out,
     }
     model = Model(predictor, jax.tree.map(np.asarray, params), schema, note)
-    before, end = rows.training_losses(Model(predictor, start, schema, note), model)
-    report.check_learned(before, end, rows.constant_loss(predictor), model_file)
     found = {part: rows.measures(model, part) for part in rows.parts}
+    report.check_learned(*rows.training_losses(model, start, found["training"]), model_file)
     by_auto = " (found by auto)" if training.learning_rate == "auto" else ""
     by += f", learning rate {history.learning_rate:g}{by_auto}"
     with processes.or_none():

@@ -4,6 +4,7 @@
 `numbers` those of the training rows in the table, and `account` what is told of the table.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,17 +13,19 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from jaxgd.cli.data_options import DataOptions, Weights
+from jaxgd.cli.measures_report import Measured
 from jaxgd.cli.sharing import Sharing
 from jaxgd.objective import Loss, mean
 from jaxgd.precision import in_precision
 from jaxgd.scale.placement import spread
 from jaxgd.tabular import Dataset, Model, Predictor, Table
-from jaxgd.tabular.metrics import ByClass
+from jaxgd.tabular.metrics import constant_loss
 from jaxgd.tabular.own_rows import read_own
 from jaxgd.tabular.scaling import standardizer
 from jaxgd.tabular.weights import WeightedPart, weighted
 
 Figures = dict[str, float]
+TrainingLosses = tuple[float, float, float]
 
 
 class WholeTable:
@@ -52,24 +55,21 @@ class WholeTable:
         """The loss of a row that is trained on."""
         return predictor.loss if self.weights is None else weighted(predictor.loss)
 
-    def training_losses(self, *models: Model) -> list[float]:
-        """Mean losses of the rows to train on, as they are weighed, of a predictor's models."""
+    def training_losses(self, model: Model, start: Any, found: Measured) -> TrainingLosses:
+        """Those of a model at its start, at its end, as it is measured, and of a constant."""
+        predictor, precision = model.predictor, model.precision
         if self.weights is None:
-            return [model.score(self.train)["loss"] for model in models]
-        loss = in_precision(self.loss(models[0].predictor), models[0].precision)
-        objective = jax.jit(mean(loss))
-        return [float(objective(model.params, self.train)) for model in models]
+            before, _ = predictor.judged(start, self.train, precision)
+            return before, found[0]["loss"], found[1]["loss"]
+        objective = jax.jit(mean(in_precision(self.loss(predictor), precision)))
+        before, end = (float(objective(params, self.train)) for params in (start, model.params))
+        return before, end, constant_loss(predictor.target, self.train.y, self.weights[0])
 
-    def measures(self, model: Model, part: str) -> tuple[Figures, Figures, ByClass | None]:
+    def measures(self, model: Model, part: str) -> Measured:
         """The model's measures on these rows, those of a constant prediction, and by class."""
         rows = self.parts[part]
         found, classes = model.measures(rows)
         return found, model.constant_measures(self.train.y, rows.y), classes
-
-    def constant_loss(self, predictor: Predictor) -> float:
-        """The training loss of the best constant prediction."""
-        weights = None if self.weights is None else self.weights[0]
-        return predictor.constant_loss(self.train.y, weights)
 
 
 class SharedTable:
@@ -112,9 +112,10 @@ class SharedTable:
         """The loss of a row that is trained on."""
         return predictor.loss
 
-    def training_losses(self, *models: Model) -> list[float]:
-        """Mean losses of the rows to train on, of a predictor's models."""
-        return [self._score(model, "training")["loss"] for model in models]
+    def training_losses(self, model: Model, start: Any, found: Measured) -> TrainingLosses:
+        """Those of a model at its start, at its end, as it is measured, and of a constant."""
+        before = self._score(replace(model, params=start), "training")
+        return before["loss"], found[0]["loss"], found[1]["loss"]
 
     def _score(self, model: Model, part: str) -> Figures:
         """The model's scores on the rows of all processes, "training" or "held-out"."""
@@ -128,15 +129,11 @@ class SharedTable:
         r2 = float(1 - square / spread) if spread else float("nan")
         return {"loss": loss, "RMSE": square**0.5, "R²": r2}
 
-    def measures(self, model: Model, part: str) -> tuple[Figures, Figures, ByClass | None]:
+    def measures(self, model: Model, part: str) -> Measured:
         """The scores of all processes' rows and those of a constant prediction; none by class."""
         found = self._score(model, part)
         constant = model.constant_measures(self.parts["training"].y, self.parts[part].y)
         return found, {name: constant[name] for name in found}, None
-
-    def constant_loss(self, predictor: Predictor) -> float:
-        """The training loss of the best constant prediction."""
-        return predictor.constant_loss(self.parts["training"].y)
 
 
 Rows = WholeTable | SharedTable

@@ -23,6 +23,8 @@ from jaxgd.tabular.schema import Schema
 from jaxgd.tabular.table import Table
 from jaxgd.tabular.target import known_values
 
+_SCORES = ("loss", "accuracy", "RMSE", "R²")
+
 
 @dataclass(frozen=True)
 class Model:
@@ -80,12 +82,13 @@ class Model:
     def constant_measures(self, train: np.ndarray, y: np.ndarray) -> dict[str, float]:
         """The same of the prediction that is best constant for the targets of the training rows."""
         target, scaling = self.schema.target, self.schema.y_scaling
-        loss = {"loss": constant_loss(target, train, y)}
+        loss = {"loss": constant_loss(target, train, of=y)}
         predicted = constant_prediction(target, train, len(y))
         if target.task == "regression":
             y, predicted = scaling.invert(y.astype(np.float64)), scaling.invert(predicted)
         return loss | measures(target, y, predicted)
 
     def score(self, part: Part) -> dict[str, float]:
-        """The mean loss of some rows, and their accuracy, or RMSE and R² in the target's unit."""
-        return self.predictor.score(self.params, part, self.schema.y_scaling, self.precision)
+        """Of the measures those that tell most: the loss, and the accuracy, or RMSE and R²."""
+        found, _ = self.measures(part)
+        return {name: found[name] for name in _SCORES if name in found}

@@ -1,4 +1,4 @@
-"""What a target means for a model: its width, its loss, its predictions and its scores."""
+"""What a target means for a model: its width, its loss and its predictions."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,6 @@ from jaxgd.models import Linear, init_linear, init_mlp, linear, mlp
 from jaxgd.objective import mean
 from jaxgd.precision import Precision, in_precision
 from jaxgd.tabular.dataset import Part
-from jaxgd.tabular.scaling import Standardizer
 from jaxgd.tabular.target import Target
 
 
@@ -71,46 +70,12 @@ class Predictor:
             outputs = np.stack([np.zeros_like(outputs), outputs], axis=1)
         return np.asarray(jax.nn.softmax(outputs, axis=1))
 
-    def constant_loss(self, y: np.ndarray, weights: np.ndarray | None = None) -> float:
-        """The mean loss of the best prediction that is the same for all rows.
-
-        The entropy of the classes' shares, or the variance, of rows as they are weighed.
-        """
-        w = np.ones(len(y)) if weights is None else weights.astype(np.float64)
-        if self.target.task == "regression":
-            mean = np.average(y.astype(np.float64), weights=w)
-            return float(np.average(np.square(y - mean), weights=w))
-        shares = np.bincount(y, weights=w) / w.sum()
-        shares = shares[shares > 0]
-        return float(-np.sum(shares * np.log(shares)))
-
     def judged(
         self, params: PyTree, part: Part, precision: Precision = "default"
     ) -> tuple[float, Float[np.ndarray, "n *k"]]:
         """The mean loss of some rows, and what is predicted of each."""
         loss, predicted = map(np.asarray, _evaluated(self, precision, params, part))
         return float(loss), predicted
-
-    def score(
-        self,
-        params: PyTree,
-        part: Part,
-        y_scaling: Standardizer,
-        precision: Precision = "default",
-    ) -> dict[str, float]:
-        """The mean loss of some rows, and their accuracy, or RMSE and R².
-
-        The RMSE is in the target's own unit; the loss is that of the scaled target. R² is NaN
-        where all targets are equal.
-        """
-        loss, predicted = self.judged(params, part, precision)
-        if self.target.task != "regression":
-            return {"loss": loss, "accuracy": float(np.mean(predicted.argmax(axis=1) == part.y))}
-        y = y_scaling.invert(part.y.astype(np.float64))
-        error = y_scaling.invert(predicted.astype(np.float64)) - y
-        spread = float(np.sum(np.square(y - y.mean())))
-        r2 = 1 - float(np.sum(np.square(error))) / spread if spread else float("nan")
-        return {"loss": loss, "RMSE": float(np.sqrt(np.mean(np.square(error)))), "R²": r2}
 
 
 _zeros = jax.jit(init_linear, static_argnums=(0, 1))

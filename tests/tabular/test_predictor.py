@@ -5,14 +5,20 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, r2_score, root_mean_squared_error
 
-from jaxgd.tabular import Part, Standardizer, Target
+from jaxgd.tabular import Model, Part, Schema, Standardizer, Target
 from jaxgd.tabular.predictor import Predictor
+from jaxgd.tabular.scaling import unscaled
+from jaxgd.tabular.schema import plain
 from tests.tolerances import ROUNDED_F32
 
 BINARY = Target("t", "binary", ("no", "yes"))
 MULTICLASS = Target("t", "multiclass", ("a", "b", "c"))
 REGRESSION = Target("t", "regression")
-UNSCALED = Standardizer(np.zeros(()), np.ones(()))
+
+
+def schema(target, y_scaling=unscaled()):
+    """Four numbers as they are, and the target."""
+    return Schema(plain(*"abcd"), target, unscaled(4), y_scaling)
 
 
 def drawn(predictor, n=50):
@@ -48,7 +54,8 @@ def test_a_classifiers_scores_are_sklearns(target, hidden):
     params, rows = drawn(predictor)
     probability = predictor.predict(params, rows.x)
     np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=ROUNDED_F32)
-    scores = predictor.score(params, rows, UNSCALED)
+    scores = Model(predictor, params, schema(target)).score(rows)
+    assert list(scores) == ["loss", "accuracy"]
     in_f64 = probability.astype(np.float64)
     expected = log_loss(rows.y, in_f64 / in_f64.sum(axis=1, keepdims=True))
     np.testing.assert_allclose(scores["loss"], expected, rtol=ROUNDED_F32)
@@ -59,16 +66,9 @@ def test_a_regressions_scores_are_sklearns_in_the_targets_unit():
     predictor = Predictor(4, REGRESSION)
     params, rows = drawn(predictor)
     scaling = Standardizer(np.array(1e6), np.array(2e3))
-    scores = predictor.score(params, rows, scaling)
+    scores = Model(predictor, params, schema(REGRESSION, scaling)).score(rows)
     predicted = predictor.predict(params, rows.x)
     np.testing.assert_allclose(scores["loss"], np.mean((predicted - rows.y) ** 2), rtol=ROUNDED_F32)
     true, ours = scaling.invert(rows.y.astype(float)), scaling.invert(predicted.astype(float))
     np.testing.assert_allclose(scores["RMSE"], root_mean_squared_error(true, ours))
     np.testing.assert_allclose(scores["R²"], r2_score(true, ours))
-
-
-def test_r2_of_equal_targets_is_not_a_number():
-    predictor = Predictor(4, REGRESSION)
-    params, rows = drawn(predictor)
-    equal = Part(rows.x, np.ones_like(rows.y))
-    assert np.isnan(predictor.score(params, equal, UNSCALED)["R²"])
