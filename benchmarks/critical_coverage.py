@@ -55,11 +55,11 @@ def coverage(sizes, samples, seeds, confidences):
     rng = np.random.default_rng(0)
     each = np.stack([took(b, samples, seeds, rng) for b in sizes])
     every = np.stack([took(b, 1, samples * seeds, rng)[0] for b in sizes])
-    truth = float(fitted(sizes, every, N, samples * seeds, 1.0, MOST)[1].value)
+    truth = float(fitted(sizes, every, N, samples * seeds, 1.0)[1].value)
     told = []
     for confidence in confidences:
         t = student_t(confidence, seeds - 1)
-        found = [fitted(sizes, took_, N, seeds, t, MOST)[1] for took_ in np.moveaxis(each, 1, 0)]
+        found = [fitted(sizes, took_, N, seeds, t)[1] for took_ in np.moveaxis(each, 1, 0)]
         low, high = (np.array([float(getattr(f, end)) for f in found]) for end in ("low", "high"))
         told.append((float(np.mean((low <= truth) & (truth <= high))), np.median(high / low)))
     return told

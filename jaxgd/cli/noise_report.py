@@ -1,6 +1,7 @@
 """What `jaxgd noise` has found: on the screen, as JSON, by epoch, and the size that follows."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ from jaxgd.study.noise_scale import GradientNoise
 from jaxgd.study.two_sizes import NoiseDuring
 from jaxgd.study.verdict import Prediction, prediction
 from jaxgd.tabular import Dataset
+
+
+_NEVER = ("never", "–")
 
 
 class MeasuredRun(NamedTuple):
@@ -55,6 +59,8 @@ class Found:
         """Whether the noise scale, as the optimizer measures it, predicts the critical size."""
         if self.runs is None or self.arrived is None or self.geometry is None:
             return None
+        if math.isnan(self.runs.critical.value):
+            return None
         return prediction(self.runs.critical, self.ends[0].own_of_rows, self.arrived.own_of_rows)
 
 
@@ -84,8 +90,11 @@ def show(found: Found, source: str, dataset: Dataset) -> None:
             found.runs.batch_sizes, found.runs.updates, found.runs.learning_rates, strict=True
         )
         for b, updates, rate in rows:
-            runs.add_row(f"{b}", f"{updates:.4g}", f"{b * updates:.4g}", f"{rate:.3g}")
+            took = (f"{updates:.4g}", f"{b * updates:.4g}")
+            runs.add_row(f"{b}", *(took if math.isfinite(updates) else _NEVER), f"{rate:.3g}")
         screen.show(runs)
+        for line in _did_not_arrive(found.runs):
+            screen.print(line, soft_wrap=True)
         if math.isfinite(found.runs.misfit):
             off = f"{found.runs.misfit:.0%} off the hyperbola (root mean square)"
             screen.print(f"The runs lie {off}.")
@@ -116,12 +125,14 @@ def as_json(found: Found) -> dict[str, Any]:
 def suggested(found: Found, learning_rate: float) -> tuple[int, float]:
     """A size that was tried, the nearest to the critical one by ratio, at its own rate.
 
-    Without runs, the power of two next to the last noise scale at the training's own rate.
+    Without runs, the power of two next to the last noise scale at the training's own rate, and
+    where they do not tell the critical size, the nearest to that noise scale.
     """
+    scale = min(max(found.ends[-1].own_of_rows, 1.0), found.n)
     if found.runs is None:
-        scale = min(max(found.ends[-1].own_of_rows, 1.0), found.n)
         return min(2 ** round(math.log2(scale)), found.n), learning_rate
-    runs, critical = found.runs, min(max(float(found.runs.critical.value), 1.0), found.n)
+    runs, critical = found.runs, float(found.runs.critical.value)
+    critical = scale if math.isnan(critical) else min(max(critical, 1.0), found.n)
     ratio = abs(np.log(runs.batch_sizes) - math.log(critical))
     best = int(np.argmin(np.where(np.isfinite(runs.updates), ratio, np.inf)))
     return int(runs.batch_sizes[best]), float(runs.learning_rates[best])
@@ -135,6 +146,16 @@ def by_epoch(found: Found) -> dict[str, np.ndarray]:
         ends = zip(("", "_low", "_high"), estimate, strict=True)
         columns |= {f"{name}{end}": value for end, value in ends}
     return {name: np.asarray(values) for name, values in columns.items()}
+
+
+def _did_not_arrive(runs: CriticalSize) -> Iterator[str]:
+    """What to say of the sizes that never reached the loss of the others."""
+    never = runs.batch_sizes[~np.isfinite(runs.updates)].tolist()
+    if never:
+        sizes = ", ".join(map(str, never))
+        yield f"A batch of {sizes} did not reach the training loss {runs.target:.4g} at any rate."
+    if math.isnan(runs.critical.value):
+        yield "Fewer than 3 sizes reached it: the critical batch size is not known."
 
 
 def _told(estimate: Estimate) -> str:

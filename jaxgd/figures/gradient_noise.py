@@ -68,8 +68,8 @@ def hyperbola(
     """
     figure, axes = _figure(title, "examples seen", "updates")
     reached = np.isfinite(updates)
-    b = np.geomspace(batch_sizes[reached].min(), n, 200)
     if np.isfinite(critical):
+        b = np.geomspace(batch_sizes[reached].min(), n, 200)
         axes.plot(b * fitted(b), fitted(b), color=_INK, linewidth=1.6, label="fitted hyperbola")
     for size, count in zip(batch_sizes[reached], updates[reached], strict=True):
         axes.annotate(f"b = {size}", (size * count, count), xytext=(7, 4),

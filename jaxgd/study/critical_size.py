@@ -37,7 +37,7 @@ class CriticalSize(NamedTuple):
 
     updates: what each size took to the target at its best learning rate; ∞ where it did not.
     is_best: whether slower and faster rates were both worse, or fewer updates might do.
-    critical: the fitted size, in rows.
+    critical: the fitted size, in rows; NaN, as are the next two, where fewer than 3 sizes did.
     fewest_updates: the fitted updates of full-batch descent.
     misfit: the root mean square of the runs' relative distance from the hyperbola.
     reached: the state of a run that reached the target, at the largest size.
@@ -87,8 +87,7 @@ def critical_batch_size(
     rates and seeds.
 
     Raises ValueError or TypeError for fewer than 2 seeds, a target that is not below the loss of
-    the start, other settings out of range, and inside jit; ValueError where fewer than 3 sizes
-    reach the target in `most` updates.
+    the start, other settings out of range, and inside jit.
     Source: arXiv 2505.23971 for branching, which fixes the examples and compares losses; here the
     loss is fixed, and each size has its own best rate.
     """
@@ -119,7 +118,7 @@ def critical_batch_size(
         heats.append(_best_heat(program, guess, target, most))
         guess = heats[-1].rate
     took = np.stack([heat.updates for heat in heats])
-    fewest, critical, misfit = fitted(sizes, took, count_examples(data), seeds, t, most)
+    fewest, critical, misfit = fitted(sizes, took, count_examples(data), seeds, t)
     return CriticalSize(
         np.asarray(sizes),
         took[:, -1],
@@ -192,21 +191,21 @@ def fitted_hyperbola(batch_sizes: np.ndarray, updates: np.ndarray, n: int) -> tu
 
 
 def fitted(
-    sizes: Sequence[int], took: np.ndarray, n: int, seeds: int, t: float, most: int
+    sizes: Sequence[int], took: np.ndarray, n: int, seeds: int, t: float
 ) -> tuple[float, Estimate, float]:
     """The fit, the interval of its critical size, and its misfit.
 
     `took` are updates [sizes, samples], the last of all seeds; t is a quantile of Student's. A mean
     of few seeds arrives early, and the more so the smaller the batch: what halves of the seeds say
     tells by how much, and the interval's middle is the logarithm less that bias, which varies
-    about twice as much as the logarithm itself (measured: benchmarks/critical_coverage.py).
+    about twice as much as the logarithm itself (measured: benchmarks/critical_coverage.py). All is
+    NaN where fewer than 3 sizes reached the target.
     """
+    dtype = jnp.zeros(()).dtype
     reached = np.isfinite(took).all(axis=1)
     if reached.sum() < 3:
-        raise ValueError(
-            f"at least 3 batch sizes must reach the target; {int(reached.sum())} of {len(sizes)} "
-            f"did in {most} updates. Use a higher target, more updates or another learning rate."
-        )
+        unknown = jnp.asarray(np.nan, dtype)
+        return np.nan, Estimate(unknown, unknown, unknown), np.nan
     b, took = np.asarray(sizes, np.float64)[reached], took[reached]
     fewest, critical = fitted_hyperbola(b, took[:, -1], n)
     halves = [fitted_hyperbola(b, column, n)[1] for column in took[:, :-1].T]
@@ -225,7 +224,7 @@ def fitted(
         ends = min(low, critical), max(high, critical)
     fits = fewest > 0 and np.isfinite(critical)
     misfit = updates_at(b, n, fewest, critical) / took[:, -1] - 1 if fits else np.full(1, np.nan)
-    estimate = Estimate(*(jnp.asarray(x, jnp.zeros(()).dtype) for x in (critical, *ends)))
+    estimate = Estimate(*(jnp.asarray(x, dtype) for x in (critical, *ends)))
     return fewest, estimate, float(np.sqrt(np.mean(misfit**2)))
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from jaxgd.cli import noise_measured
+
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
@@ -55,6 +57,19 @@ def test_adam_is_told_that_its_norm_is_another(jaxgd, tmp_path):
     assert max(map(len, out.splitlines()[:12])) <= 80
     assert pl.read_parquet(tmp_path / "n.parquet").height == 2
     assert [file.name for file in (tmp_path / "jaxgd-noise").iterdir()] == ["batch-scatter.png"]
+
+
+@pytest.mark.usefixtures("table")
+def test_sizes_that_never_arrive_are_named_and_the_rest_is_shown(jaxgd, tmp_path, monkeypatch):
+    """The runs may make one update more than the largest size makes to set the loss to reach."""
+    monkeypatch.setattr(noise_measured, "_LONGEST", 17)
+    status, out, err = jaxgd("noise", "t.npz", "--batch-size", 8, "--epochs", 2)
+    assert (status, err) == (0, "")
+    assert out.count("never") == 2
+    assert "A batch of 2, 8 did not reach the training loss" in out
+    assert "Fewer than 3 sizes reached it: the critical batch size is not known." in out
+    assert "train at that size: jaxgd fit t.npz --learning-rate" in out
+    assert (tmp_path / "jaxgd-noise" / "critical-batch-size.png").exists()
 
 
 def test_too_few_rows_for_runs_of_three_sizes_are_told_before_any(jaxgd, tmp_path):

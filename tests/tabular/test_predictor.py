@@ -16,9 +16,9 @@ MULTICLASS = Target("t", "multiclass", ("a", "b", "c"))
 REGRESSION = Target("t", "regression")
 
 
-def schema(target, y_scaling=unscaled()):
+def schema(target, y_scaling=None):
     """Four numbers as they are, and the target."""
-    return Schema(plain(*"abcd"), target, unscaled(4), y_scaling)
+    return Schema(plain(*"abcd"), target, unscaled(4), y_scaling or unscaled())
 
 
 def drawn(predictor, n=50):
