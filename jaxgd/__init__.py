@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from jaxgd import interop as interop
     from jaxgd import optim as optim
     from jaxgd import scale as scale
+    from jaxgd import sklearn as sklearn
     from jaxgd import storage as storage
     from jaxgd import streaming as streaming
     from jaxgd import study as study
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from jaxgd.stopping import Stopped as Stopped
     from jaxgd.stopping import train_until as train_until
     from jaxgd.streaming import stream as stream
+    from jaxgd.tabular import load_model as load_model
     from jaxgd.version import __version__ as __version__
 
 _HOMES = {
@@ -80,8 +82,9 @@ _HOMES = {
     "precision": "in_precision",
     "stopping": "Patience Stopped train_until",
     "streaming": "stream",
+    "tabular": "load_model",
     "version": "__version__",
 }
-_MODULES = "equivalence figures interop optim scale storage streaming study tabular"
+_MODULES = "equivalence figures interop optim scale sklearn storage streaming study tabular"
 
 __getattr__, __dir__, __all__ = names_from(__name__, _HOMES, _MODULES)

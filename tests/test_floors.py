@@ -30,7 +30,7 @@ FLOORS = [
     {"scale", "study"},
     {"fitting"},
     {"reliability"},
-    {"cli"},
+    {"cli", "sklearn"},
 ]
 CORE = ("losses", "models", "order", "batches", "objective", "descent")
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -172,3 +172,9 @@ SWEEP_F64 = 1e-10
 
 # scikit-learn's measures of up to 400 rows, their sums in another order: measured up to 4e-16.
 MEASURES_F64 = 1e-14
+
+# Estimators in f64 against NumPy's own loop, weights against repeated rows, and least squares: sums
+# in another order over 20 epochs, or a minimum that 2000 have reached.
+ESTIMATOR_F64 = 1e-12
+# Probabilities at the optimum that GD reaches in 2000 epochs and LogisticRegression by its own way.
+ESTIMATOR_OPTIMUM = 1e-5

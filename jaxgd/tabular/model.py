@@ -10,6 +10,7 @@ from jaxtyping import Float, PyTree
 
 from jaxgd.precision import Precision
 from jaxgd.tabular.dataset import Part, labels
+from jaxgd.tabular.given_columns import table_of
 from jaxgd.tabular.metrics import (
     ByClass,
     by_class,
@@ -44,17 +45,20 @@ class Model:
         """The precision of its matrix products, see `jaxgd.in_precision`."""
         return self.training.get("precision", "default")
 
-    def predict(self, table: Table | Path) -> Float[np.ndarray, "n *k"]:
+    def predict(self, table: Table | Path | str | Any) -> Float[np.ndarray, "n *k"]:
         """Every row's probability of each class [n, k], or its value [n] in the target's own unit.
 
-        Columns are found by name, in any order; those that the model does not know are ignored. A
-        file is read as its training table was: `read_table(path, kinds=self.schema.kinds)`.
+        A table is a `Table`, a file, a data frame of pandas or polars, or a dict of columns, which
+        are found by name, in any order; those that the model does not know are ignored. A file is
+        read as its training table was: `read_table(path, kinds=self.schema.kinds)`.
 
         Raises ValueError for a column that is missing, of another kind, or lacks numbers or
-        dates where none was lacking in training.
+        dates where none was lacking in training; TypeError for what is no table.
         """
-        if isinstance(table, Path):
-            table = read_table(table, kinds=self.schema.kinds)
+        if isinstance(table, Path | str):
+            table = read_table(Path(table), kinds=self.schema.kinds)
+        elif not isinstance(table, Table):
+            table = table_of(table, self.schema.kinds)
         predicted = self.predictor.predict(self.params, self.schema.inputs(table), self.precision)
         if self.schema.target.task != "regression":
             return predicted
@@ -68,6 +72,12 @@ class Model:
         """
         y = known_values(table, self.schema.target)
         return Part(self.schema.inputs(table), labels(self.schema, y))
+
+    def save(self, path: Path | str) -> None:
+        """Write the model as `save_model` does: `jaxgd.load_model(path)` is the same model."""
+        from jaxgd.tabular.model_file import save_model  # which makes models, too
+
+        save_model(Path(path), self)
 
     def measures(self, part: Part) -> tuple[dict[str, float], ByClass | None]:
         """The mean loss of some rows and the measures of `metrics.measures`, and those by class."""

@@ -53,14 +53,15 @@ def save_model(path: Path, model: Model) -> None:
     )
 
 
-def load_model(path: Path) -> Model:
-    """The model in a file that `save_model` wrote.
+def load_model(path: Path | str) -> Model:
+    """The model in a file that `save_model` wrote, which docs/model-file.md describes.
 
     A file of version 1, of jaxgd 0.1, has features that are numbers alone.
 
     Raises ValueError for a file that is truncated, damaged, no model, of a newer version, or whose
     arrays do not fit its note; OSError if it cannot be read. Nothing is unpickled.
     """
+    path = Path(path)
     arrays, note = load_arrays(path, kind=_KIND, version=_VERSION)
     with refused_as_misfit(path, _KIND):
         hidden = tuple(note["hidden"])

@@ -74,7 +74,7 @@ def read_target(table: Table, name: str | None = None, task: Task | None = None)
     _check_fit(task, name, column, values)
     if task == "regression":
         return ReadTarget(Target(name, task), column.astype(np.float64), reason)
-    classes = tuple(map(_class_name, values))
+    classes = tuple(map(class_name, values))
     return ReadTarget(Target(name, task, classes), index.astype(np.int32), reason)
 
 
@@ -128,7 +128,7 @@ def different(column: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(values, object), index, np.array([counts[value] for value in values])
 
 
-def _class_name(value: Any) -> str:
+def class_name(value: Any) -> str:
     """The value in full, so that two values never share a name; a whole float without its .0."""
     is_whole = isinstance(value, np.floating) and value == np.rint(value)
     return str(int(value)) if is_whole else str(value)
