@@ -178,3 +178,5 @@ MEASURES_F64 = 1e-14
 ESTIMATOR_F64 = 1e-12
 # Probabilities at the optimum that GD reaches in 2000 epochs and LogisticRegression by its own way.
 ESTIMATOR_OPTIMUM = 1e-5
+# A model in float32 and the page's NumPy in float64, of a messy table.
+MODEL_PAGE = 1e-5

@@ -1,16 +1,14 @@
 """What each class counts in the loss of a classifier."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-ClassWeight = Literal["balanced"] | Mapping[Any, Any] | None
-
 
 def by_class(
-    class_weight: ClassWeight,
+    class_weight: Any,
     classes: np.ndarray,
     y: Int[np.ndarray, "n"],
     weights: Float[np.ndarray, "n"] | None,

@@ -217,7 +217,7 @@ class GradientDescentRegressor(RegressorMixin, GradientDescent):
         return self._linear(self.coefs_)[:, 0]
 
     @property
-    def intercept_(self) -> np.ndarray:
+    def intercept_(self) -> Any:
         """The intercept [] of a linear model."""
         return self._linear(self.intercepts_)[0]
 

@@ -73,7 +73,7 @@ class GradientDescent(BaseEstimator):
         return self._linear(self.coefs_).T
 
     @property
-    def intercept_(self) -> np.ndarray:
+    def intercept_(self) -> Any:
         """The intercepts of a linear model, [1] or [k] of a classifier, [] of a regressor."""
         return self._linear(self.intercepts_)
 
@@ -197,12 +197,13 @@ class GradientDescent(BaseEstimator):
         """The rows to train on, and those that early stopping holds out, classes in their parts."""
         if not self.early_stopping:
             return slice(None), None
-        return train_test_split(
+        train, held = train_test_split(
             np.arange(n),
             test_size=self.validation_fraction,
             stratify=classes_of,
             random_state=seed,
         )
+        return train, held
 
     def _check_partial(self) -> None:
         if self.early_stopping:
