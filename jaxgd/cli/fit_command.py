@@ -63,9 +63,9 @@ def fit(
         from jaxgd.storage import Checkpoints
         from jaxgd.tabular import Model, Predictor, save_model
 
-        of_rate, run_keys = optimizer_named(training.optimizer), keys(training.seed)
-        mesh = hosts.joined(saves=run is not None)
+        mesh = hosts.joined(saves=run is not None)  # before anything that computes
         processes = Processes(mesh)
+        of_rate, run_keys = optimizer_named(training.optimizer), keys(training.seed)
         with processes.or_none():
             if mesh is not None and processes.is_first:
                 _check_outputs(model_file, run, source.files())

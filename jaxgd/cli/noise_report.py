@@ -17,7 +17,6 @@ from jaxgd.study.two_sizes import NoiseDuring
 from jaxgd.study.verdict import Prediction, prediction
 from jaxgd.tabular import Dataset
 
-
 _NEVER = ("never", "–")
 
 

@@ -139,9 +139,11 @@ def _check(coordinator: Any, processes: Any, index: Any, timeout: Any) -> None:
 
 @ctypes.CFUNCTYPE(None, ctypes.c_int)
 def _last_words(_: int) -> None:
-    """Told where JAX has aborted, on whichever thread: the others may be at work."""
-    if not _Company.is_lost:
-        os.write(2, f"jaxgd: {_Company.told}. {_Company.remedy}\n".encode())
+    """Told where JAX has aborted, on whichever thread: the others may be at work.
+
+    Also where the main thread was about to say it, or has: JAX's own lines stand below that.
+    """
+    os.write(2, f"jaxgd: {_Company.told}. {_Company.remedy}\n".encode())
     os._exit(_ENDED)
 
 

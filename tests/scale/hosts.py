@@ -45,6 +45,12 @@ class Process:
     def send(self, number):
         self.popen.send_signal(number)
 
+    def cleared(self):
+        """Gone, whatever it does."""
+        self.send(signal.SIGCONT)
+        self.popen.kill()
+        self.popen.wait()
+
     def ends(self, seconds=300):
         """Its status; raises subprocess.TimeoutExpired where it does not end."""
         return self.popen.wait(seconds)
@@ -89,9 +95,7 @@ def trainings(folder, count, missing=(), **settings):
         yield started
     finally:
         for process in started:
-            process.send(signal.SIGCONT)
-            process.popen.kill()
-            process.popen.wait()
+            process.cleared()
 
 
 def at_work(folder, processes):
