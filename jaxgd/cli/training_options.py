@@ -1,6 +1,6 @@
 """The options about a model and its training."""
 
-from dataclasses import MISSING, Field, dataclass, fields, replace
+from dataclasses import Field, dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
@@ -81,8 +81,7 @@ class TrainingOptions:
 
 
 def _words(field: "Field[Any]", value: Any) -> list[str]:
-    default = field.default_factory() if field.default is MISSING else field.default
-    if value == default:
+    if value == field.default:
         return []
     if field.name == "batch_size" and value is None:
         value = "all"

@@ -93,7 +93,7 @@ def known_values(table: Table, target: Target) -> np.ndarray:
                 f"others, such as {values[0]!s}. Name a table that has the target."
             )
         return column.astype(np.float64)
-    names = list(map(_class_name, values))
+    names = list(map(class_name, values))
     unknown = [name for name in names if name not in target.classes]
     if unknown:
         raise ValueError(
