@@ -2,7 +2,6 @@
 
 import os
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 # Before, XLA refused its own programs on some CPUs, and said so at length.
@@ -38,6 +37,8 @@ def keep_programs() -> None:
 
 
 def _is_new_enough() -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return tuple(map(int, version("jaxlib").split(".")[:3])) >= _LEAST_JAXLIB
     except (PackageNotFoundError, ValueError):
