@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 _SIZES = (8, 16, 32, 64, 128)
 
+# Half a second to import, which the program's compiling takes in any case.
+_FOR_PICTURES = ("jaxgd.cli.sweep_report", "matplotlib.backends.backend_agg")
+
 
 def sweep(
     source: OmitArgPrefixes[DataOptions],
@@ -66,8 +69,8 @@ def sweep(
 
     from jaxgd.cli.after_a_sweep import next_commands
     from jaxgd.cli.as_json import print_json
+    from jaxgd.cli.meanwhile import imported_meanwhile
     from jaxgd.cli.run_parts import keys, optimizer_named
-    from jaxgd.cli.sweep_report import Found, as_json, curves_of, heat_map_of, show
     from jaxgd.cli.terminal import described, runs_bar
     from jaxgd.figures.curves import as_png
     from jaxgd.storage.verified_file import write_atomically
@@ -86,7 +89,7 @@ def sweep(
     predictor = Predictor(len(dataset.schema.features), dataset.schema.target, hidden)
     start = predictor.init(run_keys.init)
     of_rate = optimizer_named(optimizer)
-    with runs_bar("sweeping") as progress:
+    with runs_bar("sweeping") as progress, imported_meanwhile(*_FOR_PICTURES):
         found = sweep_grid(
             predictor.loss,
             start,
@@ -100,6 +103,9 @@ def sweep(
             key_of=lambda seed: keys(seed).order,
             progress=progress,
         )
+
+    from jaxgd.cli.sweep_report import Found, as_json, curves_of, heat_map_of, show
+
     best = _best(found)
     options = {"epochs": epochs, "optimizer": optimizer, "hidden": hidden, "seed": seed}
     judged = "training loss" if dataset.held_out is None else "held-out loss"
