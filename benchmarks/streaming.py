@@ -1,8 +1,9 @@
-"""`python -m benchmarks.streaming [DIRECTORY]`: a fit of a file of four times the memory limit.
+"""`python -m benchmarks.streaming [DIRECTORY]`: a fit of a file larger than the memory limit.
 
-An MLP (127-32-1, batches of 256, SGD) learns one epoch from a `.npy` file of 4 GiB in a process
-that may allocate 1 GiB (RLIMIT_DATA: all private memory; the pages of a mapped file are not in it),
-and from a quarter of the rows in memory without a limit. Printed are rows a second, by the wall's
+An MLP (127-32-1, batches of 256, SGD) learns one epoch from a `.npy` file of 4 GiB (`--gib`) in a
+process that may allocate 1 GiB (`--limit`, as RLIMIT_DATA: all private memory; the pages of a
+mapped file are not in it), and from a quarter of the rows in memory without a limit; with `--way`
+in one of the ways alone. Printed are rows a second, by the wall's
 clock and by the processors' (which a busy machine disturbs less), and the peak and the last third's
 growth of the process's own memory. The file is read from the system's cache, where it fits there;
 `--disk` instead drops it from there and times the reading of 4,096 random rows, three times: with
@@ -21,18 +22,16 @@ from pathlib import Path
 
 import numpy as np
 
-LIMIT = 2**30
 FEATURES, HIDDEN, BATCH = 127, 32, 256
 ROW_BYTES = 4 * (FEATURES + 1)
-N = 4 * LIMIT // ROW_BYTES
 WAYS = ("in memory", "streamed", "streamed within the limit")
 
 
-def written(path: Path) -> None:
+def written(path: Path, n: int) -> None:
     """The file: features and, last in a row, the label."""
-    file = np.lib.format.open_memmap(path, "w+", np.float32, (N, FEATURES + 1))
+    file = np.lib.format.open_memmap(path, "w+", np.float32, (n, FEATURES + 1))
     rng = np.random.default_rng(0)
-    for start in range(0, N, 2**16):
+    for start in range(0, n, 2**16):
         rows = file[start : start + 2**16]
         rows[:] = rng.standard_normal(rows.shape, np.float32)
         rows[:, -1] = rows[:, 0] > 0
@@ -55,10 +54,10 @@ class Memory:
             time.sleep(0.02)
 
 
-def run(way: str, path: Path) -> dict:
+def run(way: str, path: Path, limit: int) -> dict:
     """One way, in this process."""
     if way == WAYS[2]:
-        resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT))
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     import jax
 
     import jaxgd
@@ -69,7 +68,7 @@ def run(way: str, path: Path) -> dict:
 
     params = jaxgd.init_mlp(jax.random.key(1), (FEATURES, HIDDEN, 1))
     mapped = np.load(path, mmap_mode="r")
-    n = N // 4 if way == WAYS[0] else N
+    n = len(mapped) // 4 if way == WAYS[0] else len(mapped)
     data = np.array(mapped[:n]) if way == WAYS[0] else npy(path)
     memory, optimizer, clocks = Memory(), jaxgd.optim.sgd(lr=0.01), []
 
@@ -112,7 +111,7 @@ def disk(path: Path) -> None:
         dropped(path)
         source, rng, seconds = npy(path, fits=fits), np.random.default_rng(1), []
         for _ in range(3):
-            rows = rng.integers(0, N, 4096).astype(np.int32)
+            rows = rng.integers(0, source.n, 4096).astype(np.int32)
             began = time.perf_counter()
             source.rows(rows)
             seconds.append(round(time.perf_counter() - began, 3))
@@ -125,19 +124,22 @@ def main() -> None:
     parser.add_argument("--disk", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--way", choices=WAYS)
+    parser.add_argument("--gib", type=int, default=4, help="of the file")
+    parser.add_argument("--limit", type=int, default=1, help="in GiB")
     options = parser.parse_args()
-    path = options.directory / "jaxgd_streaming.npy"
-    if options.way:
-        print(json.dumps(run(options.way, path)))
-        return
+    path = options.directory / f"jaxgd_streaming_{options.gib}.npy"
     if not path.exists():
-        written(path)
+        written(path, options.gib * 2**30 // ROW_BYTES)
+    if options.way:
+        print(json.dumps(run(options.way, path, options.limit * 2**30)))
+        return
     if options.disk:
         disk(path)
         return
     for _ in range(options.rounds):
         for way in WAYS:
             command = [sys.executable, "-m", "benchmarks.streaming", str(options.directory)]
+            command += ["--gib", str(options.gib), "--limit", str(options.limit)]
             done = subprocess.run([*command, "--way", way], capture_output=True, text=True)
             print(done.stdout.strip() or done.stderr[-500:], flush=True)
 
