@@ -34,8 +34,12 @@ def as_they_lie(positions: np.ndarray) -> np.ndarray:
     return positions
 
 
+# One small program, where JAX would compile one for each step of drawing.
+_bits = jax.jit(lambda key, shape: jax.random.bits(key, shape, np.uint32), static_argnums=1)
+
+
 def _words(key: Key, count: int) -> UInt32[np.ndarray, "count"]:
-    return np.asarray(jax.random.bits(key, (count,), np.uint32))
+    return np.asarray(_bits(key, (count,)))
 
 
 def _ranks(words: UInt32[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:

@@ -20,7 +20,7 @@ FLOORS = [
         *("inputs", "keys", "layouts", "losses", "machine", "optim", "permutation"),
         *("storage", "figures"),
     },
-    {"batches", "order", "equivalence", "precision"},
+    {"batches", "order", "host_order", "equivalence", "precision"},
     {"chunks", "models"},
     {"objective"},
     {"linear_row"},

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import jaxgd
-from jaxgd import permutation
+from jaxgd import host_order, permutation
 from jaxgd.streaming import blockwise, host_shuffle
 
 # Ranked, at the border to Feistel's, with many that walk and with none.
@@ -30,7 +30,7 @@ def test_up_to_the_most_rows_there_may_be():
 def test_it_asks_for_the_device_once(monkeypatch):
     """Whoever reads rows for the device must not queue behind it."""
     order = host_shuffle(jax.random.key(0), 1000)
-    monkeypatch.setattr(jax.random, "bits", None)
+    monkeypatch.setattr(host_order, "_bits", None)
     monkeypatch.setattr(permutation, "permuted", None)
     assert len(order(np.arange(10))) == 10
 

@@ -10,9 +10,9 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, PyTree
 
+from jaxgd.host_order import HostOrder
 from jaxgd.inputs import Padded, count_spread
 from jaxgd.storage.bits import plain_bits
-from jaxgd.streaming.host_order import HostOrder
 
 _PROBED = 300
 

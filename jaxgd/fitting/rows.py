@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Int, PyTree
 
 from jaxgd.batches import gather
+from jaxgd.host_order import HostOrder, as_they_lie, host_shuffle
 from jaxgd.inputs import count_spread
 from jaxgd.keys import Key, row_keys
 from jaxgd.order import shuffle
-from jaxgd.streaming.host_order import HostOrder, as_they_lie, host_shuffle
 
 Start = int | Int[Array, ""]
 

@@ -1,8 +1,8 @@
 """More data than memory: rows read by number, the next ones while these are worked on."""
 
+from jaxgd.host_order import host_shuffle
 from jaxgd.streaming.blocks import blockwise
 from jaxgd.streaming.files import arrow, npy, parquet
-from jaxgd.streaming.host_order import host_shuffle
 from jaxgd.streaming.reading_ahead import ahead
 from jaxgd.streaming.source import Source
 from jaxgd.streaming.streamed import stream

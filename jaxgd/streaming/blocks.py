@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from jaxgd.host_order import HostOrder, host_shuffle
 from jaxgd.inputs import check_count
 from jaxgd.keys import Key
-from jaxgd.streaming.host_order import HostOrder, host_shuffle
 
 
 class Blocks:

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from jaxgd.host_order import HostOrder, host_shuffle
 from jaxgd.inputs import check_below, check_count, count_examples
 from jaxgd.keys import Key
-from jaxgd.streaming.host_order import HostOrder, host_shuffle
 
 # A sample is a few runs of neighbours: where rows lie in blocks it touches few of them.
 _RUNS, _RUN = 8, 64

@@ -12,10 +12,10 @@ from jaxtyping import PyTree
 
 from jaxgd.batches import plan
 from jaxgd.descent import Epoch
+from jaxgd.host_order import HostOrder, as_they_lie
 from jaxgd.inputs import check_batch_size, check_count, check_untraced
 from jaxgd.keys import Key
 from jaxgd.keys import row_keys as keys_of_rows
-from jaxgd.streaming.host_order import HostOrder, as_they_lie
 from jaxgd.streaming.reading_ahead import Ahead
 from jaxgd.streaming.source import Source
 

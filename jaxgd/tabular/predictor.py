@@ -39,7 +39,9 @@ class Predictor:
         classes = len(self.target.classes) if self.target.task == "multiclass" else None
         if self.hidden:
             return init_mlp(key, (self.n_features, *self.hidden, classes or 1))
-        return _zeros(self.n_features, classes)
+        shapes = jax.eval_shape(partial(init_linear, self.n_features, classes))
+        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+        return jax.device_put(zeros)  # as init_linear's are, with nothing to compile
 
     def output(self, params: PyTree, x: Float[Array, "d"]) -> Float[Array, "*k"]:
         """The logit, the logits [k] or the value of one example."""
@@ -76,9 +78,6 @@ class Predictor:
         """The mean loss of some rows, and what is predicted of each."""
         loss, predicted = map(np.asarray, _evaluated(self, precision, params, part))
         return float(loss), predicted
-
-
-_zeros = jax.jit(init_linear, static_argnums=(0, 1))
 
 
 # Equal predictors share a program, whichever of them asks first.

@@ -1,17 +1,14 @@
 """Which rows are held out: at random, by class where one is rare, by groups, or the last ones."""
 
-import jax
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
-from jaxgd.order import shuffle
+from jaxgd.host_order import host_shuffle
 
 Rows = tuple[Int[np.ndarray, "train"], Int[np.ndarray, "held_out"]]
 
 # With fewer rows of a class to hold out, chance alone may leave a third of them or double.
 _RARE = 10
-
-_shuffled = jax.jit(shuffle, static_argnums=1)
 
 
 def split(
@@ -57,9 +54,8 @@ def _held(n: int, held_out: float | int) -> int:
 
 
 def _order(key: PRNGKeyArray | UInt32[Array, "2"], n: int) -> np.ndarray:
-    """A shuffled order of n rows."""
-    # By positions, and an even number of them, it is the same order and a third as long to compile.
-    return np.asarray(_shuffled(key, n, np.minimum(np.arange(n + n % 2), n - 1)))[:n]
+    """A shuffled order of n rows, drawn on the host: there is nothing to compile for each n."""
+    return host_shuffle(key, n)(np.arange(n))
 
 
 def _one_is_rare(classes: np.ndarray, held_out: float) -> bool:
