@@ -121,7 +121,8 @@ def spent(job: Job, folder: Path) -> Spent:
     if job.is_first:
         shutil.rmtree(folder / "cache", ignore_errors=True)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-    environment |= {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
+    path = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
+    environment |= {"PYTHONPATH": path, "XDG_CACHE_HOME": str(folder / "cache")}
     began = time.perf_counter()
     with (folder / "told").open("wb") as told:
         process = subprocess.Popen(
