@@ -5,7 +5,7 @@ import io
 import re
 import textwrap
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from functools import partial, wraps
 from importlib import import_module
 from itertools import dropwhile, takewhile
@@ -46,15 +46,12 @@ def read(argv: Sequence[str]) -> Callable[[], None]:
     """
     try:
         import tyro
-        from tyro import _resolver
         from tyro.extras import SubcommandApp
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f'the command needs {error.name}: pip install "jaxgd[cli]"'
         ) from None
-    # It would ask typeguard, which takes as long to import as tyro itself, whether defaults are of
-    # their types: mypy knows.
-    vars(_resolver)["is_instance"] = lambda *_: True
+    _ask_no_typeguard()
     name = argv[0] if argv else "--help"
     if name in COMMANDS:
         program, words = f"jaxgd {name}", in_order(list(argv[1:]))
@@ -69,6 +66,18 @@ def read(argv: Sequence[str]) -> Callable[[], None]:
         app.command(help=(later.__doc__ or "").split("\n")[0])(later)
     words = [name, *argv[1:]]
     return _parsed("jaxgd", lambda: app.cli(prog="jaxgd", args=words, description=_DESCRIPTION))
+
+
+def _ask_no_typeguard() -> None:
+    """Have tyro take it that defaults are of their types, which mypy knows.
+
+    It would ask typeguard, which takes as long to import as tyro itself. A tyro that is built
+    otherwise is left alone.
+    """
+    with suppress(ImportError):
+        from tyro import _resolver
+
+        vars(_resolver)["is_instance"] = lambda *_: True
 
 
 def _later(name: str) -> Any:
