@@ -24,19 +24,19 @@ def split(
 
     round(held_out · n) rows are held out, drawn with the key: of each of the `classes` its part
     where one is so rare that chance could spoil it (fewer than ten of its rows in a part); or
-    whole `groups`, until there are as many; or those of the latest `times`, which are not drawn.
+    whole `groups`, each that leaves it at no more rows, else the smallest; or the latest `times`,
+    which are not drawn: as many rows as nearly as whole times allow.
 
     Raises ValueError unless 0 ≤ held_out < 1 leaves rows in every part that is asked for.
     """
     held = _held(n, held_out)
-    if times is not None:
-        order = np.argsort(-_ranks(times), kind="stable")
-    elif groups is not None:
+    if held and times is not None:
+        return _latest(times, held)
+    if held and groups is not None:
         return _whole_groups(groups, _order(key, int(groups.max()) + 1), held)
-    else:
-        order = _order(key, n)
-        if classes is not None and held and _one_is_rare(classes, held_out):
-            return _of_each_class(classes, order, held)
+    order = _order(key, n)
+    if held and classes is not None and _one_is_rare(classes, held_out):
+        return _of_each_class(classes, order, held)
     return np.sort(order[held:]), np.sort(order[:held])
 
 
@@ -76,18 +76,31 @@ def _of_each_class(classes: np.ndarray, order: np.ndarray, held: int) -> Rows:
 
 
 def _whole_groups(groups: np.ndarray, order: np.ndarray, held: int) -> Rows:
-    """Whole groups in a shuffled order, until as many rows are held out as were asked for."""
-    sizes = np.bincount(groups)[order]
-    enough = int(np.searchsorted(np.cumsum(sizes), held)) + 1 if held else 0
-    out = np.isin(groups, order[:enough])
-    if out.all():
+    """Whole groups in a shuffled order, each that fits into what is left to hold out."""
+    if len(order) == 1:
         raise ValueError(
-            f"both parts must hold at least one group; all {len(order)} are held out. Use a "
-            "smaller held-out part."
+            "both parts must hold at least one group; got one. Leave out the groups, or hold out "
+            "nothing."
         )
+    sizes, chosen = np.bincount(groups), []
+    for group in order:
+        if sizes[group] <= held:
+            chosen.append(group)
+            held -= sizes[group]
+    return _parts(np.isin(groups, chosen or sizes.argmin()))
+
+
+def _latest(times: np.ndarray, held: int) -> Rows:
+    """The latest times: rows of one time are on one side, or a part would know of the other."""
+    _, ranks, counts = np.unique(times, return_inverse=True, return_counts=True)
+    if len(counts) == 1:
+        raise ValueError(
+            "both parts must hold at least one time; all rows are of one. Leave out the times, or "
+            "hold out nothing."
+        )
+    rows = np.cumsum(counts[:0:-1])  # of the latest time, the two latest, …
+    return _parts(ranks >= len(counts) - 1 - np.abs(rows - held).argmin())
+
+
+def _parts(out: np.ndarray) -> Rows:
     return np.flatnonzero(~out), np.flatnonzero(out)
-
-
-def _ranks(times: np.ndarray) -> np.ndarray:
-    """Places in time, the same for equal times."""
-    return np.unique(times, return_inverse=True)[1]

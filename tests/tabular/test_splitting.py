@@ -48,9 +48,18 @@ def test_groups_stay_together():
         train, held = split(jax.random.key(seed), N, 0.3, groups=groups)
         assert is_partition(train, held)
         assert not set(groups[train]) & set(groups[held])
-        assert 15 <= len(held) < 15 + 8
-    with pytest.raises(ValueError, match="at least one group; all 1 are held out"):
+        assert 15 - 8 < len(held) <= 15
+    with pytest.raises(ValueError, match="at least one group; got one"):
         split(KEY, N, 0.3, groups=np.zeros(N, int))
+
+
+def test_a_large_group_is_never_all_that_is_held_out():
+    groups = np.repeat([0, 1, 2], [N - 12, 7, 5])
+    for seed in range(4):
+        _, held = split(jax.random.key(seed), N, 0.3, groups=groups)
+        assert set(groups[held]) == {1, 2}
+        _, held = split(jax.random.key(seed), N, 0.05, groups=groups)
+        assert set(groups[held]) == {2}  # the smallest, where none is small enough
 
 
 def test_the_latest_rows_are_held_out():
@@ -58,3 +67,14 @@ def test_the_latest_rows_are_held_out():
     train, held = split(KEY, N, 0.2, times=times)
     assert is_partition(train, held)
     assert sorted(times[held]) == list(range(40, 50))
+
+
+def test_rows_of_one_time_are_on_one_side():
+    times = np.repeat([3, 1, 4, 2], [16, 18, 4, N - 38])
+    for held_out, latest in ((0.05, {4}), (0.2, {4}), (0.3, {3, 4}), (0.9, {2, 3, 4})):
+        train, held = split(KEY, N, held_out, times=times)
+        assert is_partition(train, held)
+        assert set(times[held]) == latest
+        assert not set(times[train]) & latest
+    with pytest.raises(ValueError, match="at least one time; all rows are of one"):
+        split(KEY, N, 0.3, times=np.zeros(N))
