@@ -47,7 +47,7 @@ def _read_by(user: Instruction, source: Instruction, body: Sequence[Instruction]
         return sum(array.bytes for array in user.results)
     if user.opcode == "dynamic-update-slice" and user.operands[0] is source:
         return 0
-    if user.opcode in SAME and user is not body[-1]:
+    if _is_same(user) and user is not body[-1]:
         return _read(user, body)
     if user.body:
         inside = [i for i in user.body if i.opcode == "parameter"]
@@ -55,6 +55,12 @@ def _read_by(user: Instruction, source: Instruction, body: Sequence[Instruction]
         here = [places[k] for k, operand in enumerate(user.operands) if operand is source]
         return sum(_read(parameter, user.body) for parameter in here)
     return sum(array.bytes for array in source.results)
+
+
+def _is_same(user: Instruction) -> bool:
+    """Whether it only lays an array out otherwise; within a kernel, as the rest needs it."""
+    inside = {i.opcode for i in user.body} - {"parameter", "copy"}
+    return user.opcode in SAME or (bool(user.body) and inside <= SAME)
 
 
 def _written(root: Instruction) -> int:

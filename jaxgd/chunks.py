@@ -10,7 +10,7 @@ from jaxtyping import Array, PyTree
 from jaxgd.batches import even_size, row_bytes
 from jaxgd.inputs import check_count, count_examples
 from jaxgd.layouts import on_several_devices, zeros_like
-from jaxgd.machine import CACHE_BYTES, CHUNK_BYTES
+from jaxgd.machine import CACHE_BYTES, CHUNK_BYTES, KEPT_BYTES
 
 OfRows = Callable[[Any, Any], Any]
 
@@ -61,21 +61,29 @@ def wide(array: Array) -> Array:
     return array.astype(jnp.float32) if jnp.finfo(array.dtype).bits < 32 else array
 
 
-def in_cache(fn: OfRows) -> OfRows:
-    """The same function, on a CPU in chunks that its cache holds and elsewhere of all rows at once.
+def in_default_chunks(
+    objective: OfRows, derived: Callable[[OfRows], OfRows] = lambda objective: objective
+) -> OfRows:
+    """The objective, or what `derived` makes of it, in chunks of the machine's kind.
 
-    It is the platform compiled for that counts, not the one that the program is made on. Where the
-    data's types say that several devices may hold a part of the rows each, slicing across parts
-    would move them: then it is all at once too.
+    On a CPU a chunk is as many rows as its cache holds, elsewhere as many as keep `KEPT_BYTES` of
+    activations; all rows are taken at once where they are no more. It is the platform compiled for
+    that counts, not the one that the program is made on. Where the data's types say that several
+    devices may hold a part of the rows each, slicing across parts would move them: then it is all
+    at once too.
     """
+    fn = derived(objective)
 
-    def cached(params: PyTree, data: PyTree) -> PyTree:
-        chunk = rows_in_cache(data)
-        if chunk is None or on_several_devices(data):
+    def chunked(params: PyTree, data: PyTree) -> PyTree:
+        if on_several_devices(data):
             return fn(params, data)
-        return jax.lax.platform_dependent(params, data, cpu=in_chunks(fn, chunk), default=fn)
+        cached, kept = rows_in_cache(data), _rows_kept(objective, params, data)
+        if cached is None and kept is None:
+            return fn(params, data)
+        of_cpu, of_others = in_chunks(fn, cached), in_chunks(fn, kept)
+        return jax.lax.platform_dependent(params, data, cpu=of_cpu, default=of_others)
 
-    return cached
+    return chunked
 
 
 def rows_at_a_time(data: PyTree) -> int | None:
@@ -91,3 +99,27 @@ def rows_in_cache(data: PyTree) -> int | None:
     """How many rows a CPU's cache holds of data too large for it; None where they all fit."""
     n, size = count_examples(data), row_bytes(data)
     return None if n * size <= CACHE_BYTES else even_size(n, CHUNK_BYTES // size)
+
+
+def _rows_kept(objective: OfRows, params: PyTree, data: PyTree) -> int | None:
+    """How many rows keep `KEPT_BYTES` of activations; None where all keep no more.
+
+    Rows a thousand times smaller are not traced for it.
+    """
+    n = count_examples(data)
+    if n * row_bytes(data) <= KEPT_BYTES >> 10:
+        return None
+    size = _kept_bytes(objective, params, data)
+    return None if size <= KEPT_BYTES else even_size(n, n * KEPT_BYTES // size)
+
+
+def _kept_bytes(objective: OfRows, params: PyTree, data: PyTree) -> int:
+    """What the objective keeps to be differentiated, beside the params and rows themselves."""
+
+    def kept(params: PyTree, data: PyTree) -> list[Array]:
+        return jax.tree.leaves(jax.vjp(lambda p: objective(p, data), params)[1])
+
+    traced = jax.make_jaxpr(kept)(params, data).jaxpr
+    kept_ones = set(map(id, traced.outvars))
+    made = [v.aval for e in traced.eqns for v in e.outvars if id(v) in kept_ones]
+    return sum(a.size * a.dtype.itemsize for a in made)

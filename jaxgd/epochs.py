@@ -1,6 +1,5 @@
 """The three descents, as epochs: full-batch, stochastic and mini-batch."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from jaxgd.batches import gather, scan_rows
-from jaxgd.chunks import in_cache, in_chunks
+from jaxgd.chunks import in_default_chunks
 from jaxgd.descent import Epoch, Order, State, descend, step, strong, visit
 from jaxgd.inputs import Optimizer, check_count, check_order, count_examples
 from jaxgd.layouts import Layout, beside, one_by_one
@@ -20,12 +19,15 @@ def gd(loss: Loss, optimizer: Optimizer, *, chunk: int | None = None) -> Epoch:
     """An epoch of full-batch descent: `epoch(state, data, order=None) -> (state, losses[1])`.
 
     One `step` on all n rows, read where they lie: rows are never gathered or permuted, and `order`
-    is ignored. `chunk` rows are worked on at a time, by default as many as a CPU's cache holds.
+    is ignored. `chunk` rows are worked on at a time, by default as many as a CPU's cache holds, or
+    on an accelerator as many as keep 1 GiB of activations.
     """
-    objective = mean(loss)
-    of_rows = in_cache if chunk is None else partial(in_chunks, chunk=check_count("chunk", chunk))
-    gradient = of_rows(jax.value_and_grad(objective))
-    update = descend(of_rows(objective), optimizer, value_and_grad=gradient)
+    if chunk is None:
+        objective = mean(loss)
+        gradient = in_default_chunks(objective, jax.value_and_grad)
+        update = descend(in_default_chunks(objective), optimizer, value_and_grad=gradient)
+    else:
+        update = step(loss, optimizer, chunk=check_count("chunk", chunk))
 
     def epoch(state: State, data: PyTree, order: Order = None) -> tuple[State, Array]:
         del order

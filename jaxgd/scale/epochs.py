@@ -10,7 +10,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
 from jaxgd.batches import gather
-from jaxgd.chunks import in_cache, wide
+from jaxgd.chunks import in_default_chunks, wide
 from jaxgd.descent import Order, State, descend, strong, visit
 from jaxgd.inputs import Optimizer, Padded, check_batch_size, count_spread
 from jaxgd.layouts import beside, varying
@@ -92,8 +92,11 @@ class DataParallel:
         n, held = count_spread(data), _rows_held(data, self.devices)
         state = beside(held, strong(state))
         objective = mean(_counted(self.loss))
-        value = partial(_over_devices, objective, self.devices, n, held)
-        gradient = partial(_over_devices, jax.value_and_grad(objective), self.devices, n, held)
+        fns = objective, jax.value_and_grad(objective)
+        if self.batch_size is None:
+            chunked = partial(in_default_chunks, objective)
+            fns = chunked(), chunked(jax.value_and_grad)
+        value, gradient = (partial(_over_devices, fn, self.devices, n, held) for fn in fns)
         update = descend(_with_gradient(value, gradient), self.optimizer, value_and_grad=gradient)
         if self.batch_size is None:
             state, loss = update(state, None)
@@ -106,7 +109,8 @@ class DataParallel:
         def of_rows(params: PyTree, data: PyTree) -> Float[Array, ""]:
             n, held = count_spread(data), _rows_held(data, self.devices)
             params = beside(held, strong(params))
-            return _over_devices(mean(_counted(loss)), self.devices, n, held, params, None)
+            objective = in_default_chunks(mean(_counted(loss)))
+            return _over_devices(objective, self.devices, n, held, params, None)
 
         return of_rows
 
@@ -148,7 +152,7 @@ def _on_a_device(
     """What one device does of it, and the whole that it comes to, the same on all devices."""
     if rows is not None and rows.size == 1 and devices.rows == "whole":
         return fn(params, (gather(data, rows), jnp.ones(1, bool)))
-    of_batch = partial(fn if rows is not None else in_cache(fn), varying(params, {devices.axis}))
+    of_batch = partial(fn, varying(params, {devices.axis}))
     first = jax.lax.axis_index(devices.axis) * devices.parts_each
     if devices.rows == "whole":
         share, slots = shares.of_whole_rows(of_batch, data, rows, devices.parts)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxgd.batches import gather
-from jaxgd.chunks import in_cache
+from jaxgd.chunks import in_default_chunks
 from jaxgd.inputs import check_batch_size, check_count, count_examples
 from jaxgd.keys import Key
 from jaxgd.objective import Loss, mean
@@ -32,7 +32,7 @@ def scatter_of_batches(
     """
     n = count_examples(data)
     sizes = [check_batch_size(b, n) for b in batch_sizes]
-    gradient = in_cache(jax.grad(mean(loss)))
+    gradient = in_default_chunks(mean(loss), jax.grad)
     center = gradient(params, data)
     keys = jax.random.split(key, check_count("draws", draws))
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, PyTree
 
-from jaxgd.chunks import in_cache
+from jaxgd.chunks import in_default_chunks
 from jaxgd.descent import State, init_state
 from jaxgd.epochs import minibatch
 from jaxgd.inputs import Optimizer, count_examples
@@ -179,7 +179,7 @@ def _advance_cell(
     rule: Rule, data: PyTree, held: PyTree, order: Array, state: State, tried: Tried
 ) -> tuple[State, Outcome]:
     state, loss = rule.epoch(rule.optimizer(**tried.points))(state, data, order, tried.sizes)
-    held_loss = None if held is None else in_cache(mean(rule.loss))(state.params, held)
+    held_loss = None if held is None else in_default_chunks(mean(rule.loss))(state.params, held)
     numbers = [loss, *jax.tree.leaves(state.params)]
     finite = jnp.all(jnp.stack([jnp.isfinite(a).all() for a in numbers]))
     return state, Outcome(loss, held_loss, finite)

@@ -17,14 +17,19 @@ from benchmarks.accelerators.compiling import compiled
 from benchmarks.accelerators.programs import (
     EPOCHS,
     MANY,
+    ONE,
     PROGRAMS,
+    ROWS,
     TO_SCALE,
+    D,
     network,
     programs_for,
 )
 from benchmarks.compiled_products import rounded
 from benchmarks.compiled_text import counts, read
 from benchmarks.topologies import TARGETS, TPUS, chips, devices, missing
+from jaxgd.machine import KEPT_BYTES
+from jaxgd.scale import data_parallel
 
 # Kernels an update at most: of NVIDIA's, and of a TPU. An epoch's own are shared by its updates;
 # blocked SGD, whose update is a row, is a kernel an epoch, or charged with the most passes a block.
@@ -108,6 +113,17 @@ def test_a_program_sends_its_params_and_loss_and_nothing_else(program, target):
     else:
         assert collectives == {"all-reduce": 1}
         assert sent == [numbers]
+
+
+@pytest.mark.parametrize("target", ["v5e", "H100", "8xH100"], indirect=True)
+def test_gd_of_any_number_of_rows_keeps_the_activations_of_a_chunk(target):
+    """Beside them a TPU makes a copy of the rows in 16 bits; those of all rows would be 8 GB."""
+    model, mesh = network(), Mesh(np.array(devices(target)), ("data",))
+    case = PROGRAMS[ONE]["GD"](mesh, n=ROWS * mesh.size)
+    epoch = data_parallel(model.loss, model.optimizer, None, mesh, rows="owned")
+    run = case.run if mesh.size == 1 else jaxgd.train(epoch, EPOCHS)
+    memory = jax.jit(run).lower(*case.arguments).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < KEPT_BYTES + ROWS * D * 2
 
 
 @pytest.mark.parametrize("program", BATCHES)

@@ -22,6 +22,24 @@ def test_gd_works_in_chunks_on_a_cpu_alone(monkeypatch, platform, loops):
     assert program.count("stablehlo.while") == loops
 
 
+@pytest.mark.parametrize(("platform", "loops"), [("cpu", 0), ("cuda", 1), ("tpu", 1)])
+@pytest.mark.parametrize("rows", [2**21, 2**14])
+def test_activations_of_too_many_rows_are_kept_in_chunks_on_an_accelerator_alone(
+    platform, loops, rows
+):
+    """512 numbers a row, more than a thousand times its size, in a table that a cache holds."""
+    network = jaxgd.supervised(jaxgd.mlp, jaxgd.cross_entropy)
+    state = jax.eval_shape(
+        lambda: jaxgd.init_state(jaxgd.init_mlp(jax.random.key(0), (1, 512, 2)), SGD)
+    )
+    table = (
+        jax.ShapeDtypeStruct((rows, 1), jnp.float32),
+        jax.ShapeDtypeStruct((rows,), jnp.int32),
+    )
+    program = lowered(jaxgd.gd(network, SGD), state, table, platform=platform)
+    assert program.count("stablehlo.while") == (loops if rows == 2**21 else 0)
+
+
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 def test_the_default_block_is_that_of_the_platform(platform):
     d, n = 500, 640
