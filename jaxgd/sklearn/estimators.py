@@ -10,8 +10,7 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f'jaxgd.sklearn needs scikit-learn (no {error.name}): pip install "jaxgd[cli]"',
-        name=error.name,
+        'jaxgd.sklearn needs scikit-learn: pip install "jaxgd[cli]"', name=error.name
     ) from None
 
 from jaxgd.arguments import Task

@@ -191,6 +191,8 @@ class GradientDescent(BaseEstimator):
 
     def _rate(self) -> LearningRate:
         rate: Any = self.learning_rate
+        if rate is None:
+            raise ValueError('learning_rate must be "auto" or a number; got None. Use 0.05 or so.')
         return rate.item() if isinstance(rate, np.generic) else rate
 
     def _split(self, n: int, classes_of: Any, seed: int) -> tuple[Any, np.ndarray | None]:

@@ -20,6 +20,7 @@ from jaxgd.losses import (
 from jaxgd.models import Linear, init_mlp, linear, mlp
 from jaxgd.objective import Loss
 from jaxgd.optim import by_name
+from jaxgd.optim.registry import REGISTRY
 from jaxgd.stopping import Patience
 from jaxgd.tabular.weights import weighted
 
@@ -148,7 +149,7 @@ def optimizer_of(name: str, options: tuple[tuple[str, Any], ...]) -> OfRate | st
 
     It is the same object for the same options: a program is kept for it.
     """
-    by_name(name)
+    by_name(name, REGISTRY)  # of others the params are not the answer
     return _with_options(name, options) if options else name
 
 

@@ -1,5 +1,8 @@
 """An estimator is jaxgd.fit, to the bit, and goes on to the bit."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,3 +60,15 @@ def test_a_warm_start_goes_on_to_the_bit():
         assert (other.n_iter_, other.loss_curve_) == (4, whole.loss_curve_)
     again = GradientDescentRegressor(epochs=2, **settings).fit(X, Y).fit(X, Y)
     assert (again.n_iter_, np.array_equal(again.coef_, whole.coef_)) == (2, False)
+
+
+def test_without_scikit_learn_one_line_says_what_to_install():
+    program = (
+        "import sys; sys.modules['sklearn'] = None; import jaxgd.sklearn as s; "
+        "print(*dir(s)); s.GradientDescentClassifier"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "GradientDescentClassifier GradientDescentRegressor\n"
+    assert done.stderr.splitlines()[-1] == (
+        'ModuleNotFoundError: jaxgd.sklearn needs scikit-learn: pip install "jaxgd[cli]"'
+    )

@@ -178,6 +178,8 @@ def test_a_rate_that_is_found_is_kept():
         ({"optimizer": "adm"}, "optimizer must be one of .* Use 'adam'"),
         ({"optimizer_options": {"momentun": 1}}, "momentun"),
         ({"learning_rate": -1.0}, 'learning_rate must be "auto", or finite'),
+        ({"learning_rate": None}, 'learning_rate must be "auto" or a number'),
+        ({"optimizer": "schedule_free_sgd"}, "optimizer must be one of"),
         ({"batch_size": 0}, "batch_size must be in"),
         ({"epochs": 0}, "epochs must be an integer of at least 1"),
         ({"class_weight": "even"}, 'class_weight must be "balanced", a dict or None'),
