@@ -174,9 +174,9 @@ SWEEP_F64 = 1e-10
 MEASURES_F64 = 1e-14
 
 # Estimators in f64 against NumPy's own loop, weights against repeated rows, and least squares: sums
-# in another order over 20 epochs, or a minimum that 2000 have reached.
+# in another order over 20 epochs, or a minimum that 400 have reached.
 ESTIMATOR_F64 = 1e-12
-# Probabilities at the optimum that GD reaches in 2000 epochs and LogisticRegression by its own way.
+# Probabilities at the optimum that GD reaches in 400 epochs and LogisticRegression by its own way.
 ESTIMATOR_OPTIMUM = 1e-5
 # A model in float32 and the page's NumPy in float64, of a messy table.
 MODEL_PAGE = 1e-5

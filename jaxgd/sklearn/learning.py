@@ -12,7 +12,6 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from jaxgd.arguments import Patience, Task, check_batch_size, check_count, check_patience
 from jaxgd.fitting.learning_rates import LearningRate
-from jaxgd.models import Linear
 from jaxgd.sklearn.saved_estimators import loaded_estimator, save_estimator
 from jaxgd.sklearn.standing import Descent, Standing, begun, optimizer_of
 from jaxgd.tabular.scaling import Standardizer, standardizer, unscaled
@@ -41,7 +40,7 @@ class GradientDescent(BaseEstimator):
     loss_curve_: list[float]
     validation_loss_curve_: list[float]
     n_iter_: int
-    learning_rate_: float
+    learning_rate_: LearningRate
     n_features_in_: int
     _standing: Standing
     _y_scaling: Standardizer
@@ -132,7 +131,7 @@ class GradientDescent(BaseEstimator):
         self.n_iter_, self.learning_rate_ = self._standing.epochs, self._standing.learning_rate
         self._take(self._standing.layers)
 
-    def _take(self, layers: Sequence[Linear]) -> None:
+    def _take(self, layers: Sequence[Any]) -> None:
         """Take the layers as those of outputs in the target's own unit."""
         self.coefs_ = [w if w.ndim == 2 else w[:, None] for w, _ in layers]
         self.intercepts_ = [np.atleast_1d(b) for _, b in layers]

@@ -82,7 +82,7 @@ class Descent(NamedTuple):
         with in_float(x.dtype):
             found = fit(
                 loss_of(self.task, deep, len(rows) == 3),
-                standing.state,
+                jax.device_put(standing.state),
                 rows,
                 optimizer=self.optimizer,
                 learning_rate=standing.learning_rate,
@@ -120,7 +120,8 @@ def begun(
     params: Any
     if len(sizes) == 2:
         outputs = sizes[1:] if task == "multiclass" else ()
-        params = Linear(np.zeros((sizes[0], *outputs), dtype), np.zeros(outputs, dtype))
+        zeros: Any = partial(np.zeros, dtype=dtype)
+        params = Linear(zeros((sizes[0], *outputs)), zeros(outputs))
     else:
         with in_float(dtype):
             drawn = _drawn(_keys(np.uint32(seed))[0], sizes)

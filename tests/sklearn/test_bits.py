@@ -6,7 +6,6 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import jaxgd
 from jaxgd.sklearn import GradientDescentClassifier, GradientDescentRegressor
@@ -25,14 +24,13 @@ def trained(loss, y, dtype):
         return jax.tree.map(np.asarray, fit.params), fit.history
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_the_classifier_is_jaxgd_fit(kind):
+def test_the_classifier_is_jaxgd_fit():
     loss = jaxgd.supervised(jaxgd.linear, jaxgd.binary_cross_entropy_with_logits)
-    params, history = trained(loss, (Y > 0).astype(np.int32), kind)
+    params, history = trained(loss, (Y > 0).astype(np.int32), np.float32)
     labels = np.where(Y > 0, "yes", "no")
     found = GradientDescentClassifier(epochs=4, random_state=5, **SETTINGS)
-    found.fit(X.astype(kind), labels)
-    assert found.coef_.dtype == kind
+    found.fit(X.astype(np.float32), labels)
+    assert found.coef_.dtype == np.float32
     np.testing.assert_array_equal(found.coef_, params.w[None])
     np.testing.assert_array_equal(found.intercept_, params.b[None])
     assert found.loss_curve_ == history.epoch_loss.tolist()

@@ -51,13 +51,13 @@ def test_gd_is_numpys_loop(fitted):
 @pytest.mark.parametrize("y", [LABELS, np.arange(24) % 3], ids=["binary", "multiclass"])
 def test_gd_ends_at_the_optimum_of_logistic_regression(y):
     oracle = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(X, y)
-    found = GradientDescentClassifier(epochs=2000, **GD).fit(X, y)
+    found = GradientDescentClassifier(epochs=400, **GD | {"learning_rate": 2.0}).fit(X, y)
     close(found.predict_proba(X), oracle.predict_proba(X), ESTIMATOR_OPTIMUM)
 
 
 def test_gd_ends_at_the_optimum_of_least_squares():
     y = 1000 * NOISY + 5000
-    found = GradientDescentRegressor(epochs=2000, **GD | {"learning_rate": 0.2}).fit(X, y)
+    found = GradientDescentRegressor(epochs=400, **GD | {"learning_rate": 0.3}).fit(X, y)
     oracle = LinearRegression().fit(X, y)
     close(found.coef_, oracle.coef_, ESTIMATOR_F64)
     assert found.score(X, y) == pytest.approx(oracle.score(X, y), rel=ESTIMATOR_F64)
