@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, PyTree
 
 from jaxgd.precision import Precision
-from jaxgd.tabular.dataset import Part, labels
+from jaxgd.tabular.dataset import Part, labelled
 from jaxgd.tabular.given_columns import table_of
 from jaxgd.tabular.metrics import (
     ByClass,
@@ -22,7 +22,6 @@ from jaxgd.tabular.predictor import Predictor
 from jaxgd.tabular.reading import read_table
 from jaxgd.tabular.schema import Schema
 from jaxgd.tabular.table import Table
-from jaxgd.tabular.target import known_values
 
 _SCORES = ("loss", "accuracy", "RMSE", "R²")
 
@@ -70,8 +69,7 @@ class Model:
         Raises ValueError as `predict` does, and for a target that is missing or holds what the
         model does not know.
         """
-        y = known_values(table, self.schema.target)
-        return Part(self.schema.inputs(table), labels(self.schema, y))
+        return labelled(self.schema, table)
 
     def save(self, path: Path | str) -> None:
         """Write the model as `save_model` does: `jaxgd.load_model(path)` is the same model."""
