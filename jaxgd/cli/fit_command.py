@@ -132,8 +132,8 @@ def fit(
         if training.learning_rate == "auto":
             begun = search.begin(fit_rows, of_rate, start, training, goes_on)
         else:
-            rate = training.learning_rate
-            begun = {"params": start, "optimizer": of_rate, "learning_rate": rate}
+            begun = {"params": start, "optimizer": of_rate}
+            begun["learning_rate"] = training.learning_rate
         params, state, history, position = fit_rows(
             **begun,
             validation=rows.held_out if judges is None else judges,

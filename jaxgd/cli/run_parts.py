@@ -87,7 +87,11 @@ def schedule(options: TrainingOptions, updates: int) -> Callable[[Any], Array] |
     def part(count: Any) -> Array:
         t = jnp.asarray(count, jnp.float32)
         p = jnp.clip((t - warm) / rest, 0, 1)
-        shapes = {"constant": 1.0, "cosine": (1 + jnp.cos(jnp.pi * p)) / 2, "linear": 1 - p}
+        shapes: dict[str, Any] = {
+            "constant": 1.0,
+            "cosine": (1 + jnp.cos(jnp.pi * p)) / 2,
+            "linear": 1 - p,
+        }
         return jnp.minimum((t + 1) / max(warm, 1), 1) * shapes[options.shape]
 
     return part
