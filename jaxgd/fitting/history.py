@@ -64,9 +64,7 @@ class Record:
         learning_rate: float | None = None,
     ) -> None:
         self.batch_size = batch_size
-        self.batch_sizes = [batch_size] * (n // batch_size) + [n % batch_size] * (
-            n % batch_size > 0
-        )
+        self.batch_sizes = np.diff(np.arange(0, n, batch_size), append=n)
         self.dtype, self.precision, self.learning_rate = dtype, precision, learning_rate
         self.compile_seconds = self.run_seconds = 0.0
         self.loss: dict[int, np.ndarray] = {}
@@ -98,7 +96,7 @@ class Record:
         made = ~np.isnan(self.loss[epoch])
         if not made.any():
             return float("nan")
-        return float(np.average(self.loss[epoch][made], weights=np.array(self.batch_sizes)[made]))
+        return float(np.average(self.loss[epoch][made], weights=self.batch_sizes[made]))
 
     def history(self, stopped_early: bool = False) -> History:
         """What was recorded so far."""
