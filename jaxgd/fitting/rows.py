@@ -33,9 +33,9 @@ class Rows:
         length = segment.stop - segment.start
         if not self.shuffled and length == n and not self.keyed:
             return self.data  # read where they lie
-        if not self.keyed:
-            return _rows(self.data, self.key, epoch, segment.start, length, self.shuffled)
-        return _keyed_rows(self.data, self.key, epoch, segment.start, length, self.shuffled)
+        numbers = _numbers(self.key, epoch, n, segment.start, length, self.shuffled)
+        rows = _gathered(self.data, numbers)
+        return (rows, _row_keys(self.key, epoch, numbers)) if self.keyed else rows
 
     def form(self, length: int) -> Any:
         """The shapes and dtypes of a segment of so many rows."""
@@ -104,24 +104,20 @@ def _on_host(key: Any, epoch: int, n: int, shuffled: bool) -> HostOrder:
     return host_shuffle(jax.random.fold_in(key, epoch), n) if shuffled else as_they_lie
 
 
+# A program of its own: XLA would fuse it into the gather, and draw a row's number again for each of
+# its cells.
+@partial(jax.jit, static_argnames=("n", "length", "shuffled"))
 def _numbers(
-    key: Any, epoch: Start, n: int, start: Start, length: int, shuffled: bool
+    key: Key | None, epoch: Start, n: int, start: Start, length: int, shuffled: bool
 ) -> Int[Array, "rows"]:
     """The rows that `length` positions of an epoch's order hold, without the rest of the order."""
     positions = start + jnp.arange(length, dtype=jnp.int32)
     return shuffle(jax.random.fold_in(key, epoch), n, positions) if shuffled else positions
 
 
-@partial(jax.jit, static_argnames=("length", "shuffled"))
-def _rows(
-    data: PyTree, key: Key | None, epoch: Start, start: Start, length: int, shuffled: bool
-) -> PyTree:
-    return gather(data, _numbers(key, epoch, count_spread(data), start, length, shuffled))
+_gathered = jax.jit(gather)
 
 
-@partial(jax.jit, static_argnames=("length", "shuffled"))
-def _keyed_rows(
-    data: PyTree, key: Key, epoch: Start, start: Start, length: int, shuffled: bool
-) -> tuple[PyTree, Array]:
-    rows = _numbers(key, epoch, count_spread(data), start, length, shuffled)
-    return gather(data, rows), row_keys(jax.random.fold_in(key, epoch), rows)
+@jax.jit
+def _row_keys(key: Key, epoch: Start, numbers: Int[Array, "rows"]) -> Array:
+    return row_keys(jax.random.fold_in(key, epoch), numbers)

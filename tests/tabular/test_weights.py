@@ -22,7 +22,7 @@ TABLE = table(x=np.sin(np.arange(60.0)), s=S, y=Y)
 
 def test_balanced_classes_are_scikit_learns():
     data = prepare(TABLE, key=KEY, class_weight="balanced", ignore=("s",))
-    train, held = data.weights
+    train, held, _ = data.weights
     np.testing.assert_allclose(
         train, compute_sample_weight("balanced", data.train.y), rtol=ROUNDED_F32
     )
