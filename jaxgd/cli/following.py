@@ -12,6 +12,8 @@ def command(name: str, source: DataOptions, options: Mapping[str, Any]) -> str:
 
     Numbers have all of their digits.
     """
+    if name == "fit" and options.get("hidden"):
+        options = {**options, "activation": "tanh"}  # as the hidden layers of the studies have
     words = ["jaxgd", name, *source.words()]
     for option, value in options.items():
         values = value if isinstance(value, tuple) else (value,)

@@ -120,14 +120,14 @@ def test_a_disk_without_room_is_found_before_training(jaxgd, tmp_path, command):
 
 def test_missing_folders_are_made_by_every_command(jaxgd, tmp_path):
     (tmp_path / "t.csv").write_text(as_csv(GOOD))
-    assert jaxgd("fit", "t.csv", "--epochs", 3, "--model-file", "a/b/m.st").status == 0
+    assert jaxgd("fit", "t.csv", "--epochs", 3, "--lr", 0.1, "--model-file", "a/b/m.st").status == 0
     assert jaxgd("predict", "a/b/m.st", "t.csv", "--out", "c/d/p.csv").status == 0
     assert (tmp_path / "c/d/p.csv").exists()
 
 
 def test_40_a_table_of_another_width_and_no_advice_that_predict_has_not(jaxgd, tmp_path):
     (tmp_path / "t.csv").write_text(as_csv(GOOD))
-    jaxgd("fit", "t.csv", "--epochs", 3)
+    jaxgd("fit", "t.csv", "--epochs", 3, "--lr", 0.1)
     for columns, message in {
         "narrow": ({"b": GOOD["b"]}, "narrow.csv has no column 'a'. Its columns are 'b'."),
         "text": (
@@ -146,7 +146,7 @@ def test_40_a_table_of_another_width_and_no_advice_that_predict_has_not(jaxgd, t
 def test_whole_numbers_that_are_rounded_are_told_once(jaxgd, tmp_path, number):
     columns = GOOD | {"big": [number * (1 + i % 5) for i in range(60)]}
     (tmp_path / "t.csv").write_text(as_csv(columns))
-    status, out, err = jaxgd("fit", "t.csv", "--epochs", 3)
+    status, out, err = jaxgd("fit", "t.csv", "--epochs", 3, "--lr", 0.1)
     assert status == 0
     assert err == (
         "jaxgd: column 'big' of t.csv holds whole numbers beyond 2**53, which are rounded to 53 "

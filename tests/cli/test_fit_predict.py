@@ -11,6 +11,10 @@ import pytest
 from jaxgd.tabular.model_file import load_model
 
 
+# Settings of a short and plain run.
+PLAIN = ["--optimizer", "sgd", "--learning-rate", 0.05, "--epochs", 20]
+
+
 def predictions(path="predictions.csv"):
     with Path(path).open(newline="") as file:
         return list(csv.DictReader(file))
@@ -39,7 +43,7 @@ def test_columns_of_very_different_scale_train_without_fuss(jaxgd, flowers):
 
 
 def test_predict_finds_columns_by_name_and_ignores_others(jaxgd, flowers, tmp_path):
-    jaxgd("fit", flowers, "--target", "kind", "--ignore", "id", "--epochs", 1)
+    jaxgd("fit", flowers, "--target", "kind", "--ignore", "id", *PLAIN)
     jaxgd("predict", "model.safetensors", flowers, "--out", "a.csv")
     frame = pl.read_csv(flowers)
     frame.select("area mm²", pl.lit("?").alias("note"), "mass kg").write_parquet("t.parquet")
@@ -86,7 +90,7 @@ def test_a_regression_predicts_in_the_targets_own_unit(jaxgd, tmp_path):
 
 def test_gradient_descent_and_no_held_out_part(jaxgd, flowers):
     args = ["--target", "kind", "--ignore", "id", "--batch-size", "all", "--held-out", 0]
-    status, out, _ = jaxgd("fit", flowers, *args, "--epochs", 7)
+    status, out, _ = jaxgd("fit", flowers, *args, *PLAIN, "--epochs", 7)
     assert status == 0
     assert "300 rows to train on\n" in out
     assert "7 updates by sgd" in out
@@ -94,12 +98,12 @@ def test_gradient_descent_and_no_held_out_part(jaxgd, flowers):
 
 
 def test_without_standardizing_the_scaling_is_saved_as_none(jaxgd, tmp_path):
-    jaxgd("fit", "--no-standardize", "--learning-rate", 1e-6)
+    jaxgd("fit", *PLAIN, "--no-standardize", "--learning-rate", 1e-6)
     assert load_model(tmp_path / "model.safetensors").schema.x_scaling.scale.tolist() == [1.0] * 30
 
 
 def test_a_run_that_diverges_saves_nothing(jaxgd, tmp_path):
-    status, out, err = jaxgd("fit", "--no-standardize", "--learning-rate", 1e36)
+    status, out, err = jaxgd("fit", *PLAIN, "--no-standardize", "--learning-rate", 1e36)
     assert (status, out) == (2, "")
     assert re.fullmatch(
         r"jaxgd: the loss must stay finite; it was nan( \(gradient of params\.w\))? at epoch 0, "
@@ -121,7 +125,7 @@ def test_a_run_that_diverges_saves_nothing(jaxgd, tmp_path):
 )
 def test_a_run_that_has_learned_nothing_never_replaces_a_model(jaxgd, tmp_path, options, told):
     (tmp_path / "model.safetensors").write_bytes(b"a good model")
-    status, out, err = jaxgd("fit", *options, "--force")
+    status, out, err = jaxgd("fit", *PLAIN, *options, "--force")
     assert (status, out) == (2, "")
     assert err.startswith("jaxgd: a run must not end worse than ")
     assert told in err
@@ -134,7 +138,7 @@ def test_a_run_that_has_learned_nothing_never_replaces_a_model(jaxgd, tmp_path, 
 def test_a_seed_repeats_a_run_and_another_changes_it(jaxgd, flowers, tmp_path):
     models = []
     for seed in (1, 1, 2):
-        options = ["--target", "kind", "--ignore", "id", "--epochs", 1, "--batch-size", 60]
+        options = ["--target", "kind", "--ignore", "id", *PLAIN, "--batch-size", 60]
         jaxgd("fit", flowers, *options, "--seed", seed)
         models.append(load_model(tmp_path / "model.safetensors"))
     weights = [model.params.w.tobytes() for model in models]
@@ -142,7 +146,8 @@ def test_a_seed_repeats_a_run_and_another_changes_it(jaxgd, flowers, tmp_path):
 
 
 def test_sgd_of_a_linear_model_says_that_it_runs_blocked(jaxgd, flowers):
-    options = "fit", flowers, "--target", "kind", "--ignore", "id", "--epochs", 2, "--batch-size", 1
+    options = ["fit", flowers, "--target", "kind", "--ignore", "id", *PLAIN, "--epochs", 2]
+    options += ["--batch-size", 1]
     assert "480 updates by sgd (jaxgd.blocked_sgd), learning rate 0.05" in jaxgd(*options).out
     assert "by rmsprop, learning rate 0.05" in jaxgd(*options, "--optimizer", "rmsprop").out
     assert "by sgd, learning rate 0.05" in jaxgd(*options, "--hidden", 3).out
@@ -150,10 +155,10 @@ def test_sgd_of_a_linear_model_says_that_it_runs_blocked(jaxgd, flowers):
 
 def test_auto_finds_the_learning_rate_says_it_and_a_resumed_run_keeps_it(jaxgd, flowers):
     options = ["fit", flowers, "--target", "kind", "--ignore", "id", "--learning-rate", "auto"]
-    options += ["--run", "run", "--epochs"]
+    options += ["--schedule", "constant", "--run", "run", "--epochs"]
     status, out, err = jaxgd(*options, 2)
     assert (status, err) == (0, "")
-    rate = re.search(r"by sgd, learning rate (\S+) \(found by auto\)", out)[1]
+    rate = re.search(r"by adam, learning rate (\S+) \(found by auto\)", out)[1]
     assert accuracy(out, "held-out") > 0.9
     status, out, _ = jaxgd(*options, 3, "--resume")
     assert status == 0

@@ -61,7 +61,7 @@ def test_predictions_are_what_their_name_says(suffix):
 
 @pytest.fixture
 def model(jaxgd, flowers):
-    fit = ["fit", flowers, "--target", "kind", "--ignore", "id", "--epochs", 1]
+    fit = ["fit", flowers, "--target", "kind", "--ignore", "id", "--epochs", 1, "--lr", 0.1]
     assert jaxgd(*fit, "--learning-rate", 0.5).status == 0
     return "model.safetensors"
 

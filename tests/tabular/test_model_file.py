@@ -135,7 +135,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
 
 
 def test_a_newer_format_asks_for_a_newer_jaxgd(saved, monkeypatch):
-    monkeypatch.setattr(model_file, "_VERSION", 3)
+    monkeypatch.setattr(model_file, "_VERSION", 4)
     save_model(saved, model())
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"format version 4; this jaxgd reads up to 3\. Update"):
@@ -143,7 +143,7 @@ def test_a_newer_format_asks_for_a_newer_jaxgd(saved, monkeypatch):
 
 
 def test_a_file_of_version_1_has_features_that_are_numbers(saved):
-    arrays, note = load_arrays(saved, kind="jaxgd model", version=2)
+    arrays, note = load_arrays(saved, kind="jaxgd model", version=3)
     old = {name: note[name] for name in note if name not in ("columns", "id")}
     save_arrays(saved, arrays, old | {"features": ["a", "b"]}, kind="jaxgd model", version=1)
     assert load_model(saved).schema.columns == plain("a", "b")
@@ -153,9 +153,9 @@ def test_a_file_of_version_1_has_features_that_are_numbers(saved):
     "wrong", [{"kind": "colour"}, {"levels": "ab"}, {"fill": "1"}, {"name": 3}, {"colour": "red"}]
 )
 def test_columns_of_no_known_form_are_refused(saved, wrong):
-    arrays, note = load_arrays(saved, kind="jaxgd model", version=2)
+    arrays, note = load_arrays(saved, kind="jaxgd model", version=3)
     note["columns"][0] |= wrong
-    save_arrays(saved, arrays, note, kind="jaxgd model", version=2)
+    save_arrays(saved, arrays, note, kind="jaxgd model", version=3)
     with pytest.raises(ValueError, match="jaxgd model"):
         load_model(saved)
 
