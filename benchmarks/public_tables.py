@@ -87,12 +87,12 @@ def ours(table: Path, source: Source, dataset: Dataset, seed: int, *options: str
 def theirs(dataset: Dataset, seed: int, hidden: bool) -> float:
     (x, y), (held_x, held_y) = dataset.train, dataset.held_out
     if dataset.schema.target.task == "regression":
-        network = neural_network.MLPRegressor((HIDDEN,), random_state=seed)
+        network = neural_network.MLPRegressor(hidden_layer_sizes=(HIDDEN,), random_state=seed)
         model = network if hidden else linear_model.Ridge()
         invert = dataset.schema.y_scaling.invert
         error = invert(model.fit(x, y).predict(held_x)) - invert(held_y.astype(np.float64))
         return float(np.sqrt(np.mean(np.square(error))))
-    network = neural_network.MLPClassifier((HIDDEN,), random_state=seed)
+    network = neural_network.MLPClassifier(hidden_layer_sizes=(HIDDEN,), random_state=seed)
     model = network if hidden else linear_model.LogisticRegression()
     predicted = model.fit(x, y).predict_proba(held_x).astype(np.float64)
     return float(metrics.log_loss(held_y, predicted, labels=model.classes_))

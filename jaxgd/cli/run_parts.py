@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from jaxgd.blocked import blocked_sgd
 from jaxgd.cli.training_options import TrainingOptions
@@ -55,16 +55,16 @@ def epochs_of(options: TrainingOptions, updates: int) -> int:
 def optimizer_of(options: TrainingOptions, updates: int, usual_decay: float) -> OfRate:
     """The optimizer of the options, of its learning rate, for epochs of so many updates.
 
-    Where none is told it has the usual weight decay, unless that is told.
+    Where none is told weights, and no biases, have the usual decay, unless another is told.
     """
     name, told = options.chosen
-    if options.is_auto:
-        told = {"weight_decay": usual_decay} | told
     shape = schedule(options, updates)
 
     def of_rate(learning_rate: Any) -> optax.GradientTransformation:
         moving = shape and (lambda count: learning_rate * shape(count))
         made = by_name(name)(lr=moving or learning_rate, **told)
+        if options.is_auto and not told:
+            made = optax.chain(optax.add_decayed_weights(usual_decay, _is_weight), made)
         if options.clip_norm:
             made = optax.chain(clip_grad_norm(options.clip_norm), made)
         if options.average is None:
@@ -72,6 +72,10 @@ def optimizer_of(options: TrainingOptions, updates: int, usual_decay: float) -> 
         return with_average(made, None if options.average == "mean" else options.average)
 
     return of_rate
+
+
+def _is_weight(params: PyTree) -> PyTree:
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].name == "w", params)
 
 
 def schedule(options: TrainingOptions, updates: int) -> Callable[[Any], Array] | None:
@@ -115,7 +119,7 @@ def usual_decay(target: Target, n: int) -> float:
     """The weight decay of scikit-learn's penalties, for n rows to train on.
 
     Of mean losses: LogisticRegression's ‖w‖² / 2 of the sum of losses is λ = 1/n here, Ridge's
-    ‖w‖² of the sum of squares λ = 2/n. Departs from both: the intercept decays as well.
+    ‖w‖² of the sum of squares λ = 2/n.
     """
     return (2 if target.task == "regression" else 1) / n
 

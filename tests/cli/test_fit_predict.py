@@ -10,7 +10,6 @@ import pytest
 
 from jaxgd.tabular.model_file import load_model
 
-
 # Settings of a short and plain run.
 PLAIN = ["--optimizer", "sgd", "--learning-rate", 0.05, "--epochs", 20]
 

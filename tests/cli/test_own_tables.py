@@ -99,7 +99,9 @@ def test_a_batch_larger_than_the_rows_is_the_rows(jaxgd, tmp_path, monkeypatch):
     small = pl.DataFrame({"x": x, "label": (x > 0).astype(int)}).write_csv().encode()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(small)))
     (tmp_path / "model.safetensors").write_bytes(b"")
-    status, out, _ = jaxgd("fit", "-", "--epochs", 30, "--force")
+    status, out, _ = jaxgd(
+        "fit", "-", "--optimizer", "sgd", "--lr", 0.05, "--epochs", 30, "--force"
+    )
     assert status == 0
     assert out.startswith("standard input: 8 rows to train on, 2 held out\n")
     assert "30 updates by sgd" in out
