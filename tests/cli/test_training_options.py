@@ -4,7 +4,6 @@ import inspect
 import re
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest

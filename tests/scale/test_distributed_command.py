@@ -44,7 +44,8 @@ def commands():
         for i in range(count):
             (folder / str(i)).mkdir(parents=True, exist_ok=True)
             program = ["-c", FAILS] if i == failing else ["-m", "jaxgd"]
-            words = [*program, "fit", *map(str, options), "--distributed", "--timeout", TIMEOUT]
+            told = ["--optimizer", "sgd", "--lr", 0.05, "--epochs", 20, *options]
+            words = [*program, "fit", *map(str, told), "--distributed", "--timeout", TIMEOUT]
             words += ["--coordinator", address, "--processes", count, "--process", i]
             words += ["--model-file", folder / str(i) / "model.safetensors"]
             file = folder / f"process{i}.txt"
