@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from jaxgd.cli.data_options import DataOptions, Weights
+from jaxgd.cli.run_page import Seen
 from jaxgd.cli.sharing import Sharing
 from jaxgd.objective import Loss, mean
 from jaxgd.precision import in_precision
@@ -65,6 +66,12 @@ class WholeTable:
         rows = self.parts[part]
         found, classes = model.measures(rows)
         return found, model.constant_measures(self.train.y, rows.y), classes
+
+    def seen(self, model: Model) -> Seen:
+        """What the model predicts of the rows that it is judged by."""
+        part = list(self.parts)[-1]
+        _, y, predicted = model.judged(self.parts[part])
+        return Seen(part, y, predicted)
 
     def constant_loss(self, predictor: Predictor) -> float:
         """The training loss of the best constant prediction."""
@@ -133,6 +140,9 @@ class SharedTable:
         found = self._score(model, part)
         constant = model.constant_measures(self.parts["training"].y, self.parts[part].y)
         return found, {name: constant[name] for name in found}, None
+
+    def seen(self, model: Model) -> None:
+        """No process has all the rows."""
 
     def constant_loss(self, predictor: Predictor) -> float:
         """The training loss of the best constant prediction."""
