@@ -169,3 +169,7 @@ RUN_AT_RATES_F32 = 1e-5
 # are the issue's. A batch divided by a neighbour's size is 1e-2 off.
 SWEEP_F32 = 1e-5
 SWEEP_F64 = 1e-10
+
+# Figures that docs/your-table.md shows, of four digits: other versions of JAX and other processors
+# order sums in another way. Measured 0 on one machine; a wrong held-out part is 5e-2 off.
+PRINTED_F32 = {"rel": 5e-3, "abs": 2e-3}

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from tyro.conf import Positional
-
 from jaxgd.cli.run_files import CONFIG, REPORT
 from jaxgd.cli.settings import check_replaces_nothing, make_room, writable
 
 
 def report(
-    runs: Positional[tuple[Path, ...]],
+    runs: tuple[Path, ...],
+    /,
     *,
     out: Path = Path("report.html"),
     force: bool = False,

@@ -155,11 +155,12 @@ def measures_names(metrics: Mapping[str, Any]) -> list[str]:
 
 def _summary(run: "Run") -> Iterator[str]:
     told = run.metrics
-    held = f", {told['held_out']} of them held out" if told["held_out"] else ""
+    held = f", {told['held_out']} held out" if told["held_out"] else ""
+    kind = told["model_kind"]
     yield (
-        f"<p>{text(told['model_kind'])} of {len(told['features'])} columns, trained on "
-        f"{told['rows']} rows{held}. {text(told['task'].capitalize())}: {text(told['reason'])}. "
-        f"{text(_ended(told))}</p>"
+        f"<p>{text(kind[0].upper() + kind[1:])} of {len(told['features'])} columns, trained on "
+        f"{told['rows'] - told['held_out']} rows{held}. {text(told['task'].capitalize())}: "
+        f"{text(told['reason'])}. {text(_ended(told))}</p>"
     )
     yield "<h2>How well it predicts</h2>"
     names = measures_names(told)

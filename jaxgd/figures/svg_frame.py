@@ -40,7 +40,7 @@ class Axis(NamedTuple):
             inside = [x for x in all_ if self.low <= x * (1 + 1e-9) and x <= self.high * (1 + 1e-9)]
             if len(inside) >= 3:
                 return inside if len(inside) <= 8 else _thinned([10.0**d for d in decades], self)
-        step = round_step((self.high - self.low) / 5)
+        step = round_step((self.high - self.low) / 6)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [i * step for i in range(first, last + 1)]
