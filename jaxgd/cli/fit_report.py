@@ -89,6 +89,7 @@ def tell_first(rows: Rows, predictor: Predictor) -> None:
     """What is to be learned from what, and what a constant prediction does."""
     told = described_rows(rows.source, rows.schema, (rows.n, rows.held), rows.dtype)
     constant = f"baseline: a constant prediction has loss {figure(rows.constant_loss(predictor))}"
+    constant += "" if rows.weights is None else ", of rows as they are weighed"
     lines = [told, *account_lines(rows.schema, rows.account), constant]
     console().print("\n".join(lines), soft_wrap=True)
 

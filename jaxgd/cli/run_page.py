@@ -71,9 +71,9 @@ def loss_lines(runs: Mapping[str, "Run"]) -> dict[str, list[tuple[float, float]]
     lines: dict[str, list[tuple[float, float]]] = {}
     for name, run in runs.items():
         begun = f"{name}, " if len(runs) > 1 else ""
-        lines[f"{begun}training"] = [(epoch, loss) for epoch, loss, _ in run.history]
+        lines[f"{begun}training"] = [(float(epoch), loss) for epoch, loss, _ in run.history]
         if any(math.isfinite(held) for _, _, held in run.history):
-            lines[f"{begun}held-out"] = [(epoch, held) for epoch, _, held in run.history]
+            lines[f"{begun}held-out"] = [(float(epoch), held) for epoch, _, held in run.history]
     return lines
 
 

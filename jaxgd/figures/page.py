@@ -17,16 +17,18 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid; pa
 svg { width: 100%; height: auto; display: block; color: inherit; }
 svg text { font: 10px system-ui, sans-serif; fill: currentColor; }
 table { border-collapse: collapse; width: 100%; font-size: .85rem; }
-td, th { text-align: left; vertical-align: top; padding: .2rem .35rem; overflow-wrap: anywhere;
+td, th { text-align: left; vertical-align: top; padding: .2rem .35rem;
          border-bottom: 1px solid var(--faint); }
-th { font-weight: 600; }
+td { overflow-wrap: anywhere; } td:not(.n) { min-width: 4.5rem; }
+th { font-weight: 600; overflow-wrap: break-word; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 tr.differs { font-weight: 700; }
 caption { text-align: left; padding: .2rem .35rem; }
 figure { margin: 0; } figcaption { font-size: .85rem; padding: .2rem .35rem; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr));
         gap: .8rem 2rem; align-items: start; }
-.scroll { overflow-x: auto; max-height: 26rem; overflow-y: auto; }
+.scroll { margin-bottom: .8rem; overflow-x: auto; max-height: 26rem;
+          overflow-y: auto; }
 """
 
 

@@ -10,7 +10,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 360, 190, 46, 22
 _SHOWN, _STRIPS = 6, 60
 _SMALLEST = 1e-4  # of what is allowed: below this, nothing is to be seen
 
-_STYLE = "table { table-layout: fixed; }"
+_STYLE = "table { table-layout: fixed; } td, th { overflow-wrap: anywhere; min-width: 0; }"
 
 Series = Sequence[float]
 

@@ -17,7 +17,7 @@ from jaxgd.figures.svg_frame import (
 )
 
 Points = Sequence[tuple[float, float]]
-_BAR, _CELL = 16, 30
+_BAR, _CELL = 16.0, 30.0
 
 
 def curves(lines: Mapping[str, Points], x: str, y: str, alt: str) -> str:
@@ -40,7 +40,7 @@ def curves(lines: Mapping[str, Points], x: str, y: str, alt: str) -> str:
         shapes.append(
             f'<line x1="{WIDTH - 130}" x2="{WIDTH - 106}" y1="{17 + 13 * i}" y2="{17 + 13 * i}" '
             f'stroke="{colour}" stroke-width="1.8" stroke-dasharray="{dash}"/>'
-            + label(WIDTH - 102, 20 + 13 * i, clipped(name, 17))
+            + label(WIDTH - 102.0, 20.0 + 13 * i, clipped(name, 17))
         )
     return frame.drawn(alt, shapes)
 
@@ -86,12 +86,12 @@ def about_line(points: Points, x: str, y: str, alt: str, diagonal: bool, joined:
 
 def counts(names: Sequence[str], table: Sequence[Sequence[int]], alt: str) -> str:
     """How often each class (a row) was predicted as which: the darker, the larger a part of it."""
-    k, left, top = len(names), 96, 44
+    k, left, top = len(names), 96.0, 44.0
     cell = min(88.0, (WIDTH - left - 8) / k)
-    high = min(cell, float(_CELL) + 8)
-    shapes = [label(left, 12, "predicted as"), label(left - 6, top - 6, "is", "end")]
+    high = min(cell, _CELL + 8)
+    shapes = [label(left, 12.0, "predicted as"), label(left - 6, top - 6, "is", "end")]
     for j, name in enumerate(names):
-        shapes.append(label(left + (j + 0.5) * cell, 32, clipped(name, int(cell / 5)), "middle"))
+        shapes.append(label(left + (j + 0.5) * cell, 32.0, clipped(name, int(cell / 5)), "middle"))
     for i, (name, row) in enumerate(zip(names, table, strict=True)):
         y, whole = top + i * high, max(sum(row), 1)
         shapes.append(label(left - 6, y + high / 2 + 3, clipped(name, 16), "end"))
@@ -107,18 +107,18 @@ def counts(names: Sequence[str], table: Sequence[Sequence[int]], alt: str) -> st
 
 def bars(values: Mapping[str, float], alt: str) -> str:
     """A bar to the left or the right for each name, in order."""
-    left, right = 150, WIDTH - 44
+    left, right = 150.0, WIDTH - 44.0
     most = max(map(abs, values.values()), default=0.0) or 1.0
     both = Axis(min(0.0, *values.values(), 0.0), max(0.0, *values.values(), 0.0), "")
     both = both if both.low < both.high else Axis(-most, most, "")
-    room = 34 if both.low < 0 else 0  # for the figures of bars to the left
+    room = 34.0 if both.low < 0 else 0.0  # for the figures of bars to the left
 
     def at(value: float) -> float:
         return left + room + (right - left - room) * both.part(value)
 
     shapes = []
     for i, (name, value) in enumerate(values.items()):
-        y, start, end = i * _BAR, min(at(0), at(value)), max(at(0), at(value))
+        y, start, end = i * _BAR, min(at(0.0), at(value)), max(at(0.0), at(value))
         shapes.append(label(left - 6, y + 12, clipped(name, 26), "end"))
         shapes.append(
             f'<rect x="{start:.1f}" y="{y + 3}" width="{end - start:.1f}" height="{_BAR - 5}" '
@@ -127,7 +127,7 @@ def bars(values: Mapping[str, float], alt: str) -> str:
         beyond = (end + 3, "start") if value >= 0 else (start - 3, "end")
         shapes.append(label(beyond[0], y + 12, short(float(f"{value:.3g}")), beyond[1]))
     shapes.append(
-        f'<line x1="{at(0):.1f}" x2="{at(0):.1f}" y1="0" y2="{len(values) * _BAR}" '
+        f'<line x1="{at(0.0):.1f}" x2="{at(0.0):.1f}" y1="0" y2="{len(values) * _BAR}" '
         'stroke="currentColor" opacity=".6"/>'
     )
     return canvas(alt, shapes, len(values) * _BAR + 4)

@@ -11,11 +11,13 @@ from jaxgd.figures.svg_frame import WIDTH, Axis, axis, round_step, short
 
 NAN, INF = float("nan"), float("inf")
 CHARTS = {
-    "curves": curves({"a <b>": [(1, 0.5), (2, 0.1)], "c": [(1, 5.0), (2, NAN)]}, "x", "y", "told"),
+    "curves": curves(
+        {"a <b>": [(1.0, 0.5), (2.0, 0.1)], "c": [(1.0, 5.0), (2.0, NAN)]}, "x", "y", "told"
+    ),
     "no curve": curves({"a": []}, "x", "y", "told"),
-    "one point": curves({"a": [(3, 2.0)]}, "x", "y", "told"),
-    "all infinite": curves({"a": [(1, INF), (2, NAN)]}, "x", "y", "told"),
-    "not positive": curves({"a": [(1, -1.0), (2, 1e9)]}, "x", "y", "told"),
+    "one point": curves({"a": [(3.0, 2.0)]}, "x", "y", "told"),
+    "all infinite": curves({"a": [(1.0, INF), (2.0, NAN)]}, "x", "y", "told"),
+    "not positive": curves({"a": [(1.0, -1.0), (2.0, 1e9)]}, "x", "y", "told"),
     "cloud": about_line([(0.1, 5.0), (0.2, -3e6)], "x", "y", "told", diagonal=False, joined=False),
     "diagonal": about_line([(0.0, 0.0), (1.0, 1.0)], "x", "y", "told", diagonal=True, joined=True),
     "counts": counts(["&", "b" * 90], [[0, 0], [3, 10**6]], "told"),
@@ -42,14 +44,16 @@ def test_a_chart_is_well_formed_says_what_it_shows_and_stays_on_its_canvas(name)
 
 
 def test_lines_are_told_apart_without_colour_and_named():
-    svg = curves({f"run {i}": [(0, 1.0 + i), (1, 2.0 + i)] for i in range(6)}, "x", "y", "told")
+    svg = curves({f"run {i}": [(0.0, 1.0 + i), (1.0, 2.0 + i)] for i in range(6)}, "x", "y", "told")
     dashes = re.findall(r'<polyline[^>]*stroke-dasharray="([^"]*)"', svg)
     assert len(set(dashes)) == 6
     assert all(f">run {i}</text>" in svg for i in range(6))
 
 
 def test_larger_values_stand_higher_and_what_is_not_finite_breaks_a_line():
-    svg = curves({"a": [(1, 1.0), (2, 3.0), (3, NAN), (4, 2.0), (5, 2.5)]}, "x", "y", "told")
+    svg = curves(
+        {"a": [(1.0, 1.0), (2.0, 3.0), (3.0, NAN), (4.0, 2.0), (5.0, 2.5)]}, "x", "y", "told"
+    )
     first, second = re.findall(r'<polyline points="([^"]*)"', svg)
     ups = [float(point.split(",")[1]) for point in f"{first} {second}".split()]
     assert ups[0] > ups[2] > ups[3] > ups[1]
