@@ -29,8 +29,8 @@ def report(
     for run in runs:
         (run / CONFIG).open("rb").close()  # told before anything is imported
 
+    from jaxgd.cli.page_of_runs import runs_page
     from jaxgd.cli.run_directory import read_run
-    from jaxgd.cli.runs_page import runs_page
     from jaxgd.cli.terminal import console
     from jaxgd.storage.verified_file import write_atomically
 

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from jaxgd.cli.data_options import DataOptions, Weights
-from jaxgd.cli.run_page import Seen
+from jaxgd.cli.page_of_a_run import Seen
 from jaxgd.cli.sharing import Sharing
 from jaxgd.objective import Loss, mean
 from jaxgd.precision import in_precision

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from jaxgd.cli.as_json import as_text
 from jaxgd.cli.config_file import read_config
+from jaxgd.cli.page_of_a_run import Seen, run_figures, run_page
 from jaxgd.cli.run_files import CONFIG, FIGURES, METRICS, MODEL, REPORT
-from jaxgd.cli.run_page import Seen, run_figures, run_page
 from jaxgd.fitting.history_file import HISTORY
 from jaxgd.storage.verified_file import write_atomically
 from jaxgd.tabular import Model, save_model

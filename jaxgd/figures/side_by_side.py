@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from jaxgd.figures.page import page, text
+from jaxgd.figures.html_page import page, text
 from jaxgd.figures.svg_frame import DASHES
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 360, 190, 46, 22

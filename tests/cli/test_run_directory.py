@@ -15,14 +15,15 @@ import pytest
 
 from jaxgd.cli.__main__ import main
 from jaxgd.cli.config_file import with_config
+from jaxgd.cli.page_of_a_run import tenths
 from jaxgd.cli.parsing import read
 from jaxgd.cli.run_files import FILES
-from jaxgd.cli.run_page import tenths
 from jaxgd.cli.words import in_order
 from jaxgd.tabular import load_model
 
 N = 120
 TARGETS = ("mass", "kind", "zone")
+SVG = "{http://www.w3.org/2000/svg}"
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -72,14 +73,14 @@ def test_a_page_opens_offline_and_tells_what_the_metrics_are(runs, target):
     ends = [row[1] for row in tables["Losses after each epoch"][1:]]
     assert ends == [f"{entry['loss']:#.4g}" for entry in history]
     if target != "mass":
-        cells = [int(t.text) for t in _svg(root, "As what").iter("{*}text") if t.text.isdigit()]
+        cells = [int(t.text) for t in _svg(root, "As what").iter(f"{SVG}text") if t.text.isdigit()]
         counted = [n for told in metrics["classes"].values() for n in told["predicted"].values()]
         names = [int(name) for name in metrics["classes"] if name.isdigit()]
         assert sorted(cells) == sorted([*counted, *names, *names])
     model = load_model(run / "model.safetensors")
     learned = tables["Coefficients of the scaled features, the largest first"]
     assert {row[0] for row in learned[1:]} == {*model.schema.features, "intercept"}
-    svgs = [svg.get("aria-label") for svg in root.iter("{*}svg")]
+    svgs = [svg.get("aria-label") for svg in root.iter(f"{SVG}svg")]
     assert len(svgs) == len(set(svgs)) == len(list((run / "figures").iterdir())) == 4
     for path in (run / "figures").iterdir():
         assert path.read_text().strip() in text
@@ -90,7 +91,7 @@ def _rows(table):
 
 
 def _svg(root, begins):
-    return next(s for s in root.iter("{*}svg") if s.get("aria-label").startswith(begins))
+    return next(s for s in root.iter(f"{SVG}svg") if s.get("aria-label").startswith(begins))
 
 
 def test_a_config_repeats_a_fit_byte_for_byte_and_the_command_line_wins(jaxgd, runs):
@@ -195,7 +196,7 @@ def test_runs_are_compared_in_one_page(jaxgd, runs):
     status, _, err = jaxgd("report", runs / "kind", runs / "zone")
     assert (status, "report.html is there already" in err) == (2, True)
     assert "a comparison is of two runs or more" in jaxgd("report", runs / "kind").err
-    assert "No such file" in jaxgd("report", runs / "kind", runs).err
+    assert "No such file" in jaxgd("report", runs / "kind", runs, "--out", "other.html").err
 
 
 def test_tenths_hold_all_rows_in_order():

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from jaxgd.figures.page import beside, page, table
+from jaxgd.figures.html_page import beside, page, table
 from jaxgd.figures.svg_charts import about_line, bars, counts, curves
 from jaxgd.figures.svg_frame import WIDTH, Axis, axis, round_step, short
 

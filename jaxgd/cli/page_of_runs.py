@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from jaxgd.cli.run_page import loss_lines, measures_names, measures_rows, setting_told
-from jaxgd.figures.page import page, table
+from jaxgd.cli.page_of_a_run import loss_lines, measures_names, measures_rows, setting_told
+from jaxgd.figures.html_page import page, table
 from jaxgd.figures.svg_charts import curves
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxgd.cli.terminal import figure
-from jaxgd.figures.page import beside, page, table, text
+from jaxgd.figures.html_page import beside, page, table, text
 from jaxgd.figures.svg_charts import about_line, bars, counts, curves
 from jaxgd.tabular import Model
 from jaxgd.tabular.linear_weights import coefficients
