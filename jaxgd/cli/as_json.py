@@ -9,6 +9,15 @@ from typing import Any
 import numpy as np
 
 
+class OwnNames(dict[str, Any]):
+    """A mapping whose names are the user's, such as those of columns: they stay as they are."""
+
+
+def as_text(told: Mapping[str, Any]) -> str:
+    """An object as it is printed. What is not finite is null."""
+    return json.dumps(plain(told), indent=2, ensure_ascii=False, allow_nan=False)
+
+
 def print_json(
     told: Mapping[str, Any],
     *,
@@ -16,18 +25,16 @@ def print_json(
     commands: Mapping[str, str],
     files: Mapping[str, Path],
 ) -> None:
-    """Print what was found, which loss it goes by, the commands to run next and the files, by name.
-
-    What is not finite is null.
-    """
-    whole = {"judged_by": judged_by, **told, "next": commands, "files": files}
-    print(json.dumps(plain(whole), indent=2, ensure_ascii=False, allow_nan=False))
+    """Print what was found, by which loss it goes, the next commands and the files, by name."""
+    print(as_text({"judged_by": judged_by, **told, "next": commands, "files": files}))
 
 
 def plain(value: Any) -> Any:
     """The value as JSON has it: names without spaces, lists for arrays, null for NaN and ∞."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
+    if isinstance(value, OwnNames):
+        return {str(name): plain(v) for name, v in value.items()}
     if isinstance(value, Mapping):
         return {str(name).replace(" ", "_"): plain(v) for name, v in value.items()}
     if isinstance(value, list | tuple):

@@ -1,10 +1,11 @@
 """How well a model does, each figure with that of a constant prediction below it, and by class."""
 
-import math
+from typing import Any
 
 from rich.table import Table as Grid
 
-from jaxgd.cli.terminal import numbers_table
+from jaxgd.cli.as_json import OwnNames
+from jaxgd.cli.terminal import figure, numbers_table
 from jaxgd.tabular import Target
 from jaxgd.tabular.metrics import ByClass
 
@@ -26,9 +27,26 @@ def measures_tables(target: Target, found: dict[str, Measured]) -> list[Grid]:
     return [grid, _by_class(target, part, classes)]
 
 
-def figure(value: float) -> str:
-    """A measure with four significant digits; a dash where it is not defined."""
-    return "–" if math.isnan(value) else f"{value:.4g}"
+def measures_as_json(target: Target, found: dict[str, Measured]) -> dict[str, Any]:
+    """The same for programs: measures and a constant's, part by part, and by class of the last."""
+    told: dict[str, Any] = {
+        "metrics": {name: own for name, (own, _, _) in found.items()},
+        "baseline": {name: constant for name, (_, constant, _) in found.items()},
+    }
+    _, _, classes = list(found.values())[-1]
+    if classes is not None:
+        told["classes"] = OwnNames(
+            {
+                name: {
+                    "rows": row.sum(),
+                    "precision": precision,
+                    "recall": recall,
+                    "predicted": OwnNames(zip(target.classes, row, strict=True)),
+                }
+                for name, precision, recall, row in zip(target.classes, *classes, strict=True)
+            }
+        )
+    return told
 
 
 def _by_class(target: Target, part: str, classes: ByClass) -> Grid:

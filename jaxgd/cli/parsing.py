@@ -19,6 +19,8 @@ COMMANDS = (
     "fit",
     "sweep",
     "predict",
+    "evaluate",
+    "show",
     "export",
     "influence",
     "noise",

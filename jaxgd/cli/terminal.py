@@ -1,5 +1,6 @@
 """What the commands show: one style of table, one progress bar, one line about the data."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,8 +55,11 @@ def numbers_table(first: str, *columns: str) -> Table:
 
 
 def figure(value: float) -> str:
-    """A number in four significant digits, zeros at its end included: 0.9000, 1.234e-05."""
-    return f"{value:#.4g}".rstrip(".")
+    """A number in four significant digits, zeros at its end included: 0.9000, 1.234e-05.
+
+    A dash where it is not defined.
+    """
+    return "–" if math.isnan(value) else f"{value:#.4g}".rstrip(".")
 
 
 def described(source: str, dataset: Dataset) -> str:
@@ -67,15 +71,20 @@ def described(source: str, dataset: Dataset) -> str:
 
 def described_rows(source: str, schema: Schema, rows: tuple[int, int], dtype: Any) -> str:
     """Two lines that say what is learned from what, of so many rows trained on and held out."""
-    target, (n, held) = schema.target, rows
+    n, held = rows
     held_out = f", {held} held out" if held else ""
+    return (
+        f"{source}: {n} rows to train on{held_out}\n{described_target(schema)}, computed in {dtype}"
+    )
+
+
+def described_target(schema: Schema) -> str:
+    """What is learned from how many features."""
+    target = schema.target
     classes = f" ({' or '.join(target.classes)})" if target.task == "binary" else ""
     if target.task == "multiclass":
         classes = f" ({len(target.classes)} classes)"
-    return (
-        f"{source}: {n} rows to train on{held_out}\n"
-        f"{target.name}{classes} from {len(schema.features)} features, computed in {dtype}"
-    )
+    return f"{target.name}{classes} from {len(schema.features)} features"
 
 
 def show_next(commands: Mapping[str, str], files: Mapping[str, Path]) -> None:

@@ -9,7 +9,7 @@ _NUMBERS = {"--hidden", "--learning-rates", "--batch-sizes"}
 LISTS = {"--ignore", "--platforms", *_NUMBERS}
 # Options that take none, besides those that begin with --no-.
 FLAGS = {"--distributed", "--deterministic", "--resume", "--standardize", "--critical"}
-FLAGS |= {"--json", "--force", "--reliability"}
+FLAGS |= {"--json", "--force", "--quiet", "--reliability"}
 
 _FILES = {".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather", ".jsonl", ".ndjson", ".npz"}
 _FILES |= {".safetensors", ".st"}

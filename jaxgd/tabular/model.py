@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, PyTree
 
 from jaxgd.precision import Precision
-from jaxgd.tabular.dataset import Part
+from jaxgd.tabular.dataset import Part, labels
 from jaxgd.tabular.metrics import (
     ByClass,
     by_class,
@@ -21,6 +21,7 @@ from jaxgd.tabular.predictor import Predictor
 from jaxgd.tabular.reading import read_table
 from jaxgd.tabular.schema import Schema
 from jaxgd.tabular.table import Table
+from jaxgd.tabular.target import known_values
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,15 @@ class Model:
         if self.schema.target.task != "regression":
             return predicted
         return self.schema.y_scaling.invert(predicted.astype(np.float64))
+
+    def labelled(self, table: Table) -> Part:
+        """A table's rows as the model was trained on such: inputs, and the known target.
+
+        Raises ValueError as `predict` does, and for a target that is missing or holds what the
+        model does not know.
+        """
+        y = known_values(table, self.schema.target)
+        return Part(self.schema.inputs(table), labels(self.schema, y))
 
     def measures(self, part: Part) -> tuple[dict[str, float], ByClass | None]:
         """The mean loss of some rows and the measures of `metrics.measures`, and those by class."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgd.arguments import Task as Task
-from jaxgd.tabular.facts import kind_of
+from jaxgd.tabular.facts import Kind, kind_of
 from jaxgd.tabular.table import Table, is_amount, listed
 
 # Names by which a table may say itself what is to be predicted.
@@ -29,6 +29,12 @@ class Target(NamedTuple):
     name: str
     task: Task
     classes: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """As what its column is to be read: as text where the name of a class is not a number."""
+        plain = all(is_amount(name) or name in ("True", "False") for name in self.classes)
+        return {} if plain else {self.name: "category"}
 
 
 class ReadTarget(NamedTuple):
@@ -70,6 +76,31 @@ def read_target(table: Table, name: str | None = None, task: Task | None = None)
         return ReadTarget(Target(name, task), column.astype(np.float64), reason)
     classes = tuple(map(_class_name, values))
     return ReadTarget(Target(name, task, classes), index.astype(np.int32), reason)
+
+
+def known_values(table: Table, target: Target) -> np.ndarray:
+    """The values of a target that a model knows: indices of its classes, int32, or float64.
+
+    Raises ValueError for a column that is not there or not complete, and for one that holds a class
+    that the model does not know, or text in the place of numbers.
+    """
+    column = table.complete(target.name)
+    values, index, _ = different(column)
+    if target.task == "regression":
+        if column.dtype == object or column.dtype.kind == "M":
+            raise ValueError(
+                f"the model predicts numbers; column {target.name!r} of {table.source} holds "
+                f"others, such as {values[0]!s}. Name a table that has the target."
+            )
+        return column.astype(np.float64)
+    names = list(map(_class_name, values))
+    unknown = [name for name in names if name not in target.classes]
+    if unknown:
+        raise ValueError(
+            f"column {target.name!r} of {table.source} holds {listed(unknown)}, of which the model "
+            f"knows nothing; its classes are {listed(target.classes)}. Drop those rows."
+        )
+    return np.array([target.classes.index(name) for name in names], np.int32)[index]
 
 
 def target_name(table: Table) -> str:

@@ -60,7 +60,7 @@ def test_what_was_made_of_a_table_and_how_well_is_said(told):
     assert "% of the rows are 'no': judge by more than the accuracy. --class-weight" in told[8]
     rows = [line.split() for line in told]
     constant = next(row for row in rows if row[:1] == ["constant"])
-    assert constant[2] == "0.5"  # AUC
+    assert constant[2] == "0.5000"  # AUC
     assert next(row for row in rows if row[:1] == ["held-out"])
     no = next(row for row in rows if row[:1] == ["no"])
     yes = next(row for row in rows if row[:1] == ["yes"])

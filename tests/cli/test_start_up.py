@@ -33,6 +33,8 @@ TOLD = [
     ["noise", "nowhere.csv"],
     ["influence", "nowhere.csv"],
     ["predict", "nowhere.st", "t.csv"],
+    ["evaluate", "nowhere.st", "t.csv"],
+    ["show", "nowhere.st"],
     ["export", "nowhere.st"],
 ]
 READ = [

@@ -149,7 +149,7 @@ def test_a_fit_may_be_made_again_but_replaces_no_other_file(jaxgd, flowers, mode
         (1234.5, "1234"),
         (1e34, "1.000e+34"),
         (0.0, "0.000"),
-        (float("nan"), "nan"),
+        (float("nan"), "–"),
     ],
 )
 def test_a_figure_has_four_digits_whatever_its_size(value, shown):
