@@ -5,6 +5,7 @@ import operator
 from typing import Any, Literal, NamedTuple
 
 Task = Literal["binary", "multiclass", "regression"]
+Activation = Literal["tanh", "relu", "gelu", "silu", "sigmoid"]
 
 # What a program can be exported for.
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")

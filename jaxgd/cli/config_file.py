@@ -35,6 +35,8 @@ def config_text(source: DataOptions, training: TrainingOptions, made: Mapping[st
     options = _options(source) | _options(training)
     if source.data is not None and source.data != STDIN:
         options["data"] = str(source.data.absolute())
+    if isinstance(training.valid_part, Path):
+        options["valid"] = str(training.valid_part.absolute())
     tables = {"fit": options, "made": made}
     return _HEAD + "".join(f"\n[{name}]\n{_lines(table)}" for name, table in tables.items())
 

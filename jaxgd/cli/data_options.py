@@ -92,9 +92,16 @@ class DataOptions:
         return table
 
     def prepare(
-        self, table: "jaxgd.tabular.table.Table", key: Any, weights: Weights = _ALIKE
+        self,
+        table: "jaxgd.tabular.table.Table",
+        key: Any,
+        weights: Weights = _ALIKE,
+        valid: float = 0.0,
     ) -> "jaxgd.tabular.dataset.Dataset":
-        """The table made ready to train on, its held-out rows drawn with the key."""
+        """The table made ready to train on, its held-out rows drawn with the key.
+
+        Of the others a part may be set aside as `valid`.
+        """
         from jaxgd.tabular.dataset import prepare
 
         return prepare(
@@ -107,6 +114,7 @@ class DataOptions:
             held_out=self.held_out,
             group=self.group,
             time=self.time,
+            valid=valid,
             standardize=self.standardize,
             class_weight=weights.by_class,
             sample_weight=weights.column,

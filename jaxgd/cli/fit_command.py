@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import OmitArgPrefixes, arg
+from tyro.conf import OmitArgPrefixes
 
 from jaxgd.cli.data_options import DataOptions
 from jaxgd.cli.host_options import HostOptions
@@ -51,7 +52,7 @@ def fit(
         quiet: Say nothing but errors.
         json: Print what was found as JSON, and nothing else.
     """
-    training = training.checked(source.held_out, hosts.distributed)
+    training = training.checked(hosts.distributed)
     if resume and run is None:
         raise ValueError("--resume goes on from a run's checkpoints; got no --run DIRECTORY.")
     hosts.check()
@@ -65,18 +66,28 @@ def fit(
         import numpy as np
 
         from jaxgd.cli import fit_report as report
+        from jaxgd.cli import rate_search as search
         from jaxgd.cli.as_json import as_text
         from jaxgd.cli.config_file import config_text
         from jaxgd.cli.rows import SharedTable, WholeTable
         from jaxgd.cli.run_directory import write_run
-        from jaxgd.cli.run_parts import exact_sgd, keys, optimizer_named
+        from jaxgd.cli.run_parts import (
+            epochs_of,
+            exact_sgd,
+            keys,
+            optimizer_of,
+            use_device,
+            usual_decay,
+        )
         from jaxgd.cli.terminal import progress_bar
         from jaxgd.fitting import fit as fit_params
+        from jaxgd.optim import average_of
         from jaxgd.scale.agreement import Processes
         from jaxgd.storage import Checkpoints
         from jaxgd.tabular import Model, Predictor, save_model
 
-        of_rate, run_keys = optimizer_named(training.optimizer), keys(training.seed)
+        use_device(training.device)
+        run_keys = keys(training.seed)
         mesh = hosts.joined(saves=run is not None)
         processes = Processes(mesh)
         with processes.or_none():
@@ -84,12 +95,14 @@ def fit(
                 _check_outputs(model_file, run, source.files())
         rows: report.Rows
         if table is not None:
-            rows = WholeTable(table, source, run_keys.split, training.weights)
+            rows = WholeTable(table, source, run_keys.split, training.weights, training.valid_part)
         else:
             assert mesh is not None
             rows = SharedTable(source, run_keys.split, mesh)
         schema = rows.schema
-        predictor = Predictor(len(schema.features), schema.target, training.hidden)
+        predictor = Predictor(
+            len(schema.features), schema.target, training.hidden, training.activation
+        )
         start = predictor.init(run_keys.init)
         with processes.or_none():
             if processes.is_first:
@@ -101,58 +114,76 @@ def fit(
 
     batch_size = None if training.batch_size is None else min(training.batch_size, rows.n)
     goes_on = resume and run is not None and bool(Checkpoints(run).paths())
-    by, epoch = training.optimizer, exact_sgd(predictor, training.optimizer, batch_size)
+    updates = -(-rows.n // (batch_size or rows.n))
+    of_rate = optimizer_of(training, updates, usual_decay(schema.target, rows.n))
+    by, epoch = str(training.chosen), None
+    if training.is_plain:
+        epoch = exact_sgd(predictor, by, batch_size)
     if rows.weights is not None:
         by, epoch = f"{by}, rows weighed", None
     if epoch is not None:
         by = f"{by} (jaxgd.blocked_sgd)"
     if mesh is not None:
-        by = f"{training.optimizer}, devices: {mesh.size}, processes: {len(processes.indices)}"
+        by = f"{by}, devices: {mesh.size}, processes: {len(processes.indices)}"
         epoch = report.by_all(predictor, of_rate, batch_size, mesh, hosts.deterministic)
+    judges, watched = rows.valid, "validation"
+    if judges is None and training.waits is not None:
+        judges, watched = rows.train, "training"
+    epochs = epochs_of(training, updates)
+    fit_rows = partial(
+        fit_params,
+        rows.loss(predictor),
+        data=rows.train,
+        epochs=epochs,
+        batch_size=batch_size,
+        epoch=epoch,
+        key=run_keys.order,
+        precision=training.precision,
+    )
     with (
         told_as(_BEFORE),  # what comes later is the fit's own
-        report.in_our_words(run, training.epochs, rows.source, rows.numbers),
+        report.in_our_words(run, epochs, rows.source, rows.numbers),
         progress_bar("training") if processes.is_first and not quiet else nullcontext() as progress,
     ):
-        params, _, history, position = fit_params(
-            rows.loss(predictor),
-            start,
-            rows.train,
-            optimizer=of_rate,
-            learning_rate=training.learning_rate,
-            epochs=training.epochs,
-            batch_size=batch_size,
-            epoch=epoch,
-            key=run_keys.order,
-            validation=rows.held_out,
+        if training.learning_rate == "auto":
+            begun = search.begin(fit_rows, of_rate, start, training, goes_on)
+        else:
+            rate = training.learning_rate
+            begun = {"params": start, "optimizer": of_rate, "learning_rate": rate}
+        params, state, history, position = fit_rows(
+            **begun,
+            validation=rows.held_out if judges is None else judges,
             progress=progress or False,
             checkpoint=run,
             resume=resume,
             patience=training.waits,
-            precision=training.precision,
+            params_of=average_of if training.average is not None else None,
         )
+    rate, by_auto = history.learning_rate, ""
+    if rate is None:
+        rate, by_auto = search.rate_in(state), " (found by auto)"
     note = asdict(training) | {
-        "learning_rate": history.learning_rate,
+        "learning_rate": rate,
         "batch_size": batch_size,
         "epochs": position.epoch,
         "held_out": source.held_out,
     }
+    why = report.why_stopped(training, position.epoch, watched if history.stopped_early else None)
     model = Model(predictor, jax.tree.map(np.asarray, params), schema, note)
     before, end = rows.training_losses(Model(predictor, start, schema, note), model)
     report.check_learned(before, end, rows.constant_loss(predictor), model_file)
     found = {part: rows.measures(model, part) for part in rows.parts}
-    by_auto = " (found by auto)" if training.learning_rate == "auto" else ""
-    by += f", learning rate {history.learning_rate:g}{by_auto}"
+    by += f", learning rate {rate:g}{by_auto}"
     with processes.or_none():
         if processes.is_first:
             save_model(model_file, model)
-            told = report.as_json(rows, model, history, found, model_file)
+            told = report.as_json(rows, model, history, found, model_file) | {"why": why}
             if run is not None:
                 write_run(run, config_text(source, training, made), told, model, rows.seen(model))
             if json:
                 print(as_text(told))
             elif not quiet:
-                report.tell(rows, report.run_told(model, history, by, goes_on), found)
+                report.tell(rows, report.run_told(model, history, by, goes_on, why), found)
                 report.tell_files(model_file, run)
 
 

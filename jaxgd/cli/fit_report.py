@@ -19,6 +19,7 @@ from jaxgd.cli.run_files import FILES, REPORT
 from jaxgd.cli.settings import make_room
 from jaxgd.cli.table_report import account_lines
 from jaxgd.cli.terminal import console, described_rows, figure
+from jaxgd.cli.training_options import TrainingOptions
 from jaxgd.cli.verdict import not_learned
 from jaxgd.cli.wording import in_options
 from jaxgd.descent import Epoch
@@ -134,16 +135,25 @@ def as_json(
     }
 
 
-def run_told(model: Model, history: History, by: str, goes_on: bool) -> str:
+def run_told(model: Model, history: History, by: str, goes_on: bool, why: str) -> str:
     """What was trained, how long it took, of a run that goes on since then, and why it ended."""
     kind = "MLP" if model.predictor.hidden else "linear model"
-    early = f"\nstopped after {len(history.loss)} epochs: the held-out loss fell no more"
     return (
         f"{kind}, {n_params(model)} parameters ({history.dtype}, {history.precision} precision)\n"
         f"{history.loss.size} updates by {by}{'; since the checkpoint' if goes_on else ''}: "
-        f"{history.run_seconds:.3f} s after {history.compile_seconds:.2f} s of compiling"
-        f"{early if history.stopped_early else ''}"
+        f"{history.run_seconds:.3f} s after {history.compile_seconds:.2f} s of compiling\n"
+        f"stopped {why}"
     )
+
+
+def why_stopped(options: TrainingOptions, epochs: int, watched: str | None) -> str:
+    """After how many epochs and why a run ended; `watched` is the loss that fell no more."""
+    after = f"after {epochs} epoch{'s' * (epochs != 1)}"
+    if watched is not None and options.waits is not None:
+        return f"{after}: the {watched} loss fell no more for {options.waits.epochs}"
+    if options.shape != "constant":
+        return f"{after}: the learning rate has gone to 0"
+    return f"{after}: as told" if options.epochs else f"{after}: as usual for so many rows"
 
 
 def check_learned(before: float, end: float, constant: float, model_file: Path) -> None:

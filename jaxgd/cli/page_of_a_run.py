@@ -160,19 +160,13 @@ def _summary(run: "Run") -> Iterator[str]:
     yield (
         f"<p>{text(kind[0].upper() + kind[1:])} of {len(told['features'])} columns, trained on "
         f"{told['rows'] - told['held_out']} rows{held}. {text(told['task'].capitalize())}: "
-        f"{text(told['reason'])}. {text(_ended(told))}</p>"
+        f"{text(told['reason'])}. It stopped {text(told['why'])}.</p>"
     )
     yield "<h2>How well it predicts</h2>"
     names = measures_names(told)
     yield table("Measures, and those of a constant prediction", ["", *names], measures_rows(told))
     for remark in told["remarks"]:
         yield f"<p>Note: {text(remark)}</p>"
-
-
-def _ended(told: Mapping[str, Any]) -> str:
-    if told["stopped"] == "patience":
-        return f"It stopped after {told['epochs']} epochs, for the loss fell no more."
-    return f"It made all of its {told['epochs']} epochs."
 
 
 def _losses(run: "Run", figures: Mapping[str, str]) -> Iterator[str]:

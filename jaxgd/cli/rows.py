@@ -1,9 +1,11 @@
 """The rows of a fit: all of a table, or those that this process holds of it.
 
-`train` and `held_out` are what `jaxgd.fit` takes, `n` and `held` how many rows these are,
+`train`, `held_out` and `valid` are what `jaxgd.fit` takes, `n` and `held` how many rows these are,
 `numbers` those of the training rows in the table, and `account` what is told of the table.
 """
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,7 +19,8 @@ from jaxgd.cli.sharing import Sharing
 from jaxgd.objective import Loss, mean
 from jaxgd.precision import in_precision
 from jaxgd.scale.placement import spread
-from jaxgd.tabular import Dataset, Model, Predictor, Table
+from jaxgd.tabular import Dataset, Model, Predictor, Table, read_table
+from jaxgd.tabular.dataset import labelled
 from jaxgd.tabular.metrics import ByClass
 from jaxgd.tabular.own_rows import read_own
 from jaxgd.tabular.scaling import standardizer
@@ -25,15 +28,29 @@ from jaxgd.tabular.weights import WeightedPart, weighted
 
 Figures = dict[str, float]
 
+_ALIKE = Weights()
+
 
 class WholeTable:
     """All rows, in this process."""
 
-    def __init__(self, table: Table, options: DataOptions, key: Array, weights: Weights) -> None:
-        dataset: Dataset = options.prepare(table, key, weights)
+    def __init__(
+        self,
+        table: Table,
+        options: DataOptions,
+        key: Array,
+        weights: Weights = _ALIKE,
+        valid: float | Path | None = None,
+    ) -> None:
+        part = valid if isinstance(valid, float) else 0.0
+        dataset: Dataset = options.prepare(table, key, weights, part)
         self.source, self.schema, self.account = table.source, dataset.schema, dataset.account
         self.numbers, self.weights = dataset.rows[0], dataset.weights
-        self.train, self.held_out = self._weighed(dataset)
+        self.train, self.held_out, self.valid = self._weighed(dataset)
+        if isinstance(valid, Path):
+            kinds = self.schema.kinds | self.schema.target.kinds
+            judges = read_table(valid, encoding=options.encoding, kinds=kinds)
+            self.valid = labelled(self.schema, judges)
         self.n, self.dtype = len(dataset.train.y), dataset.train.x.dtype
         self.held = 0 if dataset.held_out is None else len(dataset.held_out.y)
 
@@ -41,13 +58,16 @@ class WholeTable:
         if dataset.held_out is not None:
             self.parts["held-out"] = dataset.held_out
 
-    def _weighed(self, dataset: Dataset) -> tuple[Any, Any]:
-        """The rows to train on and those held out, with their weights if they have any."""
+    def _weighed(self, dataset: Dataset) -> Iterator[Any]:
+        """The rows to train on, to judge at the end and to stop by, with weights if they have any.
+
+        None where there are none.
+        """
+        parts = dataset.train, dataset.held_out, dataset.valid
         if dataset.weights is None:
-            return dataset.train, dataset.held_out
-        train, held_out = dataset.weights
-        held = None if dataset.held_out is None else WeightedPart(*dataset.held_out, held_out)
-        return WeightedPart(*dataset.train, train), held
+            return iter(parts)
+        weighed = zip(parts, dataset.weights, strict=True)
+        return (part and WeightedPart(*part, weights) for part, weights in weighed)
 
     def loss(self, predictor: Predictor) -> Loss:
         """The loss of a row that is trained on."""
@@ -82,7 +102,7 @@ class WholeTable:
 class SharedTable:
     """The rows that this process holds of a table, of which others hold the rest."""
 
-    weights = None
+    weights = valid = None
 
     def __init__(self, options: DataOptions, key: Array, mesh: Mesh) -> None:
         if options.group is not None or options.time is not None:

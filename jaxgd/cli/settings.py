@@ -1,29 +1,11 @@
 """What a user sets for a run, checked before any data are read and before JAX is there."""
 
-import difflib
 import os
 from pathlib import Path
 from typing import Literal
 
 from jaxgd.arguments import check_rate
-
-# All of jaxgd.optim's but muon.
-OPTIMIZERS = (
-    "adadelta",
-    "adafactor",
-    "adagrad",
-    "adam",
-    "adamax",
-    "adamw",
-    "asgd",
-    "lbfgs",
-    "nadam",
-    "radam",
-    "rmsprop",
-    "rprop",
-    "sgd",
-    "sparse_adam",
-)
+from jaxgd.cli.optimizer_options import meant_by
 
 # Predictions and pictures are of a size that is not known before.
 _SMALL = 2**16
@@ -40,17 +22,9 @@ def check_optimizer(name: str, learning_rate: float | Literal["auto"]) -> str:
 
     ValueError for another name or a bad learning rate.
     """
-    meant = {offered.replace("_", ""): offered for offered in OPTIMIZERS}
-    plain = name.lower().replace("_", "").replace("-", "")
-    if plain not in meant:
-        nearest = difflib.get_close_matches(plain, meant, n=1)
-        hint = f" Use {meant[nearest[0]]!r}?" if nearest else ""
-        if plain == "muon":
-            hint = " Muon takes matrices only; every model here has a vector."
-        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}; got {name!r}.{hint}")
     if learning_rate != "auto":
         check_rate(learning_rate)
-    return meant[plain]
+    return meant_by(name)
 
 
 def writable(path: Path) -> Path:

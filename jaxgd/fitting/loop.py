@@ -56,6 +56,7 @@ def fit(
     keep_best: bool | Score = False,
     on_divergence: OnDivergence = "raise",
     patience: int | Patience | None = None,
+    params_of: Callable[[State], PyTree] | None = None,
     precision: Precision = "default",
 ) -> Fit:
     """The result of training on data for a number of epochs: `Fit(params, state, history, …)`.
@@ -105,6 +106,9 @@ def fit(
     decisions as in `jaxgd.train_until`. A patience is gone on with from a checkpoint only: with
     `state` and `start` it begins anew.
 
+    `params_of(state)` are the params that are validated and handed back, by default the state's
+    own: `jaxgd.optim.average_of`, with an optimizer `jaxgd.optim.with_average`.
+
     Matrix products of the loss and its gradient are worked out in `precision`, see `in_precision`:
     on accelerators "default" is less than float32. Of "bfloat16" the params stay float32 and so
     does their mean over a batch; to keep labels and the loss itself so, wrap `predict` instead.
@@ -137,7 +141,7 @@ def fit(
     examples = examples.placed(method.parallel)
     state = method.begin(params)
     traced = method.traced(state.params, examples.form())
-    training = _training(method, traced, examples, state, position, end, patience)
+    training = _training(method, traced, examples, state, position, end, patience, params_of)
 
     processes = method.processes
     report, stops = reporter(progress, processes.is_first), on_divergence == "stop"
@@ -187,6 +191,7 @@ def _training(
     position: Position,
     end: int,
     patience: Patience | None,
+    params_of: Callable[[State], PyTree] | None,
 ) -> Training:
     """The training where it begins; nothing of it is compiled yet."""
     own_epoch, lying = method.epoch is not None, method.parallel is not None
@@ -203,6 +208,7 @@ def _training(
         skips=method.skips,
         patience=patience,
         place=method.place,
+        params_of=params_of or (lambda state: state.params),
     )
 
 

@@ -32,7 +32,8 @@ class Training:
     """A state and its position among the segments of the epochs, and how to get on from there.
 
     `search` finds what in a segment was not finite, None where nothing can; with `skips` the
-    updates themselves let go of what is not. `place` puts arrays where the state lies.
+    updates themselves let go of what is not. `place` puts arrays where the state lies. `params_of`
+    takes what is validated and handed back from a state.
     """
 
     program: Program
@@ -47,14 +48,15 @@ class Training:
     patience: Patience | None = None
     best: Best | None = None
     place: Callable[[PyTree], PyTree] = lambda tree: tree
+    params_of: Callable[[State], PyTree] = lambda state: state.params
     _compiled: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         if self.patience is not None and self.held_out is not None and self.best is None:
-            value = jax.eval_shape(
-                self.program.validate, self.state.params, self._held_out_rows(self.held_out, 0)
-            )
-            self.best = self.place(nothing_yet(self.state.params, value.dtype))
+            params = self.params_of(self.state)
+            rows = self._held_out_rows(self.held_out, 0)
+            value = jax.eval_shape(self.program.validate, params, rows)
+            self.best = self.place(nothing_yet(params, value.dtype))
 
     def advance(self, epochs: int) -> Progressed:
         """Run the next segment, and after an epoch's last one the validation, and tell of it.
@@ -108,7 +110,7 @@ class Training:
 
     def fit(self) -> Fit:
         """What the training has come to: the params of the lowest validation loss, if it waits."""
-        params = self.state.params
+        params = self.params_of(self.state)
         if self.best is not None and np.isfinite(self.best.loss):
             params = self.best.params
         return Fit(params, self.state, self.record.history(self.has_waited), self.position)
@@ -159,17 +161,17 @@ class Training:
 
     def _validate(self, held_out: Rows, epoch: int) -> float:
         """The loss of the validation rows after an epoch."""
-        rows = self._held_out_rows(held_out, epoch)
+        params, rows = self.params_of(self.state), self._held_out_rows(held_out, epoch)
         began = time.perf_counter()
         if _VALIDATION not in self._compiled:
             self._compiled.add(_VALIDATION)
-            self.program.validate.lower(self.state.params, rows).compile()
+            self.program.validate.lower(params, rows).compile()
             self.record.compile_seconds += time.perf_counter() - began
             began = time.perf_counter()
         with peers_needed():
-            value = self.program.validate(self.state.params, rows)
+            value = self.program.validate(params, rows)
             if self.best is not None and self.patience is not None:
-                self.best = _watch(self.best, self.state.params, value, self.patience)
+                self.best = _watch(self.best, params, value, self.patience)
             self.record.validation_loss.append(float(value))
         self.record.run_seconds += time.perf_counter() - began
         return self.record.validation_loss[-1]

@@ -28,6 +28,8 @@ from jaxgd.optim.adam_rule import adam as adam
 from jaxgd.optim.adam_rule import adamw as adamw
 from jaxgd.optim.adamax_rule import adamax as adamax
 from jaxgd.optim.asgd_rule import asgd as asgd
+from jaxgd.optim.averaged import average_of as average_of
+from jaxgd.optim.averaged import with_average as with_average
 from jaxgd.optim.averages import exponential_average as exponential_average
 from jaxgd.optim.averages import uniform_average as uniform_average
 from jaxgd.optim.clip import clip_grad_norm as clip_grad_norm

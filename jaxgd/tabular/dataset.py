@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
@@ -14,7 +15,7 @@ from jaxgd.tabular.scaling import standardizer, standardizer_of_rows, unscaled
 from jaxgd.tabular.schema import Schema, amounts_scaled, encoded, in_default_float, scaled
 from jaxgd.tabular.splitting import Rows, split
 from jaxgd.tabular.table import Table, listed
-from jaxgd.tabular.target import Target, Task, different, read_target
+from jaxgd.tabular.target import Target, Task, different, known_values, read_target
 from jaxgd.tabular.weights import ClassWeight, row_weights
 
 # A class of so large a part of the rows makes a good accuracy by itself.
@@ -54,15 +55,17 @@ class Apart(NamedTuple):
 class Dataset:
     """Rows to train on and rows held out, in JAX's default float, and what they mean.
 
-    `rows` are their numbers in the table, and `weights` what they count, if not all the same.
+    `rows` are their numbers in the table. `valid` are rows that a training may be stopped by: they
+    are of neither. `weights` is what the rows of the three count, if not all the same.
     """
 
     schema: Schema
     train: Part
     held_out: Part | None
+    valid: Part | None
     account: Account
     rows: Rows
-    weights: tuple[np.ndarray, np.ndarray] | None
+    weights: tuple[np.ndarray, np.ndarray, np.ndarray] | None
 
 
 def prepare(
@@ -76,6 +79,7 @@ def prepare(
     held_out: float | int = 0.2,
     group: str | None = None,
     time: str | None = None,
+    valid: float | int = 0,
     standardize: bool = True,
     class_weight: ClassWeight | None = None,
     sample_weight: str | None = None,
@@ -85,7 +89,8 @@ def prepare(
     Numbers are features as they are, categories one-hot, dates in parts; missing values are filled
     and marked, see `Column`. Columns that are constant or only name rows, as `id` does, are left
     out. round(held_out · n) rows drawn with the key are held out, none with `held_out=0`, see
-    `split` for the columns `group` and `time`. With `standardize`, amounts and a regression's
+    `split` for the columns `group` and `time`; of the others the part `valid` is set aside in the
+    same way. With `standardize`, amounts and a regression's
     target are brought to mean 0 and standard deviation 1. For weights see `row_weights`.
 
     Raises ValueError for a column that is missing or cannot be a feature, and for an empty part.
@@ -94,8 +99,12 @@ def prepare(
     apart = Apart(tuple(ignore), id, group, time, sample_weight)
     names = possible_features(table, goal, apart)
     choice = choose(table, names, lambda name: facts_of(table.column(name)))
-    rows = _split(table, key, held_out, goal, y, apart)
-    train_rows, held_rows = rows
+    seen, held_rows = _split(table, key, held_out, goal, y, apart, np.arange(len(table)))
+    train_rows, valid_rows = seen, seen[:0]
+    if valid:
+        train_rows, valid_rows = _split(
+            table, jax.random.fold_in(key, 1), valid, goal, y, apart, seen
+        )
     columns = tuple(
         fitted(name, kind, table.finite(name)[train_rows], name in choice.missing)
         for name, kind in choice.kinds.items()
@@ -117,10 +126,10 @@ def prepare(
     by_part = None
     if weights is not None:
         whole = in_default_float(weights)
-        by_part = whole[train_rows], whole[held_rows]
+        by_part = whole[train_rows], whole[held_rows], whole[valid_rows]
     account = Account(reason, choice.dropped, (*choice.remarks, *imbalance(goal, y)))
-    held = part(held_rows) if len(held_rows) else None
-    return Dataset(schema, train, held, account, rows, by_part)
+    held, judges = (part(rows) if len(rows) else None for rows in (held_rows, valid_rows))
+    return Dataset(schema, train, held, judges, account, (train_rows, held_rows), by_part)
 
 
 def possible_features(table: Table, target: Target, apart: Apart) -> tuple[str, ...]:
@@ -145,19 +154,22 @@ def _split(
     target: Target,
     y: np.ndarray,
     apart: Apart,
+    among: Int[np.ndarray, "m"],
 ) -> Rows:
+    """Some rows of the table divided into those to train on and those held out."""
     if apart.group is not None and apart.time is not None:
         raise ValueError("rows are held out by groups or by time; got a column for each.")
-    classes = None if target.task == "regression" else y
+    classes = None if target.task == "regression" else y[among]
     groups = None
     if apart.group is not None:
-        groups = different(table.complete(apart.group))[1]
-    times = None if apart.time is None else table.complete(apart.time)
+        groups = different(table.complete(apart.group)[among])[1]
+    times = None if apart.time is None else table.complete(apart.time)[among]
     if times is not None and times.dtype == object:
         raise ValueError(
             f"times must be dates or numbers; column {apart.time!r} of {table.source} holds text."
         )
-    return split(key, len(table), held_out, classes=classes, groups=groups, times=times)
+    rows = split(key, len(among), held_out, classes=classes, groups=groups, times=times)
+    return among[rows[0]], among[rows[1]]
 
 
 def imbalance(target: Target, y: np.ndarray) -> tuple[str, ...]:
@@ -185,6 +197,16 @@ def labels(
     if schema.target.task != "regression":
         return y
     return in_default_float(schema.y_scaling.apply(y))
+
+
+def labelled(schema: Schema, table: Table) -> Part:
+    """A table's rows as a model of that schema was trained on such: inputs, and the known target.
+
+    Raises ValueError for columns that do not fit, and for a target that is missing or holds what
+    the schema does not know.
+    """
+    y = known_values(table, schema.target)
+    return Part(schema.inputs(table), labels(schema, y))
 
 
 def check_classes(target: Target, y: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, PyTree
 
 from jaxgd.precision import Precision
-from jaxgd.tabular.dataset import Part, labels
+from jaxgd.tabular.dataset import Part, labelled
 from jaxgd.tabular.metrics import (
     ByClass,
     by_class,
@@ -21,7 +21,6 @@ from jaxgd.tabular.predictor import Predictor
 from jaxgd.tabular.reading import read_table
 from jaxgd.tabular.schema import Schema
 from jaxgd.tabular.table import Table
-from jaxgd.tabular.target import known_values
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,7 @@ class Model:
         Raises ValueError as `predict` does, and for a target that is missing or holds what the
         model does not know.
         """
-        y = known_values(table, self.schema.target)
-        return Part(self.schema.inputs(table), labels(self.schema, y))
+        return labelled(self.schema, table)
 
     def judged(self, part: Part) -> tuple[float, np.ndarray, Float[np.ndarray, "n *k"]]:
         """The mean loss of some rows, their targets, and what is predicted of each.

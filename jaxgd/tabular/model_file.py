@@ -12,13 +12,13 @@ from jaxgd.storage.verified_file import load_arrays, refused_as_misfit, save_arr
 from jaxgd.tabular.encoding import PARTS, Column
 from jaxgd.tabular.facts import Kind
 from jaxgd.tabular.model import Model
-from jaxgd.tabular.predictor import Predictor
+from jaxgd.tabular.predictor import ACTIVATIONS, Predictor
 from jaxgd.tabular.scaling import Standardizer
 from jaxgd.tabular.schema import Schema, plain
 from jaxgd.tabular.target import Target
 from jaxgd.version import __version__
 
-_KIND, _VERSION = "jaxgd model", 2
+_KIND, _VERSION = "jaxgd model", 3
 _WIDEST = 2**24  # of a layer, and more than an init is asked for
 
 
@@ -41,6 +41,7 @@ def save_model(path: Path, model: Model) -> None:
         "task": target.task,
         "classes": target.classes,
         "hidden": model.predictor.hidden,
+        "activation": model.predictor.activation,
         "training": dict(model.training),
     }
     arrays = _named(_Arrays(model.params, x_scaling, y_scaling))
@@ -56,7 +57,8 @@ def save_model(path: Path, model: Model) -> None:
 def load_model(path: Path) -> Model:
     """The model in a file that `save_model` wrote.
 
-    A file of version 1, of jaxgd 0.1, has features that are numbers alone.
+    A file of version 1, of jaxgd 0.1, has features that are numbers alone; before version 3 hidden
+    layers have tanh.
 
     Raises ValueError for a file that is truncated, damaged, no model, of a newer version, or whose
     arrays do not fit its note; OSError if it cannot be read. Nothing is unpickled.
@@ -75,7 +77,10 @@ def load_model(path: Path) -> Model:
         if not isinstance(note["training"], dict):
             raise TypeError("what is told of the training must be a table")
         check_precision(note["training"].get("precision", "default"))
-        predictor = Predictor(len(features), target, hidden)
+        activation = note.get("activation", "tanh")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"no activation is called {activation!r}")
+        predictor = Predictor(len(features), target, hidden, activation)
         row, scalar = np.zeros(len(features)), np.zeros(())
         form = _Arrays(
             jax.eval_shape(lambda: predictor.init(jax.random.key(0))),

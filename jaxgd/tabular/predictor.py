@@ -1,5 +1,6 @@
 """What a target means for a model: its width, its loss, its predictions and its scores."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt32
 
+from jaxgd.arguments import Activation
 from jaxgd.losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -22,10 +24,19 @@ from jaxgd.tabular.dataset import Part
 from jaxgd.tabular.scaling import Standardizer
 from jaxgd.tabular.target import Target
 
+# As torch.nn's are; its GELU is the exact one.
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "silu": jax.nn.silu,
+    "sigmoid": jax.nn.sigmoid,
+}
+
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model of a target: linear in the features, or an MLP with hidden layers (tanh).
+    """A model of a target: linear in the features, or an MLP with hidden layers.
 
     Its output is one logit for a binary target, one a class for a multi-class one, one value for a
     regression.
@@ -34,6 +45,7 @@ class Predictor:
     n_features: int
     target: Target
     hidden: tuple[int, ...] = ()
+    activation: Activation = "tanh"
 
     def init(self, key: PRNGKeyArray | UInt32[Array, "2"]) -> PyTree:
         """The parameters before training: zeros for a linear model, torch's draw for an MLP."""
@@ -44,7 +56,10 @@ class Predictor:
 
     def output(self, params: PyTree, x: Float[Array, "d"]) -> Float[Array, "*k"]:
         """The logit, the logits [k] or the value of one example."""
-        output = linear(params, x) if isinstance(params, Linear) else mlp(params, x)
+        if isinstance(params, Linear):
+            output = linear(params, x)
+        else:
+            output = mlp(params, x, ACTIVATIONS[self.activation])
         return output if self.target.task == "multiclass" else output.reshape(())
 
     def loss(self, params: PyTree, example: tuple[Any, Any]) -> Float[Array, ""]:

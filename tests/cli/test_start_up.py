@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jaxgd.cli import kept_programs
+from jaxgd.cli.optimizer_options import OPTIMIZERS
 from jaxgd.cli.parsing import COMMANDS
-from jaxgd.cli.settings import OPTIMIZERS
 from jaxgd.optim.registry import REGISTRY
 
 ROOT = Path(__file__).parents[2]

@@ -138,7 +138,7 @@ def test_a_newer_format_asks_for_a_newer_jaxgd(saved, monkeypatch):
     monkeypatch.setattr(model_file, "_VERSION", 3)
     save_model(saved, model())
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"format version 3; this jaxgd reads up to 2\. Update"):
+    with pytest.raises(ValueError, match=r"format version 4; this jaxgd reads up to 3\. Update"):
         load_model(saved)
 
 
