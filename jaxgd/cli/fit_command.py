@@ -5,12 +5,14 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes
 
 from jaxgd.cli.data_options import DataOptions
 from jaxgd.cli.host_options import HostOptions
 from jaxgd.cli.interrupts import told_as
+from jaxgd.cli.run_files import FILES
 from jaxgd.cli.settings import check_replaces_no_input, writable
 from jaxgd.cli.training_options import TrainingOptions
 
@@ -25,22 +27,30 @@ def fit(
     model_file: Path = Path("model.safetensors"),
     run: Path | None = None,
     resume: bool = False,
+    config: Annotated[Path | None, arg(metavar="TOML")] = None,
     force: bool = False,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Train one model on a table and save it.
 
     A run that ends worse than it started, or than a constant prediction, leaves the model file as
     it was. Else it replaces an earlier model of the same table, and no other file. Of several
-    processes (docs/hosts.md) each reads its rows, and process 0 writes.
+    processes (docs/hosts.md) each reads its rows, and process 0 writes. The exit status is 0; 2
+    after an error, which one that has learned nothing is; 130 and 143 after ctrl-C and SIGTERM.
 
     Args:
         source: What to learn from what.
         training: What to train, and how.
         hosts: With whom to train.
         model_file: Where the model goes.
-        run: Directory for checkpoints, every 30 s and at the end, and for history.jsonl.
+        run: Directory for checkpoints, every 30 s and at the end, history.jsonl, and at the end the
+            model, its settings, its measures, its figures, and report.html about all of it.
         resume: Go on from the newest checkpoint in --run, if there is one.
+        config: File config.toml of a --run, to fit that again: its options, but those given here.
         force: Replace the model file whatever it is.
+        quiet: Say nothing but errors.
+        json: Print what was found as JSON, and nothing else.
     """
     training = training.checked(hosts.distributed)
     if resume and run is None:
@@ -57,7 +67,10 @@ def fit(
 
         from jaxgd.cli import fit_report as report
         from jaxgd.cli import rate_search as search
+        from jaxgd.cli.as_json import as_text
+        from jaxgd.cli.config_file import config_text
         from jaxgd.cli.rows import SharedTable, WholeTable
+        from jaxgd.cli.run_directory import write_run
         from jaxgd.cli.run_parts import (
             epochs_of,
             exact_sgd,
@@ -66,7 +79,7 @@ def fit(
             use_device,
             usual_decay,
         )
-        from jaxgd.cli.terminal import console, progress_bar
+        from jaxgd.cli.terminal import progress_bar
         from jaxgd.fitting import fit as fit_params
         from jaxgd.optim import average_of
         from jaxgd.scale.agreement import Processes
@@ -95,6 +108,9 @@ def fit(
             if processes.is_first:
                 report.check_replaces_own(model_file, schema, force)
                 report.make_rooms(model_file, run, start)
+                made = report.made_with(source, config) if run or config else {}
+                if not (quiet or json):
+                    report.tell_first(rows, predictor)
 
     batch_size = None if training.batch_size is None else min(training.batch_size, rows.n)
     goes_on = resume and run is not None and bool(Checkpoints(run).paths())
@@ -127,7 +143,7 @@ def fit(
     with (
         told_as(_BEFORE),  # what comes later is the fit's own
         report.in_our_words(run, epochs, rows.source, rows.numbers),
-        progress_bar("training") if processes.is_first else nullcontext() as progress,
+        progress_bar("training") if processes.is_first and not quiet else nullcontext() as progress,
     ):
         if training.learning_rate == "auto":
             begun = search.begin(fit_rows, of_rate, start, training, goes_on)
@@ -160,8 +176,14 @@ def fit(
     with processes.or_none():
         if processes.is_first:
             save_model(model_file, model)
-            report.tell(rows, report.run_told(model, history, by, goes_on, why), found)
-            console().print(f"model: {model_file}", soft_wrap=True)
+            told = report.as_json(rows, model, history, found, model_file) | {"why": why}
+            if run is not None:
+                write_run(run, config_text(source, training, made), told, model, rows.seen(model))
+            if json:
+                print(as_text(told))
+            elif not quiet:
+                report.tell(rows, report.run_told(model, history, by, goes_on, why), found)
+                report.tell_files(model_file, run)
 
 
 def _check_outputs(model_file: Path, run: Path | None, inputs: Sequence[Path]) -> None:
@@ -170,5 +192,6 @@ def _check_outputs(model_file: Path, run: Path | None, inputs: Sequence[Path]) -
     if run is not None:
         from jaxgd.fitting.history_file import HISTORY
 
-        writable(run / HISTORY)
+        for name in (HISTORY, *FILES):
+            writable(run / name)
     check_replaces_no_input(model_file, "--model-file", *inputs)

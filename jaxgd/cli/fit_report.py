@@ -9,11 +9,16 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxgd.cli.measures_report import Measured, measures_tables
+from jaxgd.cli import config_file
+from jaxgd.cli.as_json import OwnNames
+from jaxgd.cli.data_options import DataOptions
+from jaxgd.cli.measures_report import Measured, measures_as_json, measures_tables
+from jaxgd.cli.model_report import kind_of_model, n_params
 from jaxgd.cli.rows import Rows
+from jaxgd.cli.run_files import FILES, REPORT
 from jaxgd.cli.settings import make_room
 from jaxgd.cli.table_report import account_lines
-from jaxgd.cli.terminal import console, described_rows
+from jaxgd.cli.terminal import console, described_rows, figure
 from jaxgd.cli.training_options import TrainingOptions
 from jaxgd.cli.verdict import not_learned
 from jaxgd.cli.wording import in_options
@@ -69,25 +74,72 @@ def make_rooms(model_file: Path, run: Path | None, start: Any) -> None:
     """Raise OSError unless there is room for what a fit writes."""
     make_room(model_file, _NAMES_BYTES + sum(leaf.nbytes for leaf in jax.tree.leaves(start)))
     if run is not None:
-        make_room(run / HISTORY)
+        for name in (HISTORY, *FILES):
+            make_room(run / name)
+
+
+def made_with(source: DataOptions, config: Path | None) -> dict[str, str]:
+    """What a fit is made with; where it is made again, what is not as it was is warned of."""
+    made = config_file.made_with(source)
+    if config is not None:
+        config_file.say_what_differs(config, made)
+    return made
+
+
+def tell_first(rows: Rows, predictor: Predictor) -> None:
+    """What is to be learned from what, and what a constant prediction does."""
+    told = described_rows(rows.source, rows.schema, (rows.n, rows.held), rows.dtype)
+    constant = f"baseline: a constant prediction has loss {figure(rows.constant_loss(predictor))}"
+    constant += "" if rows.weights is None else ", of rows as they are weighed"
+    lines = [told, *account_lines(rows.schema, rows.account), constant]
+    console().print("\n".join(lines), soft_wrap=True)
 
 
 def tell(rows: Rows, told_of_run: str, found: dict[str, Measured]) -> None:
-    """What was learnt from what, and how well."""
+    """How it was learned, and how well."""
     screen = console()
-    told = described_rows(rows.source, rows.schema, (rows.n, rows.held), rows.dtype)
-    screen.print("\n".join([told, *account_lines(rows.schema, rows.account)]), soft_wrap=True)
     screen.print(told_of_run, soft_wrap=True)
     for grid in measures_tables(rows.schema.target, found):
         screen.show(grid)
 
 
+def tell_files(model_file: Path, run: Path | None) -> None:
+    """Where the model is, and the page about it."""
+    console().print(f"model: {model_file}", soft_wrap=True)
+    if run is not None:
+        console().print(f"page: {run / REPORT}", soft_wrap=True)
+
+
+def as_json(
+    rows: Rows, model: Model, history: History, found: dict[str, Measured], model_file: Path
+) -> dict[str, Any]:
+    """What a fit has found, for programs."""
+    schema, account = rows.schema, rows.account
+    parts = {part.replace("-", "_"): measured for part, measured in found.items()}
+    return {
+        "task": schema.target.task,
+        "target": schema.target.name,
+        "reason": account.reason,
+        "source": rows.source,
+        "rows": rows.n + rows.held,
+        "held_out": rows.held,
+        "features": OwnNames(schema.kinds),
+        "dropped": OwnNames(account.dropped),
+        "remarks": [in_options(remark) for remark in account.remarks],
+        **measures_as_json(schema.target, parts),
+        "stopped": "patience" if history.stopped_early else "epochs",
+        "epochs": model.training["epochs"],
+        "model_kind": kind_of_model(model),
+        "model": model_file,
+        "seconds": history.compile_seconds + history.run_seconds,
+    }
+
+
 def run_told(model: Model, history: History, by: str, goes_on: bool, why: str) -> str:
     """What was trained, how long it took, of a run that goes on since then, and why it ended."""
     kind = "MLP" if model.predictor.hidden else "linear model"
-    n_params = sum(leaf.size for leaf in jax.tree.leaves(model.params))
     return (
-        f"{kind}, {n_params} parameters ({history.dtype}, {history.precision} precision)\n"
+        f"{kind}, {n_params(model)} parameters ({history.dtype}, {history.precision} precision)\n"
         f"{history.loss.size} updates by {by}{'; since the checkpoint' if goes_on else ''}: "
         f"{history.run_seconds:.3f} s after {history.compile_seconds:.2f} s of compiling\n"
         f"stopped {why}"

@@ -21,6 +21,7 @@ COMMANDS = (
     "predict",
     "evaluate",
     "show",
+    "report",
     "export",
     "influence",
     "noise",
@@ -55,6 +56,10 @@ def read(argv: Sequence[str]) -> Callable[[], None]:
     name = argv[0] if argv else "--help"
     if name in COMMANDS:
         program, words = f"jaxgd {name}", in_order(list(argv[1:]))
+        if name == "fit":
+            from jaxgd.cli.config_file import with_config
+
+            words = in_order(with_config(words))
         return _parsed(program, lambda: tyro.cli(_later(name), prog=program, args=words))
     if not name.startswith("-"):
         nearest = difflib.get_close_matches(name.lower(), COMMANDS, n=1)

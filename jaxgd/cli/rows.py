@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from jaxgd.cli.data_options import DataOptions, Weights
 from jaxgd.cli.measures_report import Measured
+from jaxgd.cli.page_of_a_run import Seen
 from jaxgd.cli.sharing import Sharing
 from jaxgd.objective import Loss, mean
 from jaxgd.precision import in_precision
@@ -80,16 +81,27 @@ class WholeTable:
         predictor, precision = model.predictor, model.precision
         if self.weights is None:
             before, _ = predictor.judged(start, self.train, precision)
-            return before, found[0]["loss"], found[1]["loss"]
+            return before, found[0]["loss"], self.constant_loss(predictor)
         objective = jax.jit(mean(in_precision(self.loss(predictor), precision)))
         before, end = (float(objective(params, self.train)) for params in (start, model.params))
-        return before, end, constant_loss(predictor.target, self.train.y, self.weights[0])
+        return before, end, self.constant_loss(predictor)
 
     def measures(self, model: Model, part: str) -> Measured:
         """The model's measures on these rows, those of a constant prediction, and by class."""
         rows = self.parts[part]
         found, classes = model.measures(rows)
         return found, model.constant_measures(self.train.y, rows.y), classes
+
+    def seen(self, model: Model) -> Seen:
+        """What the model predicts of the rows that it is judged by."""
+        part = list(self.parts)[-1]
+        _, y, predicted = model.judged(self.parts[part])
+        return Seen(part, y, predicted)
+
+    def constant_loss(self, predictor: Predictor) -> float:
+        """The training loss of the best constant prediction."""
+        weights = None if self.weights is None else self.weights[0]
+        return constant_loss(predictor.target, self.train.y, weights)
 
 
 class SharedTable:
@@ -135,7 +147,7 @@ class SharedTable:
     def training_losses(self, model: Model, start: Any, found: Measured) -> TrainingLosses:
         """Those of a model at its start, at its end, as it is measured, and of a constant."""
         before = self._score(replace(model, params=start), "training")
-        return before["loss"], found[0]["loss"], found[1]["loss"]
+        return before["loss"], found[0]["loss"], self.constant_loss(model.predictor)
 
     def _score(self, model: Model, part: str) -> Figures:
         """The model's scores on the rows of all processes, "training" or "held-out"."""
@@ -154,6 +166,13 @@ class SharedTable:
         found = self._score(model, part)
         constant = model.constant_measures(self.parts["training"].y, self.parts[part].y)
         return found, {name: constant[name] for name in found}, None
+
+    def seen(self, model: Model) -> None:
+        """No process has all the rows."""
+
+    def constant_loss(self, predictor: Predictor) -> float:
+        """The training loss of the best constant prediction."""
+        return constant_loss(predictor.target, self.parts["training"].y)
 
 
 Rows = WholeTable | SharedTable

@@ -1,6 +1,6 @@
 """The words of a command line, as people write them, made those that its parser knows."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
@@ -24,38 +24,38 @@ def in_order(argv: list[str]) -> list[str]:
     option, and no other word is where a file would be.
     """
     words, loose = [], []
-    for option, values in _options(argv):
+    for option, values in options_of(argv):
         if option in _NUMBERS:
             values = [part for value in values for part in value.split(",") if part]
         if option == "--batch-size" and values[:1] == ["all"]:
             values = ["None", *values[1:]]
         words.append((option, values))
-        loose += values[_taken(option, values) :]
+        loose += values[words_taken(option, values) :]
     for option, values in words:
         if option in LISTS and not loose and len(values) > 1 and _is_file(values[-1], option):
             return [values.pop(), *_flat(words)]
     return _flat(words)
 
 
-def _taken(option: str, values: list[str]) -> int:
+def words_taken(option: str, values: list[str]) -> int:
     """How many words behind an option are its own."""
     if option in LISTS:
         return len(values)
     return 0 if option in FLAGS | {""} or "=" in option or option.startswith("--no-") else 1
 
 
-def _options(argv: list[str]) -> Iterator[tuple[str, list[str]]]:
+def options_of(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Each option with the words behind it, first those before any as "" has them."""
-    rest, option = list(argv), ""
+    rest, option, found = list(argv), "", []
     while True:
         values = list(takewhile(lambda word: not _is_option(word), rest))
         rest = rest[len(values) :]
         name, equals, value = option.partition("=")
         if equals and (name in LISTS or name == "--batch-size"):
             option, values = name, [value, *values]
-        yield option, values
+        found.append((option, values))
         if not rest:
-            return
+            return found
         option = rest.pop(0)
 
 

@@ -1,27 +1,16 @@
 """Two trainings side by side, as one HTML file that opens offline: plain SVG, readable in grey."""
 
-import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from jaxgd.figures.html_page import page, text
+from jaxgd.figures.svg_frame import DASHES
+
 WIDTH, HEIGHT, LEFT, BOTTOM = 360, 190, 46, 22
 _SHOWN, _STRIPS = 6, 60
-_DASHES = ("", "6 3", "2 2", "9 2 2 2", "1 3", "12 4")
 _SMALLEST = 1e-4  # of what is allowed: below this, nothing is to be seen
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.45 system-ui, sans-serif; max-width: 46rem; margin: 1rem auto;
-       padding: 0 .8rem; }
-h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 1.6rem; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid; padding-left: .7rem; }
-svg { width: 100%; height: auto; display: block; color: inherit; }
-svg text { font: 10px system-ui, sans-serif; fill: currentColor; }
-table { border-collapse: collapse; width: 100%; font-size: .85rem; table-layout: fixed; }
-td, th { text-align: left; vertical-align: top; padding: .2rem .35rem; overflow-wrap: anywhere;
-         border-bottom: 1px solid #8886; }
-tr.differs { font-weight: 700; }
-"""
+_STYLE = "table { table-layout: fixed; } td, th { overflow-wrap: anywhere; min-width: 0; }"
 
 Series = Sequence[float]
 
@@ -43,19 +32,12 @@ def divergence_page(
     """
     worst = sorted(leaves, key=lambda path: -_largest(leaves[path]))
     parts = [
-        f"<h1>{_text(title)}</h1>",
-        f"<pre>{_text(verdict)}</pre>",
+        f"<pre>{text(verdict)}</pre>",
         *_charts(leaves, worst, beyond),
         "<h2>The two configurations</h2>",
         _configuration_table(*configurations, effects, names),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(title)}</title><style>{_STYLE}</style></head><body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
+    return page(title, parts, style=_STYLE)
 
 
 def _charts(leaves: Mapping[str, Series], worst: Sequence[str], beyond: str) -> Iterator[str]:
@@ -63,9 +45,9 @@ def _charts(leaves: Mapping[str, Series], worst: Sequence[str], beyond: str) -> 
         return
     yield "<h2>Divergence over updates</h2>"
     if beyond and _largest(leaves[worst[0]]) > 1:
-        yield f"<p>{_text(beyond)}</p>"
+        yield f"<p>{text(beyond)}</p>"
     yield _chart({path: leaves[path] for path in worst[:_SHOWN]})
-    yield "<ol>" + "".join(f"<li>{_text(path)}</li>" for path in worst[:_SHOWN]) + "</ol>"
+    yield "<ol>" + "".join(f"<li>{text(path)}</li>" for path in worst[:_SHOWN]) + "</ol>"
     yield "<h2>Leaf by leaf</h2>"
     yield (
         "<p>The darker, the farther apart; a strip runs from the first update to the last, and is "
@@ -76,7 +58,7 @@ def _charts(leaves: Mapping[str, Series], worst: Sequence[str], beyond: str) -> 
     for path in leaves if len(leaves) <= _STRIPS else worst[:_STRIPS]:
         parted = next((t for t, x in enumerate(leaves[path]) if x > 1), None)
         yield (
-            f"<tr><td>{_text(path)}{_strip(leaves[path])}</td><td>{_largest(leaves[path]):.2g}</td>"
+            f"<tr><td>{text(path)}{_strip(leaves[path])}</td><td>{_largest(leaves[path]):.2g}</td>"
             f"<td>{'–' if parted is None else parted}</td></tr>"
         )
     yield "</table>"
@@ -121,7 +103,7 @@ def _chart(leaves: Mapping[str, Series]) -> str:
         end = len(series) - 1
         lines.append(
             f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.4" '
-            f'stroke-dasharray="{_DASHES[i]}" opacity="{1 - 0.1 * i:.1f}"/>'
+            f'stroke-dasharray="{DASHES[i]}" opacity="{1 - 0.1 * i:.1f}"/>'
             f'<text x="{across(end) + 3:.1f}" y="{up(series[end]) + 3:.1f}">{i + 1}</text>'
         )
     for update in sorted({0, last // 2, last}):
@@ -166,7 +148,7 @@ def _configuration_table(
     names: tuple[str, str],
 ) -> str:
     """Both sides in one table; what differs is bold, marked, and says what it does."""
-    rows = [f"<tr><th>setting</th><th>{_text(names[0])}</th><th>{_text(names[1])}</th></tr>"]
+    rows = [f"<tr><th>setting</th><th>{text(names[0])}</th><th>{text(names[1])}</th></tr>"]
     for name in sorted(actual.keys() | expected.keys()):
         ours, theirs = (_value(side[name]) if name in side else "–" for side in (actual, expected))
         differs = name in actual and name in expected and ours != theirs
@@ -174,8 +156,8 @@ def _configuration_table(
         mark = f" ≠ {told}" if differs else ""
         kind = ' class="differs"' if differs else ""
         rows.append(
-            f"<tr{kind}><td>{_text(name + mark)}</td>"
-            f"<td>{_text(ours)}</td><td>{_text(theirs)}</td></tr>"
+            f"<tr{kind}><td>{text(name + mark)}</td>"
+            f"<td>{text(ours)}</td><td>{text(theirs)}</td></tr>"
         )
     return f"<table>{''.join(rows)}</table>"
 
@@ -185,7 +167,3 @@ def _value(value: object) -> str:
         return ", ".join(f"{name}={_value(v)}" for name, v in value.items())
     shown = str(value)
     return shown if len(shown) <= 300 else f"{shown[:300]} …"
-
-
-def _text(text: object) -> str:
-    return html.escape(str(text))

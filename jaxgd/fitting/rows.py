@@ -33,7 +33,8 @@ class Rows:
         length = segment.stop - segment.start
         if not self.shuffled and length == n and not self.keyed:
             return self.data  # read where they lie
-        numbers = _numbers(self.key, epoch, n, segment.start, length, self.shuffled)
+        key = self.key if self.shuffled else None
+        numbers = _numbers(key, epoch, n, segment.start, length)
         rows = _gathered(self.data, numbers)
         return (rows, _row_keys(self.key, epoch, numbers)) if self.keyed else rows
 
@@ -106,13 +107,13 @@ def _on_host(key: Any, epoch: int, n: int, shuffled: bool) -> HostOrder:
 
 # A program of its own: XLA would fuse it into the gather, and draw a row's number again for each of
 # its cells.
-@partial(jax.jit, static_argnames=("n", "length", "shuffled"))
+@partial(jax.jit, static_argnames=("n", "length"))
 def _numbers(
-    key: Key | None, epoch: Start, n: int, start: Start, length: int, shuffled: bool
+    key: Key | None, epoch: Start, n: int, start: Start, length: int
 ) -> Int[Array, "rows"]:
-    """The rows that `length` positions of an epoch's order hold, without the rest of the order."""
+    """The rows at `length` positions of an epoch's order, without the rest of it; no key: as they lie."""
     positions = start + jnp.arange(length, dtype=jnp.int32)
-    return shuffle(jax.random.fold_in(key, epoch), n, positions) if shuffled else positions
+    return positions if key is None else shuffle(jax.random.fold_in(key, epoch), n, positions)
 
 
 _gathered = jax.jit(gather)

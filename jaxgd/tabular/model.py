@@ -77,15 +77,23 @@ class Model:
 
         save_model(Path(path), self)
 
+    def judged(self, part: Part) -> tuple[float, np.ndarray, Float[np.ndarray, "n *k"]]:
+        """The mean loss of some rows, their targets, and what is predicted of each.
+
+        Class indices and probabilities [n, k], or values [n] in the target's own unit.
+        """
+        loss, predicted = self.predictor.judged(self.params, part, self.precision)
+        if self.schema.target.task != "regression":
+            return loss, part.y, predicted
+        invert = self.schema.y_scaling.invert
+        return loss, invert(part.y.astype(np.float64)), invert(predicted.astype(np.float64))
+
     def measures(self, part: Part) -> tuple[dict[str, float], ByClass | None]:
         """The mean loss of some rows and the measures of `metrics.measures`, and those by class."""
-        target, scaling = self.schema.target, self.schema.y_scaling
-        loss, predicted = self.predictor.judged(self.params, part, self.precision)
-        if target.task == "regression":
-            y, predicted = (scaling.invert(a.astype(np.float64)) for a in (part.y, predicted))
-            return {"loss": loss} | measures(target, y, predicted), None
-        found = measures(target, part.y, predicted)
-        return {"loss": loss} | found, by_class(target, part.y, predicted)
+        target = self.schema.target
+        loss, y, predicted = self.judged(part)
+        classes = None if target.task == "regression" else by_class(target, y, predicted)
+        return {"loss": loss} | measures(target, y, predicted), classes
 
     def constant_measures(self, train: np.ndarray, y: np.ndarray) -> dict[str, float]:
         """The same of the prediction that is best constant for the targets of the training rows."""

@@ -11,6 +11,7 @@ from jaxgd.cli.data_options import DataOptions
 from jaxgd.cli.host_options import HostOptions
 from jaxgd.cli.parsing import COMMANDS
 from jaxgd.cli.settings import check_optimizer
+from jaxgd.cli.training_options import TrainingOptions
 from jaxgd.cli.words import FLAGS, LISTS, in_order
 
 IN_ORDER = {
@@ -54,9 +55,10 @@ def options():
     """Every option of every command, and the type of its value."""
     for name in COMMANDS:
         command = getattr(import_module(f"jaxgd.cli.{name}_command"), name)
-        for option in inspect.signature(command).parameters:
-            yield option.rstrip("_"), get_type_hints(command)[option]
-    for shared in (DataOptions, HostOptions):
+        for option, parameter in inspect.signature(command).parameters.items():
+            if parameter.kind is not parameter.POSITIONAL_ONLY:
+                yield option.rstrip("_"), get_type_hints(command)[option]
+    for shared in (DataOptions, TrainingOptions, HostOptions):
         yield from get_type_hints(shared).items()
 
 
