@@ -111,7 +111,7 @@ def _on_host(key: Any, epoch: int, n: int, shuffled: bool) -> HostOrder:
 def _numbers(
     key: Key | None, epoch: Start, n: int, start: Start, length: int
 ) -> Int[Array, "rows"]:
-    """The rows at `length` positions of an epoch's order, without the rest of it; no key: as they lie."""
+    """The rows at `length` positions of an epoch's order, as they lie if it has no key."""
     positions = start + jnp.arange(length, dtype=jnp.int32)
     return positions if key is None else shuffle(jax.random.fold_in(key, epoch), n, positions)
 
