@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import OmitArgPrefixes
+from tyro.conf import OmitArgPrefixes, arg
 
 from jaxgd.cli.data_options import DataOptions
 from jaxgd.cli.host_options import HostOptions
