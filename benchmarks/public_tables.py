@@ -95,6 +95,7 @@ def theirs(dataset: Dataset, seed: int, hidden: bool) -> float:
     network = neural_network.MLPClassifier(hidden_layer_sizes=(HIDDEN,), random_state=seed)
     model = network if hidden else linear_model.LogisticRegression()
     predicted = model.fit(x, y).predict_proba(held_x).astype(np.float64)
+    predicted /= predicted.sum(axis=1, keepdims=True)
     return float(metrics.log_loss(held_y, predicted, labels=model.classes_))
 
 
