@@ -18,7 +18,7 @@ _UPDATES, _EPOCHS = 200, 50
 # Rates are tried half a power of ten apart, so many at most.
 _APART, _MOST = 10**0.5, 9
 # Where to begin. An MLP ends short runs lower at higher rates than Adam's own 0.001, and the whole
-# run worse on held-out rows: docs/tuning.md.
+# run worse on held-out rows.
 _LINEAR, _MLP, _MLP_BY_ADAM = 0.1, 0.01, 0.001
 _NAME = "learning_rate"
 
