@@ -94,8 +94,8 @@ class Bar:
         return self.leave(*error)
 
 
-FIT = ["fit", "flowers.csv", "--target", "kind", "--ignore", "id", "--epochs", "3"]
-FIT += ["--optimizer", "sgd", "--learning-rate", "0.05"]
+TABLE = ["flowers.csv", "--target", "kind", "--ignore", "id", "--epochs", "3"]
+FIT = ["fit", *TABLE, "--optimizer", "sgd", "--learning-rate", "0.05"]
 
 
 def test_a_run_that_is_interrupted_and_gone_on_with_ends_in_the_same_file(
@@ -140,7 +140,7 @@ def test_without_a_run_it_says_that_nothing_was_saved(jaxgd, flowers, tmp_path, 
 
 def test_compare_says_where_it_was(jaxgd, flowers, tmp_path, interrupt_at):
     interrupt_at(comparison, signal.SIGINT, 2, 0)
-    status, out, err = jaxgd("compare", *FIT[1:])
+    status, out, err = jaxgd("compare", *TABLE)
     assert (status, out) == (130, "")
     assert err == "jaxgd: interrupted in GD, after 2 epochs; nothing was written\n"
     assert not any(path.is_file() for path in tmp_path.rglob("*") if path != flowers)
