@@ -114,8 +114,8 @@ def _words(name: str, value: Any) -> Iterator[str]:
         yield f"--{name}={value}"
 
 
-def made_with(source: DataOptions) -> dict[str, str]:
-    """The versions, the machine and the day, and the digest of the data's bytes."""
+def made_with(inputs: Sequence[Path]) -> dict[str, str]:
+    """The versions, the machine and the day, and the digests of the data's bytes."""
     import platform
     from datetime import date
     from importlib import metadata
@@ -126,12 +126,11 @@ def made_with(source: DataOptions) -> dict[str, str]:
 
     versions = {name: metadata.version(name) for name in _PACKAGES[1:]}
     made = {"jaxgd": __version__, **versions, "python": platform.python_version()}
-    device = jax.devices()[0]
-    made |= {"platform": platform.platform(), "device": f"{device.platform} {device.device_kind}"}
+    settings: Any = jax.config
+    device = settings.jax_default_device or jax.devices()[0]
+    made |= {"platform": platform.platform(), "hardware": f"{device.platform} {device.device_kind}"}
     made["date"] = date.today().isoformat()
-    for path in source.files():
-        made[_DATA] = _digest(path)
-    return made
+    return made | {_DATA: " ".join(map(_digest, inputs))} if inputs else made
 
 
 def _digest(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from jaxgd.cli.data_options import DataOptions
 from jaxgd.cli.host_options import HostOptions
 from jaxgd.cli.interrupts import told_as
-from jaxgd.cli.run_files import FILES
+from jaxgd.cli.run_files import FIGURES, FILES
 from jaxgd.cli.settings import check_replaces_no_input, writable
 from jaxgd.cli.training_options import TrainingOptions
 
@@ -53,13 +52,14 @@ def fit(
         json: Print what was found as JSON, and nothing else.
     """
     training = training.checked(hosts.distributed)
+    inputs = [*source.files(), *training.files(), *([] if config is None else [config])]
     if resume and run is None:
         raise ValueError("--resume goes on from a run's checkpoints; got no --run DIRECTORY.")
     hosts.check()
     with told_as(_BEFORE):
         table = None
         if not hosts.distributed:
-            _check_outputs(model_file, run, source.files())
+            _check_outputs(model_file, run, inputs)
             table = source.table()
 
         import jax
@@ -92,7 +92,7 @@ def fit(
         run_keys = keys(training.seed)
         with processes.or_none():
             if mesh is not None and processes.is_first:
-                _check_outputs(model_file, run, source.files())
+                _check_outputs(model_file, run, inputs)
         rows: report.Rows
         if table is not None:
             rows = WholeTable(table, source, run_keys.split, training.weights, training.valid_part)
@@ -104,18 +104,21 @@ def fit(
             len(schema.features), schema.target, training.hidden, training.activation
         )
         start = predictor.init(run_keys.init)
+        goes_on = resume and run is not None and bool(Checkpoints(run).paths())
         with processes.or_none():
             if processes.is_first:
                 report.check_replaces_own(model_file, schema, force)
+                if run is not None and not goes_on:
+                    report.check_new_run(run, force)
                 report.make_rooms(model_file, run, start)
-                made = report.made_with(source, config) if run or config else {}
+                made = report.made_with(inputs, config) if run or config else {}
                 if not (quiet or json):
                     report.tell_first(rows, predictor)
 
     batch_size = None if training.batch_size is None else min(training.batch_size, rows.n)
-    goes_on = resume and run is not None and bool(Checkpoints(run).paths())
     updates = -(-rows.n // (batch_size or rows.n))
-    of_rate = optimizer_of(training, updates, usual_decay(schema.target, rows.n))
+    usual = usual_decay(schema.target, rows.n)
+    of_rate = optimizer_of(training, updates, usual)
     by, epoch = str(training.chosen), None
     if training.is_plain:
         epoch = exact_sgd(predictor, by, batch_size)
@@ -126,9 +129,7 @@ def fit(
     if mesh is not None:
         by = f"{by}, devices: {mesh.size}, processes: {len(processes.indices)}"
         epoch = report.by_all(predictor, of_rate, batch_size, mesh, hosts.deterministic)
-    judges, watched = rows.valid, "validation"
-    if judges is None and training.waits is not None:
-        judges, watched = rows.train, "training"
+    watched, judges = report.judged_by(rows, training)
     epochs = epochs_of(training, updates)
     fit_rows = partial(
         fit_params,
@@ -143,16 +144,19 @@ def fit(
     with (
         told_as(_BEFORE),  # what comes later is the fit's own
         report.in_our_words(run, epochs, rows.source, rows.numbers),
-        progress_bar("training") if processes.is_first and not quiet else nullcontext() as progress,
+        progress_bar("training", watched)
+        if processes.is_first and not quiet
+        else nullcontext() as progress,
     ):
         if training.learning_rate == "auto":
-            begun = search.begin(fit_rows, of_rate, start, training, goes_on)
+            with report.as_a_search():
+                begun = search.begin(fit_rows, of_rate, start, training, goes_on)
         else:
             begun = {"params": start, "optimizer": of_rate}
             begun["learning_rate"] = training.learning_rate
         params, state, history, position = fit_rows(
             **begun,
-            validation=rows.held_out if judges is None else judges,
+            validation=judges,
             progress=progress or False,
             checkpoint=run,
             resume=resume,
@@ -162,7 +166,7 @@ def fit(
     rate, by_auto = history.learning_rate, ""
     if rate is None:
         rate, by_auto = search.rate_in(state), " (found by auto)"
-    note = asdict(training) | {
+    note = training.note(usual) | {
         "learning_rate": rate,
         "batch_size": batch_size,
         "epochs": position.epoch,
@@ -176,7 +180,8 @@ def fit(
     with processes.or_none():
         if processes.is_first:
             save_model(model_file, model)
-            told = report.as_json(rows, model, history, found, model_file) | {"why": why}
+            told = report.as_json(rows, model, history, found, model_file)
+            told |= {"watched": watched, "weighed": rows.weights is not None, "why": why}
             if run is not None:
                 write_run(run, config_text(source, training, made), told, model, rows.seen(model))
             if json:
@@ -192,6 +197,6 @@ def _check_outputs(model_file: Path, run: Path | None, inputs: Sequence[Path]) -
     if run is not None:
         from jaxgd.fitting.history_file import HISTORY
 
-        for name in (HISTORY, *FILES):
+        for name in (HISTORY, *FILES, f"{FIGURES}/losses.svg"):
             writable(run / name)
     check_replaces_no_input(model_file, "--model-file", *inputs)

@@ -1,6 +1,6 @@
 """What a fit is made of besides its settings, and what is told of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from jax.sharding import Mesh
 
 from jaxgd.cli import config_file
 from jaxgd.cli.as_json import OwnNames
-from jaxgd.cli.data_options import DataOptions
+from jaxgd.cli.interrupts import Signalled
 from jaxgd.cli.measures_report import Measured, measures_as_json, measures_tables
 from jaxgd.cli.model_report import kind_of_model, n_params
 from jaxgd.cli.rows import Rows
 from jaxgd.cli.run_files import FILES, REPORT
-from jaxgd.cli.settings import make_room
+from jaxgd.cli.settings import check_replaces_nothing, make_room
 from jaxgd.cli.table_report import account_lines
 from jaxgd.cli.terminal import console, described_rows, figure
 from jaxgd.cli.training_options import TrainingOptions
@@ -24,10 +24,12 @@ from jaxgd.cli.verdict import not_learned
 from jaxgd.cli.wording import in_options
 from jaxgd.descent import Epoch
 from jaxgd.fitting import Diverged, History, Interrupted
+from jaxgd.fitting.checkpointing import check_new
 from jaxgd.fitting.divergence import listed, remedy_of
 from jaxgd.fitting.history_file import HISTORY
 from jaxgd.inputs import OfRate
 from jaxgd.scale.epochs import data_parallel
+from jaxgd.storage import Checkpoints
 from jaxgd.tabular import Model, Predictor, Schema, load_model
 
 # Of a model file, what is not numbers: the names of columns and classes, and how it was trained.
@@ -70,6 +72,22 @@ def check_replaces_own(model_file: Path, schema: Schema, force: bool) -> None:
     )
 
 
+def check_new_run(run: Path, force: bool) -> None:
+    """FileExistsError or ValueError for a directory that holds another run, or other files."""
+    check_new(Checkpoints(run))
+    for name in FILES:
+        check_replaces_nothing(run / name, "--run", force)
+
+
+def judged_by(rows: Rows, training: TrainingOptions) -> tuple[str, Any]:
+    """The rows whose loss is told after each epoch, and may stop the run, by their name."""
+    if rows.valid is not None:
+        return "validation", rows.valid
+    if training.waits is not None:
+        return "training", rows.train
+    return "held-out", rows.held_out
+
+
 def make_rooms(model_file: Path, run: Path | None, start: Any) -> None:
     """Raise OSError unless there is room for what a fit writes."""
     make_room(model_file, _NAMES_BYTES + sum(leaf.nbytes for leaf in jax.tree.leaves(start)))
@@ -78,9 +96,9 @@ def make_rooms(model_file: Path, run: Path | None, start: Any) -> None:
             make_room(run / name)
 
 
-def made_with(source: DataOptions, config: Path | None) -> dict[str, str]:
+def made_with(inputs: Sequence[Path], config: Path | None) -> dict[str, str]:
     """What a fit is made with; where it is made again, what is not as it was is warned of."""
-    made = config_file.made_with(source)
+    made = config_file.made_with([path for path in inputs if path != config])
     if config is not None:
         config_file.say_what_differs(config, made)
     return made
@@ -88,7 +106,8 @@ def made_with(source: DataOptions, config: Path | None) -> dict[str, str]:
 
 def tell_first(rows: Rows, predictor: Predictor) -> None:
     """What is to be learned from what, and what a constant prediction does."""
-    told = described_rows(rows.source, rows.schema, (rows.n, rows.held), rows.dtype)
+    counts = rows.n, rows.held, rows.set_aside
+    told = described_rows(rows.source, rows.schema, counts, rows.dtype)
     constant = f"baseline: a constant prediction has loss {figure(rows.constant_loss(predictor))}"
     constant += "" if rows.weights is None else ", of rows as they are weighed"
     lines = [told, *account_lines(rows.schema, rows.account), constant]
@@ -121,8 +140,9 @@ def as_json(
         "target": schema.target.name,
         "reason": account.reason,
         "source": rows.source,
-        "rows": rows.n + rows.held,
+        "rows": rows.n + rows.held + rows.set_aside,
         "held_out": rows.held,
+        "set_aside": rows.set_aside,
         "features": OwnNames(schema.kinds),
         "dropped": OwnNames(account.dropped),
         "remarks": [in_options(remark) for remark in account.remarks],
@@ -164,6 +184,16 @@ def check_learned(before: float, end: float, constant: float, model_file: Path) 
         raise FloatingPointError(
             f"{told}. {model_file} is {kept}. Use another --learning-rate, or more --epochs."
         )
+
+
+@contextmanager
+def as_a_search() -> Iterator[None]:
+    """Interruptions of the search for a learning rate, which leaves nothing to go on from."""
+    try:
+        yield
+    except Interrupted as error:
+        told = "interrupted in the search for a learning rate; nothing was saved"
+        raise Signalled(error.number, told) from None
 
 
 @contextmanager

@@ -87,10 +87,10 @@ def signals_heard() -> Iterator[Signals]:
 
 @contextmanager
 def told_as(told: str) -> Iterator[None]:
-    """A signal during the block ends the command with these words, unless a fit has its own."""
+    """A signal during the block ends the command with these words, unless it has its own."""
     try:
         yield
-    except Interrupted:
+    except (Interrupted, Signalled):
         raise
     except KeyboardInterrupt as error:
         raise Signalled(getattr(error, "number", signal.SIGINT), told) from None

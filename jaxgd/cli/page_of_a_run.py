@@ -72,9 +72,16 @@ def loss_lines(runs: Mapping[str, "Run"]) -> dict[str, list[tuple[float, float]]
     for name, run in runs.items():
         begun = f"{name}, " if len(runs) > 1 else ""
         lines[f"{begun}training"] = [(float(epoch), loss) for epoch, loss, _ in run.history]
-        if any(math.isfinite(held) for _, _, held in run.history):
-            lines[f"{begun}held-out"] = [(float(epoch), held) for epoch, _, held in run.history]
+        if any(math.isfinite(after) for _, _, after in run.history):
+            name = f"{begun}{judged_after(run)}"
+            lines[name] = [(float(epoch), after) for epoch, _, after in run.history]
     return lines
+
+
+def judged_after(run: "Run") -> str:
+    """The rows whose loss is told after each epoch."""
+    watched = run.metrics["watched"]
+    return "training, afterwards" if watched == "training" else watched
 
 
 def run_figures(run: "Run", model: Model, seen: Seen | None) -> dict[str, str]:
@@ -86,7 +93,7 @@ def run_figures(run: "Run", model: Model, seen: Seen | None) -> dict[str, str]:
         made["losses"] = curves(
             loss_lines({run.name: run}),
             *("epochs", "loss"),
-            f"Mean loss over {last[0]} epochs; at the end {_pair(last[1:])}. The table has them.",
+            f"Mean loss over {last[0]} epochs; at the end {_pair(run)}. The table has them.",
         )
     if seen is not None:
         where = f"{len(seen.y)} {seen.part} rows"
@@ -176,10 +183,12 @@ def _losses(run: "Run", figures: Mapping[str, str]) -> Iterator[str]:
     every = max(1, math.ceil(len(run.history) / _MOST_LINES))
     kept = run.history[::-1][::every][::-1]
     rows = [[epoch, _shown(loss), _shown(held)] for epoch, loss, held in kept]
-    header = ["epochs", "training", "held-out"]
+    header = ["epochs", "training", judged_after(run)]
+    weighed = ", as rows are weighed" if run.metrics["weighed"] else ""
     yield beside(
         figures["losses"],
-        "Mean loss: of the training rows while they were seen, of the held-out rows afterwards.",
+        f"Mean loss{weighed}: of the training rows while they were seen, of the "
+        f"{run.metrics['watched']} rows afterwards.",
         table("Losses after each epoch", header, rows),
     )
 
@@ -289,7 +298,7 @@ def _shown(value: float | None) -> str:
     return figure(float("nan") if value is None else value)
 
 
-def _pair(losses: tuple[float, float]) -> str:
-    training, held = losses
-    held_told = "" if math.isnan(held) else f", held-out {figure(held)}"
-    return f"training {figure(training)}{held_told}"
+def _pair(run: "Run") -> str:
+    _, training, after = run.history[-1]
+    after_told = "" if math.isnan(after) else f", {judged_after(run)} {figure(after)}"
+    return f"training {figure(training)}{after_told}"

@@ -4,7 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from jaxgd.cli.page_of_a_run import loss_lines, measures_names, measures_rows, setting_told
+from jaxgd.cli.page_of_a_run import (
+    judged_after,
+    loss_lines,
+    measures_names,
+    measures_rows,
+    setting_told,
+)
 from jaxgd.figures.html_page import page, table
 from jaxgd.figures.svg_charts import curves
 
@@ -53,7 +59,7 @@ def _measures(runs: dict[str, "Run"]) -> Iterator[str]:
 
 def _curves(runs: dict[str, "Run"]) -> Iterator[str]:
     yield "<h2>How they went</h2>"
-    for part in ("held-out", "training"):
+    for part in (*dict.fromkeys(map(judged_after, runs.values())), "training"):
         lines = {
             name: points
             for name, run in runs.items()
@@ -63,10 +69,10 @@ def _curves(runs: dict[str, "Run"]) -> Iterator[str]:
             continue
         ends = "; ".join(f"{name} ends with {p[-1][1]:.4g}" for name, p in lines.items())
         some = dict(list(lines.items())[:_MOST_CURVES])
-        svg = curves(some, "epochs", f"{part} loss", f"The {part} losses over epochs: {ends}.")
+        svg = curves(some, "epochs", f"loss: {part}", f"Losses over epochs, {part}: {ends}.")
         rows = [
             [name, len(points), f"{min(v for _, v in points):.4g}", f"{points[-1][1]:.4g}"]
             for name, points in lines.items()
         ]
-        numbers = table(f"The {part} loss", ["run", "epochs", "lowest", "last"], rows)
+        numbers = table(f"Loss: {part}", ["run", "epochs", "lowest", "last"], rows)
         yield f'<div class="pair"><figure>{svg}</figure>{numbers}</div>'

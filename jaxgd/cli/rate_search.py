@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
@@ -23,9 +22,9 @@ _LINEAR, _MLP, _MLP_BY_ADAM = 0.1, 0.01, 0.001
 _NAME = "learning_rate"
 
 
-def rate_as_data(of_rate: OfRate) -> optax.GradientTransformation:
+def rate_as_data(of_rate: OfRate, rate: float = 0.0) -> optax.GradientTransformation:
     """The optimizer, whose state holds its learning rate: one program is for all rates."""
-    return optax.inject_hyperparams(of_rate)(**{_NAME: 0.0})
+    return optax.inject_hyperparams(of_rate)(**{_NAME: rate})
 
 
 def rate_in(state: State) -> float:
@@ -45,11 +44,9 @@ def begin(
     One that goes on finds its rate in its checkpoint.
     """
     optimizer = rate_as_data(of_rate)
-    before = init_state(start, optimizer)
 
     def at(rate: float) -> State:
-        data = jnp.asarray(rate, jnp.zeros(()).dtype)
-        return before._replace(opt_state=optax.tree.set(before.opt_state, learning_rate=data))
+        return init_state(start, rate_as_data(of_rate, rate))
 
     def fit_at(rate: float, progress: Progress) -> Any:
         return fit_from(at(rate), optimizer=optimizer, progress=progress)

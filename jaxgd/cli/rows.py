@@ -55,7 +55,9 @@ class WholeTable:
             judges = read_table(valid, encoding=options.encoding, kinds=kinds)
             self.valid = labelled(self.schema, judges)
         self.n, self.dtype = len(dataset.train.y), dataset.train.x.dtype
-        self.held = 0 if dataset.held_out is None else len(dataset.held_out.y)
+        self.held, self.set_aside = (
+            0 if part is None else len(part.y) for part in (dataset.held_out, dataset.valid)
+        )
 
         self.parts = {"training": dataset.train}
         if dataset.held_out is not None:
@@ -108,6 +110,7 @@ class SharedTable:
     """The rows that this process holds of a table, of which others hold the rest."""
 
     weights = valid = None
+    set_aside = 0
 
     def __init__(self, options: DataOptions, key: Array, mesh: Mesh) -> None:
         if options.group is not None or options.time is not None:

@@ -19,7 +19,7 @@ class Run(NamedTuple):
 
     `settings` are the options of the fit, `made` its versions and data; `metrics` is what `jaxgd
     fit --json` prints; `history` has the epochs done, the training loss of the last and the loss of
-    the held-out rows (NaN for none) after each epoch.
+    the rows that `metrics["watched"]` names (NaN for none) after each epoch.
     """
 
     name: str
@@ -59,7 +59,7 @@ def read_run(directory: Path) -> Run:
             for entry in entries
             if entry["update"] == 0
         ]
-        if not isinstance(metrics["metrics"], dict):
+        if not isinstance(metrics["metrics"], dict) or not isinstance(metrics["watched"], str):
             raise TypeError("metrics")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(

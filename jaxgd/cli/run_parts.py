@@ -63,9 +63,9 @@ def optimizer_of(options: TrainingOptions, updates: int, usual_decay: float) -> 
     def of_rate(learning_rate: Any) -> optax.GradientTransformation:
         moving = shape and (lambda count: learning_rate * shape(count))
         made = by_name(name)(lr=moving or learning_rate, **told)
-        if options.is_auto and not told:
+        if options.has_usual_decay:
             made = optax.chain(optax.add_decayed_weights(usual_decay, _is_weight), made)
-        if options.clip_norm:
+        if options.clip_norm is not None:
             made = optax.chain(clip_grad_norm(options.clip_norm), made)
         if options.average is None:
             return made
@@ -85,8 +85,14 @@ def schedule(options: TrainingOptions, updates: int) -> Callable[[Any], Array] |
     """
     if options.shape == "constant" and not options.warmup:
         return None
+    epochs = epochs_of(options, updates)
+    if options.warmup >= epochs:
+        raise ValueError(
+            f"warmup must be shorter than the run; got {options.warmup:g} of {epochs} epochs. Use "
+            "fewer epochs for --warmup, or more --epochs."
+        )
     warm = round(options.warmup * updates)
-    rest = max(epochs_of(options, updates) * updates - warm, 1)
+    rest = max(epochs * updates - warm, 1)
 
     def part(count: Any) -> Array:
         t = jnp.asarray(count, jnp.float32)

@@ -65,16 +65,20 @@ def figure(value: float) -> str:
 def described(source: str, dataset: Dataset) -> str:
     """Two lines that say what is learned from what."""
     held = 0 if dataset.held_out is None else len(dataset.held_out.y)
-    rows = len(dataset.train.y), held
+    rows = len(dataset.train.y), held, 0
     return described_rows(source, dataset.schema, rows, dataset.train.x.dtype)
 
 
-def described_rows(source: str, schema: Schema, rows: tuple[int, int], dtype: Any) -> str:
-    """Two lines that say what is learned from what, of so many rows trained on and held out."""
-    n, held = rows
-    held_out = f", {held} held out" if held else ""
+def described_rows(source: str, schema: Schema, rows: tuple[int, int, int], dtype: Any) -> str:
+    """Two lines that say what is learned from what.
+
+    Of so many rows trained on, held out, and set aside to stop by.
+    """
+    n, held, aside = rows
+    others = f", {held} held out" if held else ""
+    others += f", {aside} to stop by" if aside else ""
     return (
-        f"{source}: {n} rows to train on{held_out}\n{described_target(schema)}, computed in {dtype}"
+        f"{source}: {n} rows to train on{others}\n{described_target(schema)}, computed in {dtype}"
     )
 
 
@@ -96,18 +100,18 @@ def show_next(commands: Mapping[str, str], files: Mapping[str, Path]) -> None:
 
 
 @contextmanager
-def progress_bar(name: str) -> Iterator[Report]:
+def progress_bar(name: str, judged: str = "held-out") -> Iterator[Report]:
     """What `fit` reports to, drawn as a bar on standard error while the run lasts.
+
+    `judged` are the rows whose loss is told after each epoch.
 
     Nothing is drawn where standard error is no terminal.
     """
     with _bar(name) as move:
 
         def report(now: Progressed) -> None:
-            held_out = (
-                "" if now.validation_loss is None else f", held out {now.validation_loss:.4g}"
-            )
-            line = f"epoch {now.epoch}/{now.epochs}, loss {now.loss:.4g}{held_out}"
+            after = "" if now.validation_loss is None else f", {judged} {now.validation_loss:.4g}"
+            line = f"epoch {now.epoch}/{now.epochs}, loss {now.loss:.4g}{after}"
             move(now.epoch, now.epochs, line)
 
         yield report

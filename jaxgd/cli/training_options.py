@@ -1,6 +1,6 @@
 """The options about a model and its training."""
 
-from dataclasses import Field, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -90,6 +90,8 @@ class TrainingOptions:
             check_count("every width in hidden", width)
         for name in ("warmup", "momentum", "weight_decay", "clip_norm"):
             check_amount(name, getattr(self, name))
+        if self.clip_norm == 0:
+            raise ValueError("clip_norm must be above 0; got clip_norm=0. Use 1.0 or so.")
         if isinstance(self.average, float) and not 0 <= self.average < 1:
             raise ValueError(
                 f"average must be a decay in [0, 1), or mean; got {self.average:g}. Use 0.999."
@@ -147,8 +149,9 @@ class TrainingOptions:
     @property
     def is_plain(self) -> bool:
         """Whether the updates are the optimizer's own at one rate, and its params the answer."""
-        moved = self.shape != "constant" or self.warmup or self.clip_norm or self.average
-        return not (moved or self.chosen.options)
+        told = self.learning_rate != "auto" and self.average is None
+        moved = self.shape != "constant" or self.warmup or self.clip_norm is not None
+        return told and not (moved or self.chosen.options)
 
     @property
     def waits(self) -> Patience | None:
@@ -177,26 +180,30 @@ class TrainingOptions:
             )
         return part
 
+    def files(self) -> list[Path]:
+        """The file that is read, if one is."""
+        return [self.valid_part] if isinstance(self.valid_part, Path) else []
+
+    def note(self, usual_decay: float) -> dict[str, Any]:
+        """These options for a model to remember: what was used where nothing was told, too."""
+        decay = usual_decay if self.has_usual_decay else self.weight_decay
+        used = {"optimizer": str(self.chosen), "weight_decay": decay, "schedule": self.shape}
+        if self.files():
+            used["valid"] = self.files()[0].name
+        return asdict(self) | used
+
+    @property
+    def has_usual_decay(self) -> bool:
+        """Whether weights decay as with scikit-learn's penalties."""
+        return self.is_auto and not self.chosen.options
+
     @property
     def weights(self) -> Weights:
         """What rows count."""
         return Weights(self.class_weight, self.sample_weight)
-
-    def words(self) -> list[str]:
-        """These options as the words of a command, but for those that are as usual."""
-        return [word for field in fields(self) for word in _words(field, getattr(self, field.name))]
 
 
 def check_amount(name: str, amount: float | None) -> None:
     """ValueError for a number that is not finite or negative."""
     if amount is not None and not 0 <= amount < float("inf"):
         raise ValueError(f"{name} must be finite and at least 0; got {name}={amount:g}.")
-
-
-def _words(field: "Field[Any]", value: Any) -> list[str]:
-    if value == field.default:
-        return []
-    if field.name == "batch_size" and value is None:
-        value = "all"
-    values = value if isinstance(value, tuple) else (value,)
-    return [f"--{field.name.replace('_', '-')}", *map(str, values)]

@@ -190,7 +190,7 @@ def test_runs_are_compared_in_one_page(jaxgd, runs):
         ["target", "kind", "zone", "kind"],
         ["ignore", "mass zone", "kind mass", "mass zone"],
     ]
-    rows = tables["The held-out loss"]
+    rows = tables["Loss: training, afterwards"]
     assert [row[0] for row in rows] == ["run", "kind (1)", "zone", "kind (2)"]
     assert rows[1][1:] == rows[3][1:] != rows[2][1:]
     status, _, err = jaxgd("report", runs / "kind", runs / "zone")
@@ -222,3 +222,33 @@ def test_a_browser_shows_the_page_and_asks_for_nothing(runs, tmp_path):
     assert done.returncode == 0
     assert done.stdout.count("<svg") == done.stdout.count("</svg>") == 4
     assert not re.search(r"CONSOLE|Failed to load", done.stderr)
+
+
+def test_a_directory_that_is_no_run_keeps_its_files(jaxgd, runs, tmp_path):
+    fit = "fit", runs / "plants.csv", "--target", "kind", "--ignore", "mass", "zone", "--lr", 0.1
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "report.html").write_text("mine")
+    status, _, err = jaxgd(*fit, "--run", "mine", "--resume")
+    assert (status, "mine/report.html is there already. Name another" in err) == (2, True)
+    assert (tmp_path / "mine" / "report.html").read_text() == "mine"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "figures").write_text("mine")
+    assert "other/figures is not a directory" in jaxgd(*fit, "--run", "other").err
+    assert not (tmp_path / "model.safetensors").exists()
+    told = jaxgd("fit", runs / "plants.csv", "--target", "kind", "--run", runs / "kind").err
+    assert "has some. Use --resume to go on from the newest" in told
+
+
+def test_rows_to_stop_by_are_counted_named_and_kept(jaxgd, runs, tmp_path):
+    fit = "fit", runs / "plants.csv", "--target", "kind", "--ignore", "mass", "zone", "--lr", 0.1
+    status, out, _ = jaxgd(*fit, "--valid", 0.25, "--epochs", 2, "--run", "part")
+    assert status == 0
+    assert out.splitlines()[0].endswith(": 72 rows to train on, 24 held out, 24 to stop by")
+    metrics = json.loads((tmp_path / "part" / "metrics.json").read_bytes())
+    assert (metrics["rows"], metrics["set_aside"], metrics["watched"]) == (N, 24, "validation")
+    assert "of the validation rows afterwards" in (tmp_path / "part" / "report.html").read_text()
+    shutil.copy(runs / "plants.csv", "judges.csv")
+    before = Path("judges.csv").read_bytes()
+    status, _, err = jaxgd(*fit, "--valid", "judges.csv", "--model-file", "judges.csv", "--force")
+    assert (status, "an output must not replace an input" in err) == (2, True)
+    assert Path("judges.csv").read_bytes() == before

@@ -8,7 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 import tyro
+from tyro.conf import OmitArgPrefixes
 
+from jaxgd.cli.config_file import config_text, with_config
+from jaxgd.cli.data_options import DataOptions
 from jaxgd.cli.optimizer_options import OPTIONS, read_optimizer
 from jaxgd.cli.run_parts import epochs_of, schedule
 from jaxgd.cli.training_options import TrainingOptions
@@ -17,7 +20,15 @@ from jaxgd.optim.registry import REGISTRY
 from jaxgd.tabular import load_model
 
 
-def test_options_are_read_back_from_their_words():
+def test_options_are_read_back_from_a_config(tmp_path):
+    def training(
+        source: OmitArgPrefixes[DataOptions],
+        training: OmitArgPrefixes[TrainingOptions],
+        *,
+        config: Path,
+    ) -> TrainingOptions:
+        return training
+
     given = TrainingOptions(
         hidden=(16, 8),
         activation="tanh",
@@ -37,9 +48,11 @@ def test_options_are_read_back_from_their_words():
         sample_weight="w",
         device="cpu",
     )
+    path = tmp_path / "config.toml"
     for options in (TrainingOptions(), given, TrainingOptions(average="mean")):
-        assert tyro.cli(TrainingOptions, args=in_order(options.words())) == options
-    assert TrainingOptions().words() == []
+        path.write_text(config_text(DataOptions(), options, {}))
+        words = in_order(with_config(["--config", str(path)]))
+        assert tyro.cli(training, args=words) == options
 
 
 def test_the_options_on_offer_are_those_that_the_optimizers_take():
@@ -67,6 +80,7 @@ def test_an_optimizer_is_read_with_its_options():
         ("--momentum 0.9", "options of adam must be among betas, .* got 'momentum'."),
         ("--optimizer sgd:momentum=1 --momentum 1", "momentum must be told once; got"),
         ("--warmup -1", "warmup must be finite and at least 0; got warmup=-1."),
+        ("--clip-norm 0", "clip_norm must be above 0; got clip_norm=0."),
         ("--average 1.0", "average must be a decay in .0, 1., or mean; got 1."),
         ("--valid 1.5", "valid must be a fraction in .0, 1., or a file; got 1.5."),
         ("--valid nowhere.csv", "No such file or directory: nowhere.csv"),
@@ -157,3 +171,25 @@ def test_a_device_that_is_not_there_is_told_with_those_that_are(jaxgd, flowers):
     assert status == 2
     assert err == "jaxgd: device must be one of those that are here: cpu; got tpu.\n"
     assert jaxgd("fit", flowers, *TRAIN, "--device", "cpu").status == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "rate"),
+    [
+        (("--optimizer", "sgd", "--batch-size", 1, "--schedule", "constant"), None),
+        (("--optimizer", "rprop", "--batch-size", "all", "--epochs", 30), None),
+        (("--optimizer", "sgd", "--batch-size", 1, "--average", 0, "--lr", 0.1), 0.1),
+    ],
+)
+def test_what_hangs_on_its_rate_learns(jaxgd, flowers, tmp_path, options, rate):
+    """One by one in blocks, steps that begin at the rate, and an average that is the newest."""
+    words = [flowers, "--target", "kind", "--ignore", "id", "--epochs", 3, *options]
+    assert jaxgd("fit", *words).status == 0  # and better than a constant
+    note = load_model(tmp_path / "model.safetensors").training
+    assert rate in (None, note["learning_rate"])
+    assert note["schedule"] == ("cosine" if "rprop" in options else "constant")
+
+
+def test_a_rate_that_is_still_rising_at_the_end_is_refused(jaxgd, flowers):
+    words = [flowers, "--target", "kind", "--ignore", "id", "--epochs", 3, "--warmup", 3]
+    assert "warmup must be shorter than the run; got 3 of 3 epochs" in jaxgd("fit", *words).err
