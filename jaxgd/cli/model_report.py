@@ -29,9 +29,12 @@ def kind_of_model(model: Model) -> str:
 
 
 def training_told(training: Mapping[str, Any]) -> str:
-    """How a model was trained, in one line, but for what was left out."""
-    told = (f"{name.replace('_', ' ')} {v}" for name, v in training.items() if v is not None)
-    return ", ".join(told)
+    """How a model was trained, in one line, but for what was left out.
+
+    What an estimator needs to be made again is long, and for it alone.
+    """
+    shown = {k: v for k, v in training.items() if v is not None and k != "estimator"}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
 
 def columns_table(model: Model) -> Grid:

@@ -56,7 +56,8 @@ def options_of(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
         found.append((option, values))
         if not rest:
             return found
-        option = rest.pop(0)
+        name, equals, value = rest.pop(0).partition("=")
+        option = name.replace("_", "-") + equals + value
 
 
 def _is_option(word: str) -> bool:

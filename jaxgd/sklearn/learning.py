@@ -162,7 +162,9 @@ class GradientDescent(BaseEstimator):
         return Descent(task, optimizer, batch_size, self.shuffle, patience, bool(self.verbose))
 
     def _widths(self) -> tuple[int, ...]:
-        return (self.hidden,) if isinstance(self.hidden, int) else tuple(self.hidden)
+        told: Any = self.hidden
+        widths = (told,) if isinstance(told, int | np.integer) else told
+        return tuple(w.item() if isinstance(w, np.integer) else w for w in widths)
 
     def _seed(self) -> int:
         """`random_state` where it is a number, else one that it draws."""

@@ -109,7 +109,14 @@ def _plain(value: Any) -> Any:
 
 def _settings(told: dict[str, Any]) -> dict[str, Any]:
     """The settings as they were."""
-    out = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+    out = {name: _with_tuples(value) for name, value in told.items()}
     if isinstance(out.get("class_weight"), tuple):
         out["class_weight"] = dict(map(tuple, told["class_weight"]))
     return out
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(inner) for name, inner in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value

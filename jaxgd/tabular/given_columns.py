@@ -38,6 +38,8 @@ def _values(column: Any) -> np.ndarray:
     """A column as tables have it: numbers, booleans, dates, or objects with None for missing."""
     gone = np.asarray(column.isna()) if hasattr(column, "isna") else None
     values = np.asarray(column)
+    if values.dtype.kind == "U" and not hasattr(column, "dtype"):
+        values = np.array(list(column), object)  # a NaN among texts has become one
     if values.dtype.kind == "M":
         return values.astype("datetime64[us]")
     if values.dtype.kind not in "OUT":

@@ -14,7 +14,7 @@ _NEVER = np.finfo(np.float64).tiny
 class ByClass(NamedTuple):
     """Of each class k its precision, its recall, its rows, and as what these were predicted.
 
-    A row is predicted as its most probable class, of two that of a probability of 1/2 or more.
+    A row is predicted as its most probable class, of two as the second above 1/2.
     """
 
     precision: Float[np.ndarray, "k"]

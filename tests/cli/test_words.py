@@ -26,6 +26,7 @@ IN_ORDER = {
     "--hidden 16, 8": "--hidden 16 8",
     "--learning-rates 0.1,1 --ignore a t.csv": "t.csv --learning-rates 0.1 1 --ignore a",
     "--batch-size all": "--batch-size None",
+    "--batch_size all": "--batch-size None",
     "--batch-size=all t.csv": "--batch-size None t.csv",
     # A column may be called like a file.
     "t.csv --ignore b.csv a.csv": "t.csv --ignore b.csv a.csv",

@@ -95,7 +95,7 @@ def test_early_stopping_keeps_the_best_of_the_rows_held_out():
 
 def test_an_mlp_has_layers_and_no_coef(tmp_path):
     found = GradientDescentRegressor(
-        (4,), epochs=60, random_state=0, optimizer_options={"betas": [0.8, 0.9]}
+        np.int64(4), epochs=60, random_state=0, optimizer_options={"betas": (0.8, 0.9)}
     )
     y = np.square(X[:, 0])
     found.fit(X.astype(np.float32), y)
@@ -105,6 +105,7 @@ def test_an_mlp_has_layers_and_no_coef(tmp_path):
     found.save(tmp_path / "model.safetensors")
     again = GradientDescentRegressor.load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(again.predict(X), found.predict(X))
+    assert again.get_params() == found.get_params()
     table = {f"x{i}": X[:, i] for i in range(3)}
     served = jaxgd.load_model(tmp_path / "model.safetensors").predict(table)
     np.testing.assert_allclose(served, found.predict(X), rtol=1e-4, atol=1e-5)

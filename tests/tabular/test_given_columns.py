@@ -35,6 +35,8 @@ def test_a_dict_of_columns_is_a_frame():
     assert_same(table_of(COLUMNS, KINDS), frame)
     arrays = {name: np.array(column) for name, column in COLUMNS.items()}
     assert_same(table_of(arrays, KINDS), frame)
+    with_nan = [np.nan if text is None else text for text in COLUMNS["colour"]]
+    assert_same(table_of(COLUMNS | {"colour": with_nan}, KINDS), frame)
 
 
 def test_a_frame_of_pandas_is_one_of_polars():

@@ -4,12 +4,14 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import jax
 import numpy as np
 import pytest
 
 import jaxgd
+from jaxgd.arguments import Activation
 from jaxgd.tabular import Model, Predictor, prepare, read_table
 from tests.tolerances import MODEL_PAGE
 
@@ -46,12 +48,22 @@ def served():
     return names
 
 
-@pytest.mark.parametrize("hidden", [(), (4, 3)], ids=["linear", "mlp"])
-@pytest.mark.parametrize("target", ["risk", "sort", "price"])
-def test_numpy_predicts_what_the_model_does(tmp_path, served, target, hidden):
+@pytest.mark.parametrize(
+    ("target", "hidden", "activation"),
+    [
+        *((target, (), "relu") for target in ("risk", "sort", "price")),
+        *zip(
+            ["risk", "sort", "price", "risk", "sort"],
+            [(4, 3)] * 5,
+            get_args(Activation),
+            strict=True,
+        ),
+    ],
+)
+def test_numpy_predicts_what_the_model_does(tmp_path, served, target, hidden, activation):
     path = table(tmp_path / "train.csv", 120, 0, ["red", "green"] * 12 + ["rare"])
     data = prepare(read_table(path), target=target, id="no", key=jax.random.key(0))
-    predictor = Predictor(len(data.schema.features), data.schema.target, hidden)
+    predictor = Predictor(len(data.schema.features), data.schema.target, hidden, activation)
     rng = np.random.default_rng(1)
     params = jax.tree.map(
         lambda leaf: rng.normal(size=leaf.shape).astype(np.float32),
@@ -66,7 +78,7 @@ def test_numpy_predicts_what_the_model_does(tmp_path, served, target, hidden):
     found = served["predict"](tmp_path / "model", served["read_rows"](more))
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= MODEL_PAGE * np.abs(expected).max()
-    assert np.ptp(expected, axis=0).max() > 0.1
+    assert np.ptp(expected, axis=0).max() > 0.01
 
 
 def test_the_digest_is_what_the_page_says(tmp_path, served):
