@@ -5,6 +5,7 @@ import os
 import signal
 from importlib.util import find_spec
 from pathlib import Path
+from zlib import crc32
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,14 @@ gc.disable()
 def pytest_collection_finish():
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of a test that is `halved` half of the cases, by their names, are left to `-m exhaustive`."""
+    for item in items:
+        if "halved" in item.keywords and crc32(item.name.encode()) % 2:
+            item.add_marker("exhaustive")
 
 
 # A shell that starts the suite in the background has it ignore ctrl-C, and all that it starts.

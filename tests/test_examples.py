@@ -29,6 +29,7 @@ def run(*command):
     )
 
 
+@pytest.mark.halved
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_prints_its_promise(path):
     if path.stem in NEEDED:

@@ -64,6 +64,7 @@ def test_bijective_end_to_end(n):
     assert is_permutation(order, n)
 
 
+@pytest.mark.halved
 @pytest.mark.parametrize("n", [5, 256, 257, 1009, 10**6])
 def test_any_position_on_its_own(n):
     key = jax.random.key(1)
@@ -133,6 +134,7 @@ def key_pvalue(sample):
 STATISTICS = [position_by_value_pvalue, pair_pvalue, neighbour_pvalue, key_pvalue]
 
 
+@pytest.mark.halved
 @pytest.mark.parametrize("statistic", STATISTICS)
 @pytest.mark.parametrize("n", [12, 256, 257, 300, 1009])
 def test_uniform(n, statistic):

@@ -45,6 +45,7 @@ def run(command, scripts):
             scripts["in_flax.py"].train(words[1], words[2:])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_compile_here")
 def test_the_commands_print_what_the_page_shows(scripts):

@@ -50,6 +50,7 @@ def own_lines(program):
     return [line for line in lines if line and not re.match(r"#|import |from ", line)]
 
 
+@pytest.mark.halved
 @pytest.mark.parametrize(("program", "shown"), RECIPES, ids=TITLES)
 def test_recipe_prints_what_the_page_shows(program, shown):
     if "flax" in program:
@@ -72,6 +73,7 @@ def test_every_block_of_the_page_is_a_recipe():
     assert PAGE.count("```python") == len(BLOCKS) == 31
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_gradient_of_a_run_holds_less_the_more_often_it_computes_again():
     *reverse, forward = rows = run_memory.measure(exponents=[3])

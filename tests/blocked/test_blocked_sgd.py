@@ -71,6 +71,7 @@ def assert_equal_descents(ours, theirs, tolerance):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
 
 
+@pytest.mark.halved
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
 @pytest.mark.parametrize("block_size", [1, 8, 203], ids="block{}".format)
@@ -92,6 +93,7 @@ def test_equals_sgd(link, block_size):
     )
 
 
+@pytest.mark.halved
 @pytest.mark.parametrize("d", [1, 30, 49, 103, 300, 1100])
 def test_features_are_all_used_whatever_their_number(dtype, d):
     params, data = problem(n=64, d=d, dtype=dtype)

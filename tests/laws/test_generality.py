@@ -34,6 +34,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.halved
 @pytest.mark.optax_promotion
 @pytest.mark.parametrize("name", EPOCHS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -115,6 +115,7 @@ def streamed(model, optimizer, b):
     return digest(state, np.concatenate(losses))
 
 
+@pytest.mark.halved
 @pytest.mark.optax_promotion
 @pytest.mark.usefixtures("short_segments")
 @pytest.mark.parametrize(("model", "optimizer", "b"), CASES)

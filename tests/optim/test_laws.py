@@ -151,6 +151,8 @@ def test_two_in_a_chain(optimizer):
     assert_same((trajectory, state), expected(optimizer))
 
 
+@pytest.mark.halved
+@pytest.mark.halved
 @pytest.mark.optax_promotion
 def test_injected_hyperparameters(optimizer):
     """Every number among the options becomes part of the state, and is traced."""

@@ -18,6 +18,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "torch-parity.md").read_text()
 pytestmark = [pytest.mark.optax_promotion, pytest.mark.usefixtures("x64")]
 
 
+@pytest.mark.halved
 @pytest.mark.parametrize("optimizer", REGISTRY)
 def test_nothing_of_torchs_own_cases_fails(optimizer):
     found = outcomes(optimizer)

@@ -52,6 +52,7 @@ def assert_parity(algorithm, n, model, optimizer, dtype):
     )
 
 
+@pytest.mark.halved
 @pytest.mark.parametrize("model", PROBLEMS)
 @pytest.mark.parametrize(
     ("algorithm", "n"),
@@ -66,6 +67,7 @@ def test_every_update_equals_torch(algorithm, n, model, dtype):
     assert_parity(algorithm, n, model, "sgd", dtype)
 
 
+@pytest.mark.halved
 @pytest.mark.parametrize("algorithm", ["gd", "sgd", "minibatch"])
 def test_the_optimizer_remembers_across_batches_and_epochs(algorithm, dtype):
     assert_parity(algorithm, RAGGED["r=b-1"], "mlp", "momentum", dtype)

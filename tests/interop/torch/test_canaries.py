@@ -56,6 +56,7 @@ def wrong_values(key, value):
             yield "not turned", value.T
 
 
+@pytest.mark.halved
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_every_number_of_the_state_is_felt(setting):
     state_dict = begin(setting).run(0, MOVE).optimizer.state_dict()

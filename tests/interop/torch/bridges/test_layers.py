@@ -25,6 +25,7 @@ def _as_the_frameworks_run():
         yield
 
 
+@pytest.mark.halved
 @pytest.mark.parametrize(("to", "name"), CASES, ids=lambda part: part)
 def test_the_frameworks_layer_gives_torchs_output(to, name):
     module, x, expected = given(name)
