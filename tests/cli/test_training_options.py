@@ -4,6 +4,7 @@ import inspect
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import polars as pl
 import pytest
@@ -18,6 +19,8 @@ from jaxgd.cli.training_options import TrainingOptions
 from jaxgd.cli.words import in_order
 from jaxgd.optim.registry import REGISTRY
 from jaxgd.tabular import load_model
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
 def test_options_are_read_back_from_a_config(tmp_path):
@@ -170,7 +173,10 @@ def test_a_device_that_is_not_there_is_told_with_those_that_are(jaxgd, flowers):
     status, _, err = jaxgd("fit", flowers, *TRAIN, "--device", "tpu")
     assert status == 2
     assert err == "jaxgd: device must be one of those that are here: cpu; got tpu.\n"
-    assert jaxgd("fit", flowers, *TRAIN, "--device", "cpu").status == 0
+    try:
+        assert jaxgd("fit", flowers, *TRAIN, "--device", "cpu").status == 0
+    finally:
+        jax.config.update("jax_default_device", None)
 
 
 @pytest.mark.parametrize(
