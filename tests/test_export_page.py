@@ -86,4 +86,4 @@ def test_its_commands_run(folder):
     for rows in (slice(0, 569), slice(0, 3)):
         x = table.matrix(model.schema.features)[rows]
         expected = model.predict(table)[rows]
-        np.testing.assert_allclose(exported.predict(x), expected, rtol=1e-6)
+        np.testing.assert_allclose(exported.predict(x), expected, atol=EXPORTED_F32)

@@ -184,3 +184,7 @@ MODEL_PAGE = 1e-5
 # Figures that docs/your-table.md shows, of four digits: other versions of JAX and other processors
 # order sums in another way. Measured 0 on one machine; a wrong held-out part is 5e-2 off.
 PRINTED_F32 = {"rel": 5e-3, "abs": 2e-3}
+
+# Probabilities of an exported predictor beside the model's, whose program is of another number of
+# rows: sums in another order. Measured up to 1e-7 of 1.
+EXPORTED_F32 = 1e-6

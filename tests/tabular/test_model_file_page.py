@@ -28,8 +28,10 @@ def table(path, n, seed, colours):
     for i in range(n):
         missing = rng.uniform(size=4) < 0.2
         size, weight = rng.normal(1e4, 300), rng.normal(size=1)[0]
-        seen = np.datetime64("2020-02-28") + int(rng.integers(900))
-        bought = np.datetime64("1965-01-01T00:00:00") + int(rng.integers(2**31))
+        seen = np.datetime64("2020-02-28") + np.timedelta64(int(rng.integers(900)), "D")
+        bought = np.datetime64("1965-01-01T00:00:00") + np.timedelta64(
+            int(rng.integers(2**31)), "s"
+        )
         cells = [
             i, size, "" if missing[0] else weight, "" if missing[1] else rng.choice(colours),
             rng.choice(["round", "with, comma"]), rng.choice(["true", "false"]),
