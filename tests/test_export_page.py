@@ -16,6 +16,7 @@ import pytest
 from jaxgd.cli.__main__ import main
 from jaxgd.interop import load_predictor
 from jaxgd.tabular import breast_cancer, load_model
+from tests.tolerances import EXPORTED_F32
 
 PAGE = (Path(__file__).parents[1] / "docs" / "export.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", PAGE, re.M | re.S)
@@ -86,4 +87,4 @@ def test_its_commands_run(folder):
     for rows in (slice(0, 569), slice(0, 3)):
         x = table.matrix(model.schema.features)[rows]
         expected = model.predict(table)[rows]
-        np.testing.assert_allclose(exported.predict(x), expected, atol=EXPORTED_F32)
+        np.testing.assert_allclose(exported.predict(x), expected, rtol=0, atol=EXPORTED_F32)
