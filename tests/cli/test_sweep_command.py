@@ -30,8 +30,9 @@ def swept(jaxgd, flowers):
     return run
 
 
-def test_the_next_command_gives_what_the_sweep_has_promised(swept, jaxgd, tmp_path):
-    rates = ["--learning-rates", 0.01, 0.1, 1.0]
+@pytest.mark.parametrize("hidden", [[], ["--hidden", 3]], ids=["linear", "mlp"])
+def test_the_next_command_gives_what_the_sweep_has_promised(swept, jaxgd, tmp_path, hidden):
+    rates = [*hidden, "--learning-rates", 0.01, 0.1, 1.0]
     status, out, err = swept(*rates, "--table", "t.parquet", "--json")
     told = json.loads(out)
     assert status == 0
