@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from jaxgd.cli.__main__ import main
+from jaxgd.cli.model_report import training_told
 from jaxgd.tabular import load_model, read_table
 
 RNG = np.random.default_rng(0)
@@ -118,3 +119,8 @@ def test_all_classes_have_coefficients_and_an_mlp_has_none(jaxgd, plants):
     assert jaxgd(*fit, "--hidden", 3, "--model-file", "mlp").status == 0
     assert "coefficients" not in json.loads(jaxgd("show", "mlp", "--json").out)
     assert "MLP with hidden layers of 3, 25 parameters" in jaxgd("show", "mlp").out
+
+
+def test_what_an_estimator_is_made_again_from_is_not_told():
+    told = training_told({"epochs": 3, "estimator": {"loss_curve": [1.0]}, "seed": 0, "id": None})
+    assert told == "epochs 3, seed 0"
