@@ -61,8 +61,8 @@ def interrupt_at(monkeypatch):
     """Sends the command a real signal once it has come to a position."""
 
     def interrupt(command, number, *position):
-        def bar(name):
-            whole = progress_bar(name)
+        def bar(*named):
+            whole = progress_bar(*named)
             enter = whole.__enter__
 
             def told():
