@@ -69,21 +69,23 @@ class GradientDescentClassifier(ClassifierMixin, GradientDescent):
         random_state: Any = None,
         verbose: Any = False,
     ) -> None:
-        self.hidden = hidden
-        self.optimizer = optimizer
-        self.optimizer_options = optimizer_options
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.shuffle = shuffle
+        super().__init__(
+            hidden,
+            optimizer=optimizer,
+            optimizer_options=optimizer_options,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            epochs=epochs,
+            shuffle=shuffle,
+            warm_start=warm_start,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.class_weight = class_weight
-        self.warm_start = warm_start
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.random_state = random_state
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "GradientDescentClassifier":
         """Train on rows X [n, d] and their classes y [n], weighed by `sample_weight` [n]."""
@@ -176,39 +178,6 @@ class GradientDescentRegressor(RegressorMixin, GradientDescent):
     Departs from scikit-learn's SGDRegressor and MLPRegressor: as the classifier does from theirs,
     the target is standardised, its error squared and not halved.
     """
-
-    def __init__(
-        self,
-        hidden: Any = (),
-        *,
-        optimizer: Any = "adam",
-        optimizer_options: Any = None,
-        learning_rate: Any = 0.05,
-        batch_size: Any = None,
-        epochs: Any = 200,
-        shuffle: Any = True,
-        warm_start: Any = False,
-        early_stopping: Any = False,
-        validation_fraction: Any = 0.1,
-        n_iter_no_change: Any = 10,
-        tol: Any = 1e-4,
-        random_state: Any = None,
-        verbose: Any = False,
-    ) -> None:
-        self.hidden = hidden
-        self.optimizer = optimizer
-        self.optimizer_options = optimizer_options
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.shuffle = shuffle
-        self.warm_start = warm_start
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.random_state = random_state
-        self.verbose = verbose
 
     @property
     def coef_(self) -> np.ndarray:

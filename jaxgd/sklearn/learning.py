@@ -20,21 +20,6 @@ from jaxgd.tabular.scaling import Standardizer, standardizer, unscaled
 class GradientDescent(BaseEstimator):
     """What both estimators do: rows checked and weighed, a descent, outputs in plain NumPy."""
 
-    hidden: tuple[int, ...]
-    optimizer: str
-    optimizer_options: dict[str, Any] | None
-    learning_rate: LearningRate
-    batch_size: int | None
-    epochs: int
-    shuffle: bool
-    warm_start: bool
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    tol: float
-    random_state: Any
-    verbose: bool
-
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     loss_curve_: list[float]
@@ -44,6 +29,39 @@ class GradientDescent(BaseEstimator):
     n_features_in_: int
     _standing: Standing
     _y_scaling: Standardizer
+
+    def __init__(
+        self,
+        hidden: Any = (),
+        *,
+        optimizer: Any = "adam",
+        optimizer_options: Any = None,
+        learning_rate: Any = 0.05,
+        batch_size: Any = None,
+        epochs: Any = 200,
+        shuffle: Any = True,
+        warm_start: Any = False,
+        early_stopping: Any = False,
+        validation_fraction: Any = 0.1,
+        n_iter_no_change: Any = 10,
+        tol: Any = 1e-4,
+        random_state: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        self.hidden = hidden
+        self.optimizer = optimizer
+        self.optimizer_options = optimizer_options
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.shuffle = shuffle
+        self.warm_start = warm_start
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
 
     def save(self, path: Path | str) -> None:
         """Write the fitted model to a model file, without pickle: see docs/model-file.md.
@@ -162,8 +180,8 @@ class GradientDescent(BaseEstimator):
         return Descent(task, optimizer, batch_size, self.shuffle, patience, bool(self.verbose))
 
     def _widths(self) -> tuple[int, ...]:
-        told: Any = self.hidden
-        widths = (told,) if isinstance(told, int | np.integer) else told
+        one = isinstance(self.hidden, int | np.integer)
+        widths = (self.hidden,) if one else self.hidden
         return tuple(w.item() if isinstance(w, np.integer) else w for w in widths)
 
     def _seed(self) -> int:
@@ -191,7 +209,7 @@ class GradientDescent(BaseEstimator):
         return self._standing._replace(learning_rate=self._rate())
 
     def _rate(self) -> LearningRate:
-        rate: Any = self.learning_rate
+        rate = self.learning_rate
         if rate is None:
             raise ValueError('learning_rate must be "auto" or a number; got None. Use 0.05 or so.')
         return rate.item() if isinstance(rate, np.generic) else rate
