@@ -11,24 +11,14 @@ from jaxgd.arguments import Task, check_count
 from jaxgd.fitting import History, fit
 from jaxgd.fitting.learning_rates import LearningRate
 from jaxgd.inputs import OfRate
-from jaxgd.losses import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    squared_error,
-    supervised,
-)
+from jaxgd.losses import supervised
 from jaxgd.models import Linear, init_mlp, linear, mlp
 from jaxgd.objective import Loss
 from jaxgd.optim import by_name
 from jaxgd.optim.registry import REGISTRY
 from jaxgd.stopping import Patience
+from jaxgd.tabular.predictor import LINK_LOSSES
 from jaxgd.tabular.weights import weighted
-
-_LINKS = {
-    "binary": binary_cross_entropy_with_logits,
-    "multiclass": cross_entropy,
-    "regression": squared_error,
-}
 
 
 class Standing(NamedTuple):
@@ -141,7 +131,7 @@ def loss_of(task: Task, deep: bool, weighed: bool) -> Loss:
         predict: Any = linear
     else:
         predict = mlp if task == "multiclass" else _lone_output
-    loss = supervised(predict, _LINKS[task])
+    loss = supervised(predict, LINK_LOSSES[task])
     return weighted(loss) if weighed else loss
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt32
 
-from jaxgd.arguments import Activation
+from jaxgd.arguments import Activation, Task
 from jaxgd.losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -30,6 +30,13 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
     "silu": jax.nn.silu,
     "sigmoid": jax.nn.sigmoid,
+}
+
+# Of the output of one example and its target: cross entropy in nats, or the squared error.
+LINK_LOSSES: Mapping[Task, Callable[..., Array]] = {
+    "binary": binary_cross_entropy_with_logits,
+    "multiclass": cross_entropy,
+    "regression": squared_error,
 }
 
 
@@ -69,12 +76,7 @@ class Predictor:
 
     def link_loss(self, output: Float[Array, "*k"], y: Any) -> Float[Array, ""]:
         """Cross entropy of one output in nats, or its squared error."""
-        losses = {
-            "binary": binary_cross_entropy_with_logits,
-            "multiclass": cross_entropy,
-            "regression": squared_error,
-        }
-        return losses[self.target.task](output, y)
+        return LINK_LOSSES[self.target.task](output, y)
 
     def predict(
         self, params: PyTree, x: Float[np.ndarray, "n d"], precision: Precision = "default"
