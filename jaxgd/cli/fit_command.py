@@ -119,7 +119,7 @@ def fit(
     updates = -(-rows.n // (batch_size or rows.n))
     usual = usual_decay(schema.target, rows.n)
     of_rate = optimizer_of(training, updates, usual)
-    by, epoch = str(training.chosen), None
+    by, epoch = str(training.chosen()), None
     if training.is_plain:
         epoch = exact_sgd(predictor, by, batch_size)
     if rows.weights is not None:

@@ -57,7 +57,7 @@ def optimizer_of(options: TrainingOptions, updates: int, usual_decay: float) -> 
 
     Where none is told weights, and no biases, have the usual decay, unless another is told.
     """
-    name, told = options.chosen
+    name, told = options.chosen()
     shape = schedule(options, updates)
 
     def of_rate(learning_rate: Any) -> optax.GradientTransformation:

@@ -79,7 +79,7 @@ class TrainingOptions:
     def checked(self, distributed: bool) -> "TrainingOptions":
         """These options, the optimizer by the name it has here; ValueError for what cannot be."""
         meant = self.optimizer if self.is_auto else str(read_optimizer(self.optimizer))
-        self._check_chosen()
+        self.chosen()
         if self.learning_rate != "auto":
             check_rate(self.learning_rate)
         if self.epochs is not None:
@@ -129,29 +129,26 @@ class TrainingOptions:
         """Whether no optimizer is told."""
         return self.optimizer == "auto"
 
-    @property
     def chosen(self) -> Chosen:
-        """The optimizer, with all options that are told."""
-        name, options = read_optimizer(_USUAL if self.is_auto else self.optimizer)
-        apart = {option: getattr(self, option) for option in _APART}
-        return Chosen(name, options | {k: v for k, v in apart.items() if v is not None})
-
-    def _check_chosen(self) -> None:
+        """The optimizer, with all options that are told; ValueError for what it does not take."""
         name, options = read_optimizer(_USUAL if self.is_auto else self.optimizer)
         for option in _APART:
-            if getattr(self, option) is None:
+            value = getattr(self, option)
+            if value is None:
                 continue
             check_has_option(name, option)
             if option in options:
                 told = f"--{option.replace('_', '-')}"
                 raise ValueError(f"{option} must be told once; got {self.optimizer!r} and {told}.")
+            options[option] = value
+        return Chosen(name, options)
 
     @property
     def is_plain(self) -> bool:
         """Whether the updates are the optimizer's own at one rate, and its params the answer."""
         told = self.learning_rate != "auto" and self.average is None
         moved = self.shape != "constant" or self.warmup or self.clip_norm is not None
-        return told and not (moved or self.chosen.options)
+        return told and not (moved or self.chosen().options)
 
     @property
     def waits(self) -> Patience | None:
@@ -187,7 +184,7 @@ class TrainingOptions:
     def note(self, usual_decay: float) -> dict[str, Any]:
         """These options for a model to remember: what was used where nothing was told, too."""
         decay = usual_decay if self.has_usual_decay else self.weight_decay
-        used = {"optimizer": str(self.chosen), "weight_decay": decay, "schedule": self.shape}
+        used = {"optimizer": str(self.chosen()), "weight_decay": decay, "schedule": self.shape}
         if self.files():
             used["valid"] = self.files()[0].name
         return asdict(self) | used
@@ -195,7 +192,7 @@ class TrainingOptions:
     @property
     def has_usual_decay(self) -> bool:
         """Whether weights decay as with scikit-learn's penalties."""
-        return self.is_auto and not self.chosen.options
+        return self.is_auto and not self.chosen().options
 
     @property
     def weights(self) -> Weights:
