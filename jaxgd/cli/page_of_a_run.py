@@ -162,11 +162,12 @@ def measures_names(metrics: Mapping[str, Any]) -> list[str]:
 
 def _summary(run: "Run") -> Iterator[str]:
     told = run.metrics
-    held = f", {told['held_out']} held out" if told["held_out"] else ""
-    kind = told["model_kind"]
+    others = f", {told['held_out']} held out" if told["held_out"] else ""
+    others += f", {told['set_aside']} to stop by" if told["set_aside"] else ""
+    trained_on, kind = told["rows"] - told["held_out"] - told["set_aside"], told["model_kind"]
     yield (
         f"<p>{text(kind[0].upper() + kind[1:])} of {len(told['features'])} columns, trained on "
-        f"{told['rows'] - told['held_out']} rows{held}. {text(told['task'].capitalize())}: "
+        f"{trained_on} rows{others}. {text(told['task'].capitalize())}: "
         f"{text(told['reason'])}. It stopped {text(told['why'])}.</p>"
     )
     yield "<h2>How well it predicts</h2>"

@@ -246,7 +246,9 @@ def test_rows_to_stop_by_are_counted_named_and_kept(jaxgd, runs, tmp_path):
     assert out.splitlines()[0].endswith(": 72 rows to train on, 24 held out, 24 to stop by")
     metrics = json.loads((tmp_path / "part" / "metrics.json").read_bytes())
     assert (metrics["rows"], metrics["set_aside"], metrics["watched"]) == (N, 24, "validation")
-    assert "of the validation rows afterwards" in (tmp_path / "part" / "report.html").read_text()
+    page = (tmp_path / "part" / "report.html").read_text()
+    assert "of the validation rows afterwards" in page
+    assert "trained on 72 rows, 24 held out, 24 to stop by." in page
     shutil.copy(runs / "plants.csv", "judges.csv")
     before = Path("judges.csv").read_bytes()
     status, _, err = jaxgd(*fit, "--valid", "judges.csv", "--model-file", "judges.csv", "--force")
