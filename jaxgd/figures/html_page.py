@@ -56,20 +56,20 @@ def table(
     It scrolls by itself where it is wider or longer than there is room, by the keyboard, too.
     """
 
-    def row(cells: Sequence[object], mark: str, scope: str) -> str:
-        kinds = ["" if i < names else ' class="n"' for i in range(len(cells))]
-        made = (f"<{mark}{k}{scope}>{text(c)}</{mark}>" for c, k in zip(cells, kinds, strict=True))
-        return "<tr>" + "".join(made) + "</tr>"
+    def row(cells: Sequence[object], scope: str) -> str:
+        made = []
+        for i, told in enumerate(cells):
+            is_head = scope == "col" or i == 0
+            mark, kind = "th" if is_head else "td", "" if i < names else ' class="n"'
+            where = f' scope="{scope}"' if is_head else ""
+            made.append(f"<{mark}{kind}{where}>{text(told)}</{mark}>")
+        return f"<tr>{''.join(made)}</tr>"
 
-    def body(cells: Sequence[object]) -> str:
-        first = f'<tr><th scope="row">{text(cells[0])}</th>'
-        return first + row(["", *cells[1:]], "td", "").removeprefix("<tr><td></td>")
-
+    body = "".join(row(cells, "row") for cells in rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{text(caption)}">'
         f"<table><caption>{text(caption)}</caption>"
-        f"<thead>{row(header, 'th', ' scope=' + chr(34) + 'col' + chr(34))}</thead>"
-        f"<tbody>{''.join(map(body, rows))}</tbody></table></div>"
+        f"<thead>{row(header, 'col')}</thead><tbody>{body}</tbody></table></div>"
     )
 
 

@@ -108,9 +108,8 @@ def counts(names: Sequence[str], table: Sequence[Sequence[int]], alt: str) -> st
 def bars(values: Mapping[str, float], alt: str) -> str:
     """A bar to the left or the right for each name, in order."""
     left, right = 150.0, WIDTH - 44.0
-    most = max(map(abs, values.values()), default=0.0) or 1.0
-    both = Axis(min(0.0, *values.values(), 0.0), max(0.0, *values.values(), 0.0), "")
-    both = both if both.low < both.high else Axis(-most, most, "")
+    both = Axis(min([0.0, *values.values()]), max([0.0, *values.values()]), "")
+    both = both if both.low < both.high else Axis(-1.0, 1.0, "")
     room = 34.0 if both.low < 0 else 0.0  # for the figures of bars to the left
 
     def at(value: float) -> float:

@@ -216,8 +216,7 @@ def test_a_browser_shows_the_page_and_asks_for_nothing(runs, tmp_path):
         f"--user-data-dir={tmp_path}",
     ]
     page = runs / "zone" / "report.html"
-    command += [f"--user-data-dir={tmp_path}", "--enable-logging=stderr"]
-    command += ["--dump-dom", page.as_uri()]
+    command += ["--enable-logging=stderr", "--dump-dom", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0
     assert done.stdout.count("<svg") == done.stdout.count("</svg>") == 4
