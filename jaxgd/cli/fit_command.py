@@ -68,9 +68,7 @@ def fit(
         from jaxgd.cli import fit_report as report
         from jaxgd.cli import rate_search as search
         from jaxgd.cli.as_json import as_text
-        from jaxgd.cli.config_file import config_text
         from jaxgd.cli.rows import SharedTable, WholeTable
-        from jaxgd.cli.run_directory import write_run
         from jaxgd.cli.run_parts import (
             epochs_of,
             exact_sgd,
@@ -183,6 +181,9 @@ def fit(
             told = report.as_json(rows, model, history, found, model_file)
             told |= {"watched": watched, "weighed": rows.weights is not None, "why": why}
             if run is not None:
+                from jaxgd.cli.config_file import config_text
+                from jaxgd.cli.run_directory import write_run
+
                 write_run(run, config_text(source, training, made), told, model, rows.seen(model))
             if json:
                 print(as_text(told))

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxgd.cli import config_file
 from jaxgd.cli.as_json import OwnNames
 from jaxgd.cli.interrupts import Signalled
 from jaxgd.cli.measures_report import Measured, measures_as_json, measures_tables
@@ -98,6 +97,8 @@ def make_rooms(model_file: Path, run: Path | None, start: Any) -> None:
 
 def made_with(inputs: Sequence[Path], config: Path | None) -> dict[str, str]:
     """What a fit is made with; where it is made again, what is not as it was is warned of."""
+    from jaxgd.cli import config_file  # most fits have none
+
     made = config_file.made_with([path for path in inputs if path != config])
     if config is not None:
         config_file.say_what_differs(config, made)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxgd.cli.model_report import missing_rule
+from jaxgd.cli.rows import Seen
 from jaxgd.cli.terminal import figure
 from jaxgd.figures.html_page import beside, page, table, text
 from jaxgd.figures.svg_charts import about_line, bars, counts, curves
@@ -20,14 +22,6 @@ _MOST_CLASSES = 12  # that a figure of counts has room for
 _TENTHS = 10
 
 _HELD_OUT = {"training": "training", "held_out": "held-out"}
-
-
-class Seen(NamedTuple):
-    """The targets of the rows that a run is judged by, and what it predicts of them."""
-
-    part: str
-    y: np.ndarray
-    predicted: np.ndarray
 
 
 class Tenth(NamedTuple):
@@ -195,9 +189,9 @@ def _losses(run: "Run", figures: Mapping[str, str]) -> Iterator[str]:
 
 
 def _errors(run: "Run", model: Model, seen: Seen, figures: Mapping[str, str]) -> Iterator[str]:
-    classes, part = run.metrics.get("classes"), seen.part
+    classes = run.metrics.get("classes")
+    yield f"<h2>Where it is wrong, of the {seen.part} rows</h2>"
     if classes is not None:
-        yield f"<h2>Where it is wrong, of the {part} rows</h2>"
         rows = [
             [name, told["rows"], _shown(told["precision"]), _shown(told["recall"])]
             for name, told in classes.items()
@@ -210,7 +204,6 @@ def _errors(run: "Run", model: Model, seen: Seen, figures: Mapping[str, str]) ->
         else:
             yield by_class
     else:
-        yield f"<h2>Where it is wrong, of the {part} rows</h2>"
         cuts = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
         values = np.quantile(seen.y - seen.predicted, cuts).tolist()
         rows = [[f"{cut:.0%}", figure(value)] for cut, value in zip(cuts, values, strict=True)]
@@ -270,8 +263,6 @@ def _learned(model: Model, figures: Mapping[str, str]) -> Iterator[str]:
 
 
 def _data(run: "Run", model: Model) -> Iterator[str]:
-    from jaxgd.cli.model_report import missing_rule
-
     yield "<h2>What it was given</h2>"
     rows = [[c.name, c.kind, len(c.features), missing_rule(c)] for c in model.schema.columns]
     given = table("Columns", ["column", "kind", "features", "missing values"], rows, names=4)

@@ -56,7 +56,7 @@ def read(argv: Sequence[str]) -> Callable[[], None]:
     name = argv[0] if argv else "--help"
     if name in COMMANDS:
         program, words = f"jaxgd {name}", in_order(list(argv[1:]))
-        if name == "fit":
+        if name == "fit" and any(word.startswith("--config") for word in words):
             from jaxgd.cli.config_file import with_config
 
             words = in_order(with_config(words))

@@ -7,7 +7,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,7 +16,6 @@ from jaxtyping import Array
 
 from jaxgd.cli.data_options import DataOptions, Weights
 from jaxgd.cli.measures_report import Measured
-from jaxgd.cli.page_of_a_run import Seen
 from jaxgd.cli.sharing import Sharing
 from jaxgd.objective import Loss, mean
 from jaxgd.precision import in_precision
@@ -32,6 +31,14 @@ Figures = dict[str, float]
 TrainingLosses = tuple[float, float, float]
 
 _ALIKE = Weights()
+
+
+class Seen(NamedTuple):
+    """The targets of the rows that a run is judged by, and what it predicts of them."""
+
+    part: str
+    y: np.ndarray
+    predicted: np.ndarray
 
 
 class WholeTable:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from jaxgd.cli.as_json import as_text
 from jaxgd.cli.config_file import read_config
-from jaxgd.cli.page_of_a_run import Seen, run_figures, run_page
+from jaxgd.cli.page_of_a_run import run_figures, run_page
+from jaxgd.cli.rows import Seen
 from jaxgd.cli.run_files import CONFIG, FIGURES, METRICS, MODEL, REPORT
 from jaxgd.fitting.history_file import HISTORY
 from jaxgd.storage.verified_file import write_atomically
